@@ -1,0 +1,50 @@
+// One player's part of one bundle of correlated randomness.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "beaverpond/seed.h"
+
+namespace beaverpond {
+
+/// A one-time pad: a seed, and on the designated player the correction. Move-only; the engine takes
+/// it by value and it is gone. Only a lease makes one (online/session).
+class Bundle {
+ public:
+  Bundle() = default;
+  /// `correction` is empty on every player but the designated one. `owner` keeps its bytes alive.
+  Bundle(std::uint64_t number, int designated, const Seed& seed,
+         std::span<const std::uint8_t> correction, std::shared_ptr<const void> owner)
+      : number_(number),
+        designated_(designated),
+        seed_(seed),
+        correction_(correction),
+        owner_(std::move(owner)) {}
+  Bundle(Bundle&&) = default;
+  Bundle& operator=(Bundle&&) = default;
+  Bundle(const Bundle&) = delete;             // a copy could be spent twice
+  Bundle& operator=(const Bundle&) = delete;  // a copy could be spent twice
+
+  std::uint64_t number() const { return number_; }
+  /// The player that adds public constants and holds the correction.
+  int designated() const { return designated_; }
+  const Seed& seed() const { return seed_; }
+  std::span<const std::uint8_t> correction() const { return correction_; }
+
+ private:
+  std::uint64_t number_ = 0;
+  int designated_ = 0;
+  Seed seed_;
+  std::span<const std::uint8_t> correction_;
+  std::shared_ptr<const void> owner_;
+};
+
+/// Which player holds the correction of bundle `number`: it rotates, so that pools fill evenly.
+inline int designated_player(std::uint64_t number, int players) {
+  return static_cast<int>(number % static_cast<std::uint64_t>(players));
+}
+
+}  // namespace beaverpond
