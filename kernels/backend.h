@@ -182,7 +182,7 @@ class Backend {
   virtual void deal_compare(const DealCompare& deal, StreamRef stream) = 0;
 };
 
-/// The CPU backend. `threads` >= 1.
-std::unique_ptr<Backend> make_cpu_backend(int threads);
+/// The CPU backend. One thread at a time may use it.
+std::unique_ptr<Backend> make_cpu_backend();
 
 }  // namespace beaverpond
