@@ -28,8 +28,8 @@ Dealer::~Dealer() {
 
 Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
   if (players < 2) {
-    return make_error(ErrorCode::kConfig, "a dealer needs at least 2 players, not " +
-                                              std::to_string(players));
+    return make_error(ErrorCode::kConfig,
+                      "a dealer needs at least 2 players, not " + std::to_string(players));
   }
   auto state = std::make_unique<State>();
   state->plan = &plan;

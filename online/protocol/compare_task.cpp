@@ -5,8 +5,8 @@ namespace beaverpond {
 Result<void> CompareTask::allocate(Backend& backend) {
   const ByteCount words = bytes_of_words(ElementCount{count_});
   BP_ASSIGN(opened_, backend.allocate(words));
-  BP_ASSIGN(kept_, backend.allocate(
-                       bytes_of_words(ElementCount{compare_kept_words(layout_, count_)})));
+  BP_ASSIGN(kept_,
+            backend.allocate(bytes_of_words(ElementCount{compare_kept_words(layout_, count_)})));
   if (layout_.wants_sign) {
     BP_ASSIGN(delta_, backend.allocate(bytes_of_words(ElementCount{packed_words(1, count_)})));
     BP_ASSIGN(b_, backend.allocate(words));
@@ -29,7 +29,9 @@ void CompareTask::start(const Material& material, ConstWords x, const BitShare& 
   stage_ = Stage::kOpen;
 }
 
-std::uint64_t CompareTask::round_words() const { return stage_ == Stage::kOpen ? count_ : 0; }
+std::uint64_t CompareTask::round_words() const {
+  return stage_ == Stage::kOpen ? count_ : 0;
+}
 
 std::uint64_t CompareTask::round_planes() const {
   int planes = 0;

@@ -33,8 +33,13 @@ class EngineImpl final : public Engine {
  public:
   EngineImpl(const Program& program, const Plan& plan, Backend& backend, Transport& transport,
              PairKeys keys, const EngineOptions& options, ValueStore values)
-      : program_(program), plan_(plan), backend_(backend), transport_(transport),
-        sharing_(transport, std::move(keys)), options_(options), values_(std::move(values)) {}
+      : program_(program),
+        plan_(plan),
+        backend_(backend),
+        transport_(transport),
+        sharing_(transport, std::move(keys)),
+        options_(options),
+        values_(std::move(values)) {}
 
   Result<void> prepare();
   Result<void> run(Bundle bundle, const RunInputs& inputs) override;
@@ -50,9 +55,7 @@ class EngineImpl final : public Engine {
   Deadline deadline() const {
     return std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.round_timeout_ms);
   }
-  Tag next_tag() {
-    return {options_.session, bundle_.number(), options_.lane, operation_++};
-  }
+  Tag next_tag() { return {options_.session, bundle_.number(), options_.lane, operation_++}; }
   Material material(std::uint32_t entry) const;
   Result<void> check_inputs(const Bundle& bundle, const RunInputs& inputs) const;
 
@@ -88,9 +91,9 @@ class EngineImpl final : public Engine {
   EngineStats stats_;
 
   std::vector<int> entry_of_op_;
-  std::vector<std::unique_ptr<CompareTask>> tasks_;      ///< by operation
-  std::vector<CompareTask*> task_of_bit_;                ///< by value
-  std::vector<bool> deferrable_;                         ///< no message waits for its result
+  std::vector<std::unique_ptr<CompareTask>> tasks_;  ///< by operation
+  std::vector<CompareTask*> task_of_bit_;            ///< by value
+  std::vector<bool> deferrable_;                     ///< no message waits for its result
   std::vector<bool> op_started_;
   std::vector<std::uint32_t> deferred_;
   std::vector<InFlight> in_flight_;
@@ -134,8 +137,9 @@ void EngineImpl::find_deferrable() {
     const Op& op = program_.ops[i];
     const bool interactive = entry_of_op_[i] >= 0;
     const bool out_awaited = op.out != kNoValue && awaited[op.out];
-    deferrable_[i] = interactive && is_product(plan_.entries[static_cast<std::size_t>(
-                                        entry_of_op_[i])].kind) && !out_awaited;
+    deferrable_[i] = interactive &&
+                     is_product(plan_.entries[static_cast<std::size_t>(entry_of_op_[i])].kind) &&
+                     !out_awaited;
     if (interactive || out_awaited) {
       for (const ValueId input : op.inputs) awaited[input] = true;
     }
@@ -355,8 +359,8 @@ void EngineImpl::run_local(const Op& op, const RunInputs& inputs) {
 Result<RoundMemory*> EngineImpl::lay_out_round(std::uint64_t& words, std::uint64_t& planes) {
   words = planes = 0;
   for (InFlight& flight : in_flight_) {
-    flight.words = flight.opening != nullptr ? flight.opening->share.size()
-                                             : flight.task->round_words();
+    flight.words =
+        flight.opening != nullptr ? flight.opening->share.size() : flight.task->round_words();
     flight.planes = flight.opening != nullptr ? 0 : flight.task->round_planes();
     flight.words_at = words;
     flight.planes_at = planes;
@@ -475,10 +479,9 @@ Result<void> EngineImpl::reveal_all() {
     if (op.code != OpCode::kReveal) continue;
     any = true;
     const Tag tag = next_tag();
-    Result<std::vector<std::uint64_t>> words =
-        sharing_.reveal(backend_, values_[op.inputs[0]].share, op.receivers,
-                        Sharing::run_serial(bundle_.number(), program_.reveals, op.slot), tag,
-                        deadline());
+    Result<std::vector<std::uint64_t>> words = sharing_.reveal(
+        backend_, values_[op.inputs[0]].share, op.receivers,
+        Sharing::run_serial(bundle_.number(), program_.reveals, op.slot), tag, deadline());
     if (!words.ok()) return in_progress(std::move(words).error());
     revealed_[op.slot] = std::move(words).value();
   }

@@ -17,9 +17,9 @@
 namespace beaverpond {
 
 struct EngineOptions {
-  std::uint64_t session = 0;          ///< nonce all players agreed on; part of every tag
+  std::uint64_t session = 0;  ///< nonce all players agreed on; part of every tag
   std::uint32_t lane = 0;
-  std::uint64_t epoch = 0;            ///< membership epoch, for error messages
+  std::uint64_t epoch = 0;  ///< membership epoch, for error messages
   std::uint32_t round_timeout_ms = 30000;
 };
 
@@ -32,13 +32,13 @@ struct RunInputs {
 };
 
 struct EngineStats {
-  std::uint64_t rounds = 0;            ///< waits for messages, over all runs
-  std::uint64_t opened_words = 0;      ///< arithmetic words opened
-  std::uint64_t opened_plane_words = 0;///< words of opened bits
+  std::uint64_t rounds = 0;              ///< waits for messages, over all runs
+  std::uint64_t opened_words = 0;        ///< arithmetic words opened
+  std::uint64_t opened_plane_words = 0;  ///< words of opened bits
 };
 
-/// Semi-honest, additive sharing among all players of the transport; N-1 together learn nothing that
-/// is not revealed. Memory for all values is allocated once, in create(). One thread.
+/// Semi-honest, additive sharing among all players of the transport; N-1 together learn nothing
+/// that is not revealed. Memory for all values is allocated once, in create(). One thread.
 class Engine {
  public:
   /// `program`, `backend` and `transport` must outlive the engine. `plan` must be the plan of

@@ -14,16 +14,15 @@ namespace beaverpond {
 /// key, and the owner takes what is left.
 class Sharing {
  public:
-  Sharing(Transport& transport, PairKeys keys)
-      : transport_(transport), keys_(std::move(keys)) {}
+  Sharing(Transport& transport, PairKeys keys) : transport_(transport), keys_(std::move(keys)) {}
 
   /// share := this player's share of the owner's `words` (read on the owner only). `serial` is new
   /// for every input of the session.
   void share_input(Backend& backend, int owner, std::uint64_t serial, ConstWords words,
                    Words share);
 
-  /// Sends shares to the players in `receivers`, each first re-randomised by a zero sharing from the
-  /// pair keys, so that a share tells nothing about how it was computed. Receivers return the
+  /// Sends shares to the players in `receivers`, each first re-randomised by a zero sharing from
+  /// the pair keys, so that a share tells nothing about how it was computed. Receivers return the
   /// value, others nothing. Errors: those of the transport.
   Result<std::vector<std::uint64_t>> reveal(Backend& backend, ConstWords share,
                                             std::uint64_t receivers, std::uint64_t serial,

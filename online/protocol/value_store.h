@@ -13,16 +13,16 @@ namespace beaverpond {
 /// A value's share; and, where products use it, its mask's share and the opened difference.
 struct ValueSlot {
   Words share;
-  Buffer storage;       ///< empty for states and reshaped values, which are views
-  bool ready = false;   ///< the share is there
+  Buffer storage;      ///< empty for states and reshaped values, which are views
+  bool ready = false;  ///< the share is there
 
   int mask_entry = -1;  ///< plan entry of its mask, or -1
   bool mask_sent = false;
   bool mask_open = false;
   bool second_factor = false;  ///< some product has it on the right
-  Buffer mask;          ///< [A]: share of the mask
-  Buffer opened;        ///< E = X - A, public
-  Buffer shifted;       ///< A_i + E, on the designated player only
+  Buffer mask;                 ///< [A]: share of the mask
+  Buffer opened;               ///< E = X - A, public
+  Buffer shifted;              ///< A_i + E, on the designated player only
 };
 
 /// Owns the memory of all values of a program, allocated once.
@@ -42,7 +42,7 @@ class ValueStore {
   Result<void> allocate_masks(const Plan& plan, Backend& backend);
 
   std::vector<ValueSlot> slots_;
-  std::vector<ValueId> alias_;   ///< a reshaped value is the value it came from
+  std::vector<ValueId> alias_;  ///< a reshaped value is the value it came from
   std::vector<Buffer> states_;
 };
 

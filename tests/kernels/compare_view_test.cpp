@@ -50,8 +50,8 @@ class Bits {
 struct Player {
   std::array<std::uint64_t, 64> x{};
   std::array<std::uint64_t, 64> r{};
-  std::vector<std::uint64_t> masks;   ///< planes: b, b2, wire masks
-  std::vector<std::uint8_t> record;   ///< correction record
+  std::vector<std::uint64_t> masks;  ///< planes: b, b2, wire masks
+  std::vector<std::uint8_t> record;  ///< correction record
   std::vector<std::uint64_t> kept = std::vector<std::uint64_t>(math::KeptPlanes::kCount);
   std::uint64_t root_wires[Toy::kMaxWires] = {};
   std::uint64_t final[2] = {};
@@ -84,8 +84,9 @@ class ToyRun {
 
   void run() {
     for (int lane = 0; lane < 64; ++lane) {
-      c[static_cast<std::size_t>(lane)] = (players_[0].x[lane] + players_[0].r[lane] +
-                                           players_[1].x[lane] + players_[1].r[lane]) & kRingMask;
+      c[static_cast<std::size_t>(lane)] =
+          (players_[0].x[lane] + players_[0].r[lane] + players_[1].x[lane] + players_[1].r[lane]) &
+          kRingMask;
     }
     std::uint64_t opened_leaf[Toy::kMaxWires] = {};
     for (int i = 0; i < 2; ++i) {

@@ -1,6 +1,8 @@
 // Runs programs among players that are threads, on bundles dealt in memory.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -8,8 +10,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "beaverpond/program_builder.h"
 #include "offline/dealer/dealer.h"
@@ -93,8 +93,8 @@ inline RunResult run_program(const Program& program, int players,
       const std::unique_ptr<Backend> backend = make_cpu_backend();
       EngineOptions options;
       options.session = 1;
-      Result<std::unique_ptr<Engine>> engine = Engine::create(
-          program, plan, *backend, transport, std::move(keys).value(), options);
+      Result<std::unique_ptr<Engine>> engine =
+          Engine::create(program, plan, *backend, transport, std::move(keys).value(), options);
       ASSERT_TRUE(engine.ok()) << engine.error().message;
       for (std::uint32_t s = 0; s < states.size(); ++s) (*engine)->set_public_state(s, states[s]);
       RunInputs run;
@@ -112,8 +112,8 @@ inline RunResult run_program(const Program& program, int players,
         result.revealed[index].emplace_back(words.begin(), words.end());
       }
       for (std::uint32_t s = 0; s < states.size(); ++s) {
-        Result<WordVector> state = (*engine)->reveal_state(s, ~std::uint64_t{0} >> (64 - players),
-                                                           s);
+        Result<WordVector> state =
+            (*engine)->reveal_state(s, ~std::uint64_t{0} >> (64 - players), s);
         ASSERT_TRUE(state.ok()) << state.error().message;
         if (i == 0) opened[s] = std::move(state).value();
       }
@@ -137,8 +137,9 @@ inline WordVector domain_words(std::size_t count, std::uint64_t margin, std::mt1
     words[i] = static_cast<std::uint64_t>(x);
   }
   const std::int64_t m = static_cast<std::int64_t>(margin);
-  const std::int64_t edges[] = {0, 1, -1, m, -m, m - 1, -m - 1, -m + 1, kLimit - 1 - m, -kLimit,
-                                -kLimit + 1, kLimit / 2, -kLimit / 2};
+  const std::int64_t edges[] = {
+      0,       1,           -1,         m,          -m, m - 1, -m - 1, -m + 1, kLimit - 1 - m,
+      -kLimit, -kLimit + 1, kLimit / 2, -kLimit / 2};
   std::size_t at = 0;
   for (const std::int64_t edge : edges) {
     if (at < count) words[at++] = static_cast<std::uint64_t>(edge);

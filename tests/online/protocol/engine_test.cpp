@@ -16,7 +16,9 @@ constexpr std::uint32_t kElements = 9001;  // not a multiple of 64 or of a block
 std::uint64_t floor_shift(std::uint64_t x, std::uint64_t added, std::uint32_t shift) {
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(x + added) >> shift);
 }
-bool is_negative(std::uint64_t x) { return (x >> 63) != 0; }
+bool is_negative(std::uint64_t x) {
+  return (x >> 63) != 0;
+}
 
 WordVector random_words(std::size_t count, std::mt19937_64& random) {
   WordVector words(count);
@@ -33,8 +35,8 @@ struct ShiftProgram {
 ShiftProgram shift_program(std::uint32_t shift, bool round, std::uint64_t everyone) {
   ProgramBuilder b;
   b.set_layer("shift");
-  const ValueId x = b.input(0, Shape{kElements}, 16);
-  const ValueId g = b.input(1, Shape{kElements}, 16);
+  const ValueId x = b.input(0, Shape{kElements}, 62);
+  const ValueId g = b.input(1, Shape{kElements}, 62);
   b.reveal(b.truncate(x, shift, round), everyone);
   const ValueAndBit relu = b.relu_truncate(x, shift, round);
   b.reveal(relu.value, everyone);
@@ -197,7 +199,7 @@ TEST_P(ComparePlayers, LocalOperationsAndUpdate) {
   EXPECT_EQ(got[2], (WordVector{101, 202, 303, 104, 205, 306, 107, 208, 309}));
   EXPECT_EQ(got[3], (WordVector{8, 16, 24, 32, 40, 48, 56, 64, 72}));
   EXPECT_EQ(result.states[0],
-            (WordVector{100 - 120, std::uint64_t{200} - 150, std::uint64_t{300} - 180}));
+            (WordVector{std::uint64_t{100} - 120, std::uint64_t{200} - 150, std::uint64_t{300} - 180}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Engine, ComparePlayers, ::testing::Values(2, 3, 5));
@@ -219,12 +221,15 @@ struct PlainConv {
                 for (std::uint32_t o = 0; o < s.out_channels; ++o) {
                   const std::size_t image =
                       ((std::size_t{n} * s.height + static_cast<std::size_t>(iy)) * s.width +
-                       static_cast<std::size_t>(ix)) * s.in_channels + c;
+                       static_cast<std::size_t>(ix)) *
+                          s.in_channels +
+                      c;
                   const std::size_t weight =
                       ((std::size_t{ky} * s.kernel + kx) * s.in_channels + c) * s.out_channels + o;
                   const std::size_t result =
                       ((std::size_t{n} * s.out_height() + oy) * s.out_width() + ox) *
-                          s.out_channels + o;
+                          s.out_channels +
+                      o;
                   f(image, weight, result);
                 }
             }
@@ -279,7 +284,8 @@ TEST(Engine, APlanOfAnotherProgramIsRefused) {
   const Program program = b.finish().value();
   ProgramBuilder other_builder;
   other_builder.reveal(other_builder.multiply(other_builder.input(0, Shape{4, 4}, 0),
-                                              other_builder.input(1, Shape{4, 4}, 0)), 1);
+                                              other_builder.input(1, Shape{4, 4}, 0)),
+                       1);
   const Plan other = make_plan(other_builder.finish().value(), PrgKind::kAes128Ctr).value();
   const std::unique_ptr<Backend> backend = make_cpu_backend();
   std::vector<std::unique_ptr<Transport>> transports = make_local_transports(2);
