@@ -61,6 +61,8 @@ class ProgramBuilder {
   Op& add_op(OpCode code, std::vector<ValueId> inputs);
   ValueId unary(OpCode code, ValueId x, Shape shape, int scale_bits);
   ValueId truncation(OpCode code, std::vector<ValueId> inputs, std::uint32_t shift, bool round);
+  ValueId conv(OpCode code, ValueId x, ValueId y, const Conv2dShape& shape);
+  ValueId elementwise(OpCode code, ValueId x, ValueId y);
 
   Program program_;
   std::string layer_;

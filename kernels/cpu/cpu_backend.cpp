@@ -1,0 +1,183 @@
+// The Backend of one CPU: every operation is complete when its call returns.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/compare_kernels.h"
+#include "kernels/cpu/prg.h"
+#include "kernels/gemm/conv.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/math/compare_block.h"
+
+namespace beaverpond {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  std::string name() const override {
+    return std::string("cpu (gemm ") + to_string(best_gemm_kernel()) + ", bits " +
+           cpu::best_compare_kernels().name + ")";
+  }
+
+  Result<Buffer> allocate(ByteCount size) override {
+    if (size.value == 0) return Buffer();
+    const std::uint64_t rounded = (size.value + 63) / 64 * 64;
+    void* data = std::aligned_alloc(64, rounded);
+    if (data == nullptr) {
+      return make_error(ErrorCode::kOutOfMemory,
+                        "cannot allocate " + std::to_string(rounded) +
+                            " bytes; use a smaller batch or a machine with more memory");
+    }
+    std::memset(data, 0, rounded);
+    return Buffer(data, size.value, &std::free);
+  }
+
+  void prg_fill(const Seed& seed, PrgKind prg, std::uint64_t index, std::uint64_t offset_bytes,
+                std::span<std::uint8_t> out, StreamRef) override {
+    Prg(seed, prg).fill(index, offset_bytes, out);
+  }
+  void prg_add(const Seed& seed, PrgKind prg, std::uint64_t index, Words words,
+               StreamRef) override {
+    Prg(seed, prg).add(index, 0, words);
+  }
+  void prg_subtract(const Seed& seed, PrgKind prg, std::uint64_t index, Words words,
+                    StreamRef) override {
+    Prg(seed, prg).subtract(index, 0, words);
+  }
+
+  void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,
+              StreamRef) override {
+    BP_CHECK(x.size() == s.m * s.k && y.size() == s.k * s.n && out.size() == s.m * s.n,
+             "matmul: sizes do not fit the shape");
+    const MatrixView a = row_major(x.data(), s.transpose_x ? s.k : s.m, s.transpose_x ? s.m : s.k,
+                                   s.transpose_x);
+    const MatrixView b = row_major(y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n,
+                                   s.transpose_y);
+    gemm(a, b, out.data(), s.n, accumulate, workspace(gemm_workspace_size_bytes()));
+  }
+
+  void conv2d(ConvKind kind, const Conv2dShape& shape, ConstWords x, ConstWords y, Words out,
+              bool accumulate, StreamRef) override {
+    const std::span<std::byte> scratch = workspace(conv2d_workspace_size_bytes(shape));
+    switch (kind) {
+      case ConvKind::kForward:
+        beaverpond::conv2d(shape, x.data(), y.data(), out.data(), accumulate, scratch);
+        return;
+      case ConvKind::kGradWeight:
+        conv2d_grad_weight(shape, x.data(), y.data(), out.data(), accumulate, scratch);
+        return;
+      case ConvKind::kGradInput:
+        conv2d_grad_input(shape, x.data(), y.data(), out.data(), accumulate, scratch);
+        return;
+    }
+  }
+
+  void multiply(ConstWords x, ConstWords y, Words out, bool accumulate, StreamRef) override {
+    BP_CHECK(x.size() == out.size() && y.size() == out.size(), "multiply: sizes differ");
+    if (accumulate) {
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] += x[i] * y[i];
+    } else {
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] = x[i] * y[i];
+    }
+  }
+
+  void add(ConstWords x, ConstWords y, Words out, StreamRef) override {
+    BP_CHECK(x.size() == out.size() && y.size() == out.size(), "add: sizes differ");
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = x[i] + y[i];
+  }
+  void subtract(ConstWords x, ConstWords y, Words out, StreamRef) override {
+    BP_CHECK(x.size() == out.size() && y.size() == out.size(), "subtract: sizes differ");
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = x[i] - y[i];
+  }
+  void add_constant(ConstWords x, std::uint64_t constant, Words out, StreamRef) override {
+    BP_CHECK(x.size() == out.size(), "add_constant: sizes differ");
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = x[i] + constant;
+  }
+  void subtract_scaled(std::uint64_t factor, ConstWords x, Words out, StreamRef) override {
+    BP_CHECK(x.size() == out.size(), "subtract_scaled: sizes differ");
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] -= factor * x[i];
+  }
+  void shift_left(ConstWords x, int shift, Words out, StreamRef) override {
+    BP_CHECK(x.size() == out.size(), "shift_left: sizes differ");
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = x[i] << shift;
+  }
+  void add_row(ConstWords x, ConstWords row, Words out, StreamRef) override {
+    BP_CHECK(x.size() == out.size() && x.size() % row.size() == 0, "add_row: sizes do not fit");
+    for (std::size_t at = 0; at < x.size(); at += row.size()) {
+      for (std::size_t i = 0; i < row.size(); ++i) out[at + i] = x[at + i] + row[i];
+    }
+  }
+  void sum_rows(ConstWords x, Words out, StreamRef) override {
+    BP_CHECK(x.size() % out.size() == 0, "sum_rows: sizes do not fit");
+    std::memset(out.data(), 0, out.size_bytes());
+    for (std::size_t at = 0; at < x.size(); at += out.size()) {
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] += x[at + i];
+    }
+  }
+  void copy(ConstWords x, Words out, StreamRef) override {
+    BP_CHECK(x.size() == out.size(), "copy: sizes differ");
+    std::memcpy(out.data(), x.data(), x.size_bytes());
+  }
+
+  void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
+                    StreamRef) override {
+    const CompareLayout& layout = *state.layout;
+    const Material& material = state.material;
+    const Prg prg(*material.seed, material.prg);
+    const std::uint64_t added = material.designated ? constant : 0;
+    const std::uint64_t block_elements = layout.block_elements();
+    for (std::uint64_t first = 0, block = 0; first < x.size(); first += block_elements, ++block) {
+      const std::uint64_t n = std::min<std::uint64_t>(block_elements, x.size() - first);
+      for (std::uint64_t i = first; i < first + n; ++i) out[i] = x[i] + added;
+      prg.add(material.mask_stream, block * layout.mask_record_bytes(), out.subspan(first, n));
+    }
+  }
+  void compare_leaves(const CompareState& state, Words out, StreamRef) override {
+    cpu::best_compare_kernels().leaves(state, out);
+  }
+  void compare_nodes(const CompareState& state, ConstWords leaf, Words out, StreamRef) override {
+    cpu::best_compare_kernels().nodes(state, leaf, out);
+  }
+  void compare_root(const CompareState& state, ConstWords root, Words out, StreamRef) override {
+    cpu::best_compare_kernels().root(state, root, out);
+  }
+  void compare_finish(const CompareState& state, ConstWords final, ConstWords x,
+                      const BitShare& forward, Words out, Words b, StreamRef) override {
+    cpu::best_compare_kernels().finish(state, final, x, forward, out, b);
+  }
+  void bit_to_word(const BitShare& bit, bool designated, Words out, StreamRef) override {
+    const std::uint64_t one = designated ? 1 : 0;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::uint64_t delta = (bit.delta[i >> 6] >> (i & 63)) & 1;
+      out[i] = delta * one + (1 - 2 * delta) * bit.b[i];
+    }
+  }
+  void deal_compare(const DealCompare& deal, StreamRef) override {
+    cpu::best_compare_kernels().deal(deal);
+  }
+
+ private:
+  /// Scratch memory, grown to the largest shape seen and then kept.
+  std::span<std::byte> workspace(std::size_t size) {
+    if (scratch_.bytes().size() < size) {
+      Result<Buffer> grown = allocate(ByteCount{size});
+      BP_CHECK(grown.ok(), "no memory for a kernel's scratch space");
+      scratch_ = std::move(grown).value();
+    }
+    return std::as_writable_bytes(scratch_.bytes()).first(size);
+  }
+
+  Buffer scratch_;
+};
+
+}  // namespace
+
+std::uint64_t compare_kept_words(const CompareLayout& layout, std::uint64_t count) {
+  return layout.blocks(count) * math::KeptPlanes::kCount *
+         static_cast<std::uint64_t>(layout.plane_words);
+}
+
+std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+
+}  // namespace beaverpond

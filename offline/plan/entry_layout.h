@@ -1,0 +1,18 @@
+// Where the bytes of one plan entry lie.
+#pragma once
+
+#include "beaverpond/compare_layout.h"
+#include "offline/plan/plan.h"
+
+namespace beaverpond {
+
+/// Matrix, convolution and elementwise products of two masks.
+bool is_product(EntryKind kind);
+
+/// The record layout of a comparison, truncation or ReLU entry. Other kinds are a broken invariant.
+CompareLayout compare_layout(const PlanEntry& entry);
+
+/// Fills in every entry's offset and size, and the bundle's correction size.
+void lay_out(Plan& plan);
+
+}  // namespace beaverpond

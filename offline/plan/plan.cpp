@@ -1,0 +1,176 @@
+#include "offline/plan/plan.h"
+
+#include <map>
+#include <optional>
+
+#include "offline/plan/entry_layout.h"
+
+namespace beaverpond {
+namespace {
+
+std::uint64_t round_up_64(std::uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// The entry kind that an operation needs, or nothing for local operations.
+std::optional<EntryKind> entry_kind(OpCode code) {
+  switch (code) {
+    case OpCode::kTruncate: return EntryKind::kTruncate;
+    case OpCode::kReluTruncate: return EntryKind::kReluTruncate;
+    case OpCode::kTruncateTimesBit: return EntryKind::kTruncateTimesBit;
+    case OpCode::kRelu: return EntryKind::kRelu;
+    case OpCode::kMultiplyBit: return EntryKind::kMultiplyBit;
+    case OpCode::kMatMul: return EntryKind::kMatMul;
+    case OpCode::kConv2d: return EntryKind::kConv2d;
+    case OpCode::kConv2dGradWeight: return EntryKind::kConv2dGradWeight;
+    case OpCode::kConv2dGradInput: return EntryKind::kConv2dGradInput;
+    case OpCode::kMultiply: return EntryKind::kMultiply;
+    default: return std::nullopt;
+  }
+}
+
+class Planner {
+ public:
+  Planner(const Program& program, PrgKind prg) : program_(program) { plan_.prg = prg; }
+
+  Result<Plan> run() {
+    for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
+      const Op& op = program_.ops[index];
+      if (op.code == OpCode::kReshape) {
+        alias_[op.out] = resolve(op.inputs[0]);
+        continue;
+      }
+      const std::optional<EntryKind> kind = entry_kind(op.code);
+      if (!kind) continue;
+      PlanEntry entry;
+      entry.kind = *kind;
+      entry.source = index;
+      entry.count = program_.value(op.out).shape.count();
+      entry.shift = op.shift;
+      if (is_product(*kind)) {
+        add_product(op, entry);
+      } else {
+        BP_TRY(add_comparison(op, entry));
+      }
+    }
+    lay_out(plan_);
+    return std::move(plan_);
+  }
+
+ private:
+  ValueId resolve(ValueId id) const {
+    const auto it = alias_.find(id);
+    return it == alias_.end() ? id : it->second;
+  }
+
+  /// One mask per value, however many products it takes part in.
+  std::uint32_t mask_of(ValueId id) {
+    const ValueId value = resolve(id);
+    const auto it = mask_.find(value);
+    if (it != mask_.end()) return it->second;
+    PlanEntry entry;
+    entry.kind = EntryKind::kMask;
+    entry.source = value;
+    entry.count = program_.value(value).shape.count();
+    const auto index = static_cast<std::uint32_t>(plan_.entries.size());
+    plan_.entries.push_back(entry);
+    mask_[value] = index;
+    return index;
+  }
+
+  void add_product(const Op& op, PlanEntry entry) {
+    entry.mask_x = mask_of(op.inputs[0]);
+    entry.mask_y = mask_of(op.inputs[1]);
+    entry.transpose_x = op.transpose_x;
+    entry.transpose_y = op.transpose_y;
+    entry.conv = op.conv;
+    if (entry.kind == EntryKind::kMatMul) {
+      const Shape& x = program_.value(op.inputs[0]).shape;
+      const Shape& out = program_.value(op.out).shape;
+      entry.m = out[0];
+      entry.n = out[1];
+      entry.k = op.transpose_x ? x[0] : x[1];
+    }
+    plan_.entries.push_back(entry);
+  }
+
+  Result<void> add_comparison(const Op& op, PlanEntry entry) {
+    if (op.inputs.size() == 2) {
+      const auto it = bit_entry_.find(op.inputs[1]);
+      if (it == bit_entry_.end()) {
+        return make_error(ErrorCode::kConfig, "layer '" + op.layer + "': the bit of a " +
+                                                  to_string(op.code) +
+                                                  " must come from a relu before it");
+      }
+      entry.forward = it->second;
+    }
+    const auto index = static_cast<std::uint32_t>(plan_.entries.size());
+    if (op.bit != kNoValue) bit_entry_[op.bit] = index;
+    plan_.entries.push_back(entry);
+    return {};
+  }
+
+  const Program& program_;
+  Plan plan_;
+  std::map<ValueId, ValueId> alias_;
+  std::map<ValueId, std::uint32_t> mask_;
+  std::map<ValueId, std::uint32_t> bit_entry_;
+};
+
+}  // namespace
+
+const char* to_string(EntryKind kind) {
+  switch (kind) {
+    case EntryKind::kMask: return "mask";
+    case EntryKind::kMatMul: return "matmul";
+    case EntryKind::kConv2d: return "conv2d";
+    case EntryKind::kConv2dGradWeight: return "conv2d-grad-weight";
+    case EntryKind::kConv2dGradInput: return "conv2d-grad-input";
+    case EntryKind::kMultiply: return "multiply";
+    case EntryKind::kTruncate: return "truncate";
+    case EntryKind::kReluTruncate: return "relu-truncate";
+    case EntryKind::kTruncateTimesBit: return "truncate-times-bit";
+    case EntryKind::kRelu: return "relu";
+    case EntryKind::kMultiplyBit: return "multiply-bit";
+  }
+  return "unknown";
+}
+
+bool is_product(EntryKind kind) {
+  return kind >= EntryKind::kMatMul && kind <= EntryKind::kMultiply;
+}
+
+CompareLayout compare_layout(const PlanEntry& entry) {
+  const int shift = static_cast<int>(entry.shift);
+  switch (entry.kind) {
+    case EntryKind::kTruncate: return make_compare_layout(CompareUse::kTruncate, shift);
+    case EntryKind::kReluTruncate: return make_compare_layout(CompareUse::kReluTruncate, shift);
+    case EntryKind::kTruncateTimesBit:
+      return make_compare_layout(CompareUse::kTruncateTimesBit, shift);
+    case EntryKind::kRelu: return make_compare_layout(CompareUse::kRelu, 0);
+    case EntryKind::kMultiplyBit: return make_compare_layout(CompareUse::kMultiplyBit, 0);
+    default: break;
+  }
+  BP_CHECK(false, "only comparisons have a compare layout");
+}
+
+void lay_out(Plan& plan) {
+  std::uint64_t offset = 0;
+  for (PlanEntry& entry : plan.entries) {
+    std::uint64_t size = 0;
+    if (is_product(entry.kind)) {
+      size = entry.count * 8;
+    } else if (entry.kind != EntryKind::kMask) {
+      const CompareLayout layout = compare_layout(entry);
+      size = layout.blocks(entry.count) * layout.correction_record_bytes();
+    }
+    entry.correction_offset_bytes = offset;
+    entry.correction_size_bytes = size;
+    offset += round_up_64(size);
+  }
+  plan.correction_size = ByteCount{offset};
+}
+
+Result<Plan> make_plan(const Program& program, PrgKind prg) {
+  return Planner(program, prg).run();
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,256 @@
+// The canonical encoding of a plan (table in offline/plan/README.md).
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "offline/plan/entry_layout.h"
+#include "offline/plan/plan.h"
+
+namespace beaverpond {
+namespace {
+
+constexpr char kMagic[8] = {'B', 'P', 'P', 'L', 'A', 'N', '0', '1'};
+constexpr std::size_t kHeaderSize = 16;
+constexpr std::size_t kEntrySize = 88;
+// Bounds that keep a forged file from asking for absurd memory.
+constexpr std::uint32_t kMaxEntries = 1u << 20;
+constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 32;
+constexpr std::uint64_t kMaxCorrectionBytes = std::uint64_t{1} << 40;
+
+class Writer {
+ public:
+  void u8(std::uint8_t v) { bytes_.push_back(v); }
+  void u16(std::uint16_t v) { integer(v, 2); }
+  void u32(std::uint32_t v) { integer(v, 4); }
+  void u64(std::uint64_t v) { integer(v, 8); }
+  std::vector<std::uint8_t> take() { return std::move(bytes_); }
+
+ private:
+  void integer(std::uint64_t v, int size) {
+    for (int i = 0; i < size; ++i) bytes_.push_back(static_cast<std::uint8_t>(v >> (8 * i)));
+  }
+  std::vector<std::uint8_t> bytes_;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+  std::uint8_t u8() { return static_cast<std::uint8_t>(integer(1)); }
+  std::uint16_t u16() { return static_cast<std::uint16_t>(integer(2)); }
+  std::uint32_t u32() { return static_cast<std::uint32_t>(integer(4)); }
+  std::uint64_t u64() { return integer(8); }
+
+ private:
+  std::uint64_t integer(std::size_t size) {
+    std::uint64_t v = 0;
+    for (std::size_t i = 0; i < size; ++i) v |= std::uint64_t{bytes_[at_ + i]} << (8 * i);
+    at_ += size;
+    return v;
+  }
+  std::span<const std::uint8_t> bytes_;
+  std::size_t at_ = 0;
+};
+
+Error bad(const std::string& what) { return make_error(ErrorCode::kConfig, "bad plan: " + what); }
+
+void write_entry(Writer& out, const PlanEntry& e) {
+  out.u16(static_cast<std::uint16_t>(e.kind));
+  out.u8(e.transpose_x ? 1 : 0);
+  out.u8(e.transpose_y ? 1 : 0);
+  out.u32(e.source);
+  out.u64(e.count);
+  for (const std::uint32_t v : {e.shift, e.mask_x, e.mask_y, e.forward, e.m, e.n, e.k, e.conv.batch,
+                                e.conv.height, e.conv.width, e.conv.in_channels,
+                                e.conv.out_channels, e.conv.kernel, e.conv.stride,
+                                e.conv.pad_before, e.conv.pad_after}) {
+    out.u32(v);
+  }
+  out.u64(0);  // reserved
+}
+
+Result<void> check_factors(const Plan& plan, const PlanEntry& e, std::uint64_t x, std::uint64_t y) {
+  for (const std::uint32_t mask : {e.mask_x, e.mask_y}) {
+    if (mask >= plan.entries.size() || plan.entries[mask].kind != EntryKind::kMask) {
+      return bad("a product refers to something that is not a mask before it");
+    }
+  }
+  if (plan.entries[e.mask_x].count != x || plan.entries[e.mask_y].count != y) {
+    return bad("a product's shape does not fit its masks");
+  }
+  return {};
+}
+
+Result<void> check_conv(const Plan& plan, const PlanEntry& e) {
+  const Conv2dShape& c = e.conv;
+  const bool sane = c.batch > 0 && c.height > 0 && c.width > 0 && c.in_channels > 0 &&
+                    c.out_channels > 0 && c.kernel > 0 && c.stride > 0 &&
+                    c.kernel <= (1u << 15) && c.pad_before < (1u << 15) &&
+                    c.pad_after < (1u << 15) && c.height < (1u << 20) && c.width < (1u << 20) &&
+                    c.height + c.pad_before + c.pad_after >= c.kernel &&
+                    c.width + c.pad_before + c.pad_after >= c.kernel;
+  const auto size = [](double a, double b, double x, double y) { return a * b * x * y; };
+  if (!sane || size(c.batch, c.height, c.width, c.in_channels) > kMaxCount ||
+      size(c.kernel, c.kernel, c.in_channels, c.out_channels) > kMaxCount ||
+      size(c.batch, c.out_height(), c.out_width(), c.out_channels) > kMaxCount) {
+    return bad("a convolution's shape makes no sense");
+  }
+  const std::uint64_t images = c.image_shape().count();
+  const std::uint64_t weights = c.weight_shape().count();
+  const std::uint64_t result = c.result_shape().count();
+  switch (e.kind) {
+    case EntryKind::kConv2d:
+      if (e.count != result) break;
+      return check_factors(plan, e, images, weights);
+    case EntryKind::kConv2dGradWeight:
+      if (e.count != weights) break;
+      return check_factors(plan, e, images, result);
+    default:
+      if (e.count != images) break;
+      return check_factors(plan, e, result, weights);
+  }
+  return bad("a convolution's count does not fit its shape");
+}
+
+Result<void> check_forward(const Plan& plan, const PlanEntry& e) {
+  const bool fits = e.forward < plan.entries.size() && plan.entries[e.forward].count == e.count &&
+                    (plan.entries[e.forward].kind == EntryKind::kReluTruncate ||
+                     plan.entries[e.forward].kind == EntryKind::kRelu);
+  if (!fits) return bad("a product with a bit refers to no relu before it");
+  return {};
+}
+
+/// Checks an entry against those before it, which are already in `plan`.
+Result<void> check_entry(const Plan& plan, const PlanEntry& e) {
+  if (e.count == 0 || e.count > kMaxCount) return bad("an entry's count is 0 or above 2^32");
+  switch (e.kind) {
+    case EntryKind::kMask: return {};
+    case EntryKind::kMatMul:
+      if (e.count != std::uint64_t{e.m} * e.n) return bad("a matrix product's count is not m*n");
+      return check_factors(plan, e, std::uint64_t{e.m} * e.k, std::uint64_t{e.k} * e.n);
+    case EntryKind::kConv2d:
+    case EntryKind::kConv2dGradWeight:
+    case EntryKind::kConv2dGradInput: return check_conv(plan, e);
+    case EntryKind::kMultiply: return check_factors(plan, e, e.count, e.count);
+    case EntryKind::kRelu: return {};
+    case EntryKind::kMultiplyBit: return check_forward(plan, e);
+    case EntryKind::kTruncate:
+    case EntryKind::kReluTruncate:
+    case EntryKind::kTruncateTimesBit:
+      if (e.shift < 1 || e.shift > 61) return bad("a truncation's shift is outside 1..61");
+      if (e.kind == EntryKind::kTruncateTimesBit) return check_forward(plan, e);
+      return {};
+  }
+  return bad("unknown kind of entry");
+}
+
+PlanEntry read_entry(Reader& in) {
+  PlanEntry e;
+  e.kind = static_cast<EntryKind>(in.u16());
+  e.transpose_x = in.u8() == 1;
+  e.transpose_y = in.u8() == 1;
+  e.source = in.u32();
+  e.count = in.u64();
+  for (std::uint32_t* v : {&e.shift, &e.mask_x, &e.mask_y, &e.forward, &e.m, &e.n, &e.k,
+                           &e.conv.batch, &e.conv.height, &e.conv.width, &e.conv.in_channels,
+                           &e.conv.out_channels, &e.conv.kernel, &e.conv.stride,
+                           &e.conv.pad_before, &e.conv.pad_after}) {
+    *v = in.u32();
+  }
+  in.u64();
+  return e;
+}
+
+struct FileCloser {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using File = std::unique_ptr<std::FILE, FileCloser>;
+
+Error file_error(const std::string& path, const char* verb) {
+  const int error = errno;
+  const ErrorCode code = error == ENOSPC ? ErrorCode::kNoSpace : ErrorCode::kIo;
+  return make_error(code, std::string("cannot ") + verb + " plan file " + path + ": " +
+                              std::strerror(error));
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> encode_plan(const Plan& plan) {
+  Writer out;
+  for (const char c : kMagic) out.u8(static_cast<std::uint8_t>(c));
+  out.u16(static_cast<std::uint16_t>(plan.prg));
+  out.u16(0);
+  out.u32(static_cast<std::uint32_t>(plan.entries.size()));
+  for (const PlanEntry& entry : plan.entries) write_entry(out, entry);
+  return out.take();
+}
+
+Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
+  if (bytes.size() < kHeaderSize || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
+    return bad("it does not start with BPPLAN01");
+  }
+  Reader in(bytes.subspan(sizeof kMagic));
+  Plan plan;
+  plan.prg = static_cast<PrgKind>(in.u16());
+  if (plan.prg != PrgKind::kAes128Ctr && plan.prg != PrgKind::kChaCha20) {
+    return bad("unknown generator");
+  }
+  in.u16();
+  const std::uint32_t count = in.u32();
+  if (count > kMaxEntries || bytes.size() != kHeaderSize + std::size_t{count} * kEntrySize) {
+    return bad("its size does not fit its number of entries");
+  }
+  std::uint64_t bound = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const PlanEntry entry = read_entry(in);
+    BP_TRY(check_entry(plan, entry));
+    plan.entries.push_back(entry);
+    bound += entry.count * 256;
+    if (bound > kMaxCorrectionBytes) return bad("one bundle would need more than 2^40 bytes");
+  }
+  lay_out(plan);
+  const std::vector<std::uint8_t> canonical = encode_plan(plan);
+  if (std::memcmp(canonical.data(), bytes.data(), bytes.size()) != 0) {
+    return bad("it is not in canonical form");
+  }
+  return plan;
+}
+
+Hash256 plan_hash(const Plan& plan) { return sha256(encode_plan(plan)); }
+
+Result<void> write_plan_file(const Plan& plan, const std::string& path) {
+  const std::vector<std::uint8_t> bytes = encode_plan(plan);
+  const std::string temporary = path + ".part";
+  File file(std::fopen(temporary.c_str(), "wb"));
+  if (!file) return file_error(path, "create");
+  if (std::fwrite(bytes.data(), 1, bytes.size(), file.get()) != bytes.size() ||
+      std::fclose(file.release()) != 0) {
+    return file_error(path, "write");
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) return file_error(path, "publish");
+  return {};
+}
+
+Result<Plan> read_plan_file(const std::string& path) {
+  File file(std::fopen(path.c_str(), "rb"));
+  if (!file) return file_error(path, "open");
+  std::vector<std::uint8_t> bytes;
+  std::uint8_t block[65536];
+  std::size_t got = 0;
+  while ((got = std::fread(block, 1, sizeof block, file.get())) > 0) {
+    bytes.insert(bytes.end(), block, block + got);
+    if (bytes.size() > kHeaderSize + std::size_t{kMaxEntries} * kEntrySize) break;
+  }
+  if (std::ferror(file.get()) != 0) return file_error(path, "read");
+  Result<Plan> plan = decode_plan(bytes);
+  if (!plan.ok()) {
+    Error error = std::move(plan).error();
+    error.message = path + ": " + error.message + "; make it again with `beaverpond plan -o`";
+    return error;
+  }
+  return plan;
+}
+
+}  // namespace beaverpond
