@@ -1,0 +1,101 @@
+#include "offline/pool/identity.h"
+
+#include <cstring>
+
+#include "offline/pool/block.h"
+
+namespace beaverpond {
+namespace {
+
+// The table of offline/pool/README.md, "Identity".
+constexpr char kMagic[9] = "BPPOOL01";
+constexpr std::size_t kVersionAt = 8;
+constexpr std::size_t kPlayerAt = 12;
+constexpr std::size_t kPlayersAt = 16;
+constexpr std::size_t kPoolIdAt = 24;
+constexpr std::size_t kEpochAt = 40;
+constexpr std::size_t kRosterAt = 48;
+static_assert(kPoolIdAt + sizeof(PoolId) == kEpochAt && kEpochAt + 8 == kRosterAt);
+static_assert(kRosterAt + sizeof(Hash256) == 80);
+
+std::span<const std::uint8_t> magic_bytes() {
+  return {reinterpret_cast<const std::uint8_t*>(kMagic), 8};
+}
+
+Block encode(const PoolIdentity& identity) {
+  Block block{};
+  store_bytes(block, 0, magic_bytes());
+  store_le(block, kVersionAt, 1, 2);
+  store_le(block, kPlayerAt, static_cast<std::uint64_t>(identity.player), 4);
+  store_le(block, kPlayersAt, static_cast<std::uint64_t>(identity.players), 4);
+  store_bytes(block, kPoolIdAt, identity.pool_id);
+  store_le(block, kEpochAt, identity.epoch, 8);
+  store_bytes(block, kRosterAt, identity.roster_hash);
+  seal_block(block);
+  return block;
+}
+
+Result<PoolIdentity> decode(const Block& block, std::size_t size, const std::string& path) {
+  if (size != kBlockSize || std::memcmp(block.data(), kMagic, 8) != 0 || !is_sealed(block) ||
+      load_le(block, kVersionAt, 2) != 1) {
+    return make_error(ErrorCode::kPoolCorrupt,
+                      "the pool identity " + path +
+                          " is damaged; restore the file, or start an empty pool folder with a "
+                          "new membership epoch");
+  }
+  PoolIdentity identity;
+  identity.player = static_cast<int>(load_le(block, kPlayerAt, 4));
+  identity.players = static_cast<int>(load_le(block, kPlayersAt, 4));
+  load_bytes(block, kPoolIdAt, identity.pool_id);
+  identity.epoch = load_le(block, kEpochAt, 8);
+  load_bytes(block, kRosterAt, identity.roster_hash);
+  return identity;
+}
+
+std::string differs(const char* what, const std::string& found, const std::string& expected) {
+  return std::string(what) + " is " + found + ", expected " + expected;
+}
+
+}  // namespace
+
+std::string describe_difference(const PoolIdentity& expected, const PoolIdentity& found) {
+  if (expected.pool_id != found.pool_id) {
+    return differs("its pool", to_hex(found.pool_id), to_hex(expected.pool_id));
+  }
+  if (expected.epoch != found.epoch) {
+    return differs("its membership epoch", std::to_string(found.epoch),
+                   std::to_string(expected.epoch));
+  }
+  if (expected.roster_hash != found.roster_hash) {
+    return differs("its roster", to_hex(std::span(found.roster_hash).first(8)),
+                   to_hex(std::span(expected.roster_hash).first(8)));
+  }
+  if (expected.player != found.player) {
+    return differs("its player", std::to_string(found.player), std::to_string(expected.player));
+  }
+  if (expected.players != found.players) {
+    return differs("its number of players", std::to_string(found.players),
+                   std::to_string(expected.players));
+  }
+  return "";
+}
+
+Result<void> check_identity(Storage& storage, const std::string& directory,
+                            const PoolIdentity& identity) {
+  const std::string path = directory + "/pool";
+  if (!storage.exists(path)) BP_TRY(write_file_atomically(storage, path, encode(identity)));
+  BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
+  Block block{};
+  BP_ASSIGN(const std::size_t size, file->read_at(0, block));
+  BP_ASSIGN(const PoolIdentity found, decode(block, size, path));
+  const std::string difference = describe_difference(identity, found);
+  if (!difference.empty()) {
+    return make_error(ErrorCode::kRosterMismatch,
+                      "the folder " + directory + " holds another pool: " + difference +
+                          "; check the order of the pool folders and the roster file, and give "
+                          "every membership epoch a folder of its own");
+  }
+  return {};
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,27 @@
+// Whose pool a folder is. Written once, checked at every opening: a folder given to the wrong
+// player, or kept over a change of the roster, is refused before anything in it is used.
+#pragma once
+
+#include "beaverpond/result.h"
+#include "offline/pool/layout.h"
+
+namespace beaverpond {
+
+struct PoolIdentity {
+  PoolId pool_id{};
+  std::uint64_t epoch = 0;  ///< membership epoch
+  Hash256 roster_hash{};
+  int player = 0;
+  int players = 0;
+  friend bool operator==(const PoolIdentity&, const PoolIdentity&) = default;
+};
+
+/// Names the first field in which `found` differs from `expected`; empty if none does.
+std::string describe_difference(const PoolIdentity& expected, const PoolIdentity& found);
+
+/// Writes DIR/pool if it is missing, then reads and compares it. Errors: kRosterMismatch (another
+/// pool, epoch, roster or player), kPoolCorrupt, kIo, kNoSpace.
+Result<void> check_identity(Storage& storage, const std::string& directory,
+                            const PoolIdentity& identity);
+
+}  // namespace beaverpond

@@ -1,0 +1,125 @@
+#include "offline/pool/lane.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace beaverpond {
+namespace {
+
+void check_covers(const Claim& claim) {
+  std::uint64_t covered = claim.first;
+  for (const PublishedRange& range : claim.segments) {
+    BP_CHECK(range.first <= covered && covered < range.end(), "segments do not cover the claim");
+    covered = range.end();
+  }
+  BP_CHECK(covered >= claim.end, "segments do not cover the claim");
+}
+
+}  // namespace
+
+PoolLane::PoolLane(Storage& storage, std::string directory, PoolIdentity pool, LaneKey key,
+                   Ledger ledger)
+    : storage_(&storage),
+      directory_(std::move(directory)),
+      pool_(pool),
+      key_(key),
+      ledger_(std::move(ledger)) {}
+
+Result<PoolLane> PoolLane::open(Storage& storage, const std::string& pool_directory,
+                                const PoolIdentity& pool, const LaneKey& key) {
+  BP_ASSIGN(const std::string directory, ensure_lane_directory(storage, pool_directory, key));
+  BP_ASSIGN(Ledger ledger, Ledger::open(storage, directory, pool, key));
+  PoolLane lane(storage, directory, pool, key, std::move(ledger));
+  lane.erase_spent();
+  return lane;
+}
+
+Result<std::vector<PublishedRange>> PoolLane::ranges() {
+  BP_ASSIGN(const auto listed, list_ranges(*storage_, directory_, kSegmentSuffix));
+  std::vector<PublishedRange> usable;
+  for (const PublishedRange& range : listed) {
+    if (range.end() <= ledger_.watermark()) continue;
+    if (!verified_.contains(range)) {
+      const std::string path = directory_ + "/" + segment_name(range, kSegmentSuffix);
+      const auto reader = SegmentReader::open(*storage_, path, pool_, key_, range);
+      if (!reader.ok()) {
+        // The factory removes a range that it could not publish on every player.
+        if (!storage_->exists(path)) continue;
+        return reader.error();
+      }
+      verified_.insert(range);
+    }
+    usable.push_back(range);
+  }
+  return usable;
+}
+
+Result<void> PoolLane::claim_blocking(const Claim& claim) {
+  BP_CHECK(claim.first < claim.end, "an empty claim");
+  BP_CHECK(claim.first >= ledger_.watermark(), "a bundle would be claimed twice");
+  check_covers(claim);
+  BP_TRY(ledger_.advance_blocking(claim.end, claim.witnesses));
+  BP_CHECK(ledger_.watermark() == claim.end, "the ledger disagrees with the claim");
+  claims_.push_back({claim.first, claim.end, claim.segments});
+  erase_spent();
+  return {};
+}
+
+Result<Bundle> PoolLane::read_bundle_blocking(std::uint64_t number) {
+  BP_CHECK(number < ledger_.watermark(), "a bundle is read before its claim is durable");
+  const auto claim = std::find_if(claims_.begin(), claims_.end(), [number](const OpenClaim& c) {
+    return c.next <= number && number < c.end;
+  });
+  BP_CHECK(claim != claims_.end(), "a bundle is read that is not claimed, or was read before");
+  const auto range = std::find_if(
+      claim->segments.begin(), claim->segments.end(),
+      [number](const PublishedRange& r) { return r.first <= number && number < r.end(); });
+  BP_CHECK(range != claim->segments.end(), "a claimed bundle without a segment");
+  const PublishedRange wanted = *range;
+  claim->next = number + 1;  // spent from here on, whatever the read below returns
+  if (claim->next == claim->end) claims_.erase(claim);
+  BP_ASSIGN(SegmentReader* const reader, reader_of(wanted));
+  BP_ASSIGN(Bundle bundle, reader->read_bundle_blocking(number, buffers_));
+  BP_CHECK(bundle.number() == number, "another bundle than the one asked for");
+  if (erasable_below() >= wanted.end()) erase_spent();
+  return bundle;
+}
+
+void PoolLane::release(std::uint64_t end) {
+  const auto claim = std::find_if(claims_.begin(), claims_.end(),
+                                  [end](const OpenClaim& c) { return c.end == end; });
+  if (claim == claims_.end()) return;
+  claims_.erase(claim);
+  erase_spent();
+}
+
+Result<SegmentReader*> PoolLane::reader_of(const PublishedRange& range) {
+  if (reader_ == nullptr || reader_->header().range != range) {
+    const std::string path = directory_ + "/" + segment_name(range, kSegmentSuffix);
+    BP_ASSIGN(SegmentReader reader, SegmentReader::open(*storage_, path, pool_, key_, range));
+    reader_ = std::make_unique<SegmentReader>(std::move(reader));
+  }
+  return reader_.get();
+}
+
+std::uint64_t PoolLane::erasable_below() const {
+  std::uint64_t floor = ledger_.watermark();
+  for (const OpenClaim& claim : claims_) floor = std::min(floor, claim.next);
+  return floor;
+}
+
+void PoolLane::erase_spent() {
+  const std::uint64_t floor = erasable_below();
+  // Failures are left for the next time: the watermark already keeps these bundles out of use.
+  const auto listed = list_ranges(*storage_, directory_, kSegmentSuffix);
+  if (!listed.ok()) return;
+  for (const PublishedRange& range : listed.value()) {
+    if (range.end() > floor) continue;
+    const auto removed =
+        storage_->unlink(directory_ + "/" + segment_name(range, kSegmentSuffix));
+    if (removed.ok()) verified_.erase(range);
+  }
+  if (reader_ != nullptr && reader_->header().range.end() <= floor) reader_.reset();
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,120 @@
+#include "offline/pool/layout.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace beaverpond {
+namespace {
+
+// Bounds that keep first + count far from overflow.
+constexpr std::uint64_t kMaxNumber = std::uint64_t{1} << 62;
+
+std::string parent_of(const std::string& path) {
+  std::string trimmed = path;
+  while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
+  const std::size_t slash = trimmed.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : trimmed.substr(0, slash);
+}
+
+bool parse_number(const std::string& text, std::uint64_t& value) {
+  const char* const end = text.data() + text.size();
+  const auto [at, failure] = std::from_chars(text.data(), end, value);
+  return failure == std::errc() && at == end && value < kMaxNumber;
+}
+
+bool parse_set_id(const std::string& text, SetId& id) {
+  if (text.size() != id.size() * 2) return false;
+  for (std::size_t i = 0; i < id.size(); ++i) {
+    const char* const at = text.data() + 2 * i;
+    const auto [end, failure] = std::from_chars(at, at + 2, id[i], 16);
+    if (failure != std::errc() || end != at + 2) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string LaneKey::str() const {
+  return "plan " + to_hex(std::span(plan).first(8)) + " lane " + std::to_string(lane);
+}
+
+std::string PublishedRange::str() const {
+  return std::string("[") + std::to_string(first) + ", " + std::to_string(end()) + ")";
+}
+
+std::string lane_directory(const std::string& pool_directory, const LaneKey& key) {
+  return pool_directory + "/" + to_hex(std::span(key.plan).first(8)) + "/lane-" +
+         std::to_string(key.lane);
+}
+
+std::string segment_name(const PublishedRange& range, const char* suffix) {
+  return std::to_string(range.first) + "-" + std::to_string(range.count) + "-" +
+         to_hex(range.set_id) + suffix;
+}
+
+std::optional<PublishedRange> parse_segment_name(const std::string& name, const char* suffix) {
+  const std::size_t one = name.find('-');
+  const std::size_t two = one == std::string::npos ? one : name.find('-', one + 1);
+  const std::size_t dot = two == std::string::npos ? two : name.find('.', two + 1);
+  if (dot == std::string::npos) return std::nullopt;
+  PublishedRange range;
+  if (!parse_number(name.substr(0, one), range.first)) return std::nullopt;
+  if (!parse_number(name.substr(one + 1, two - one - 1), range.count)) return std::nullopt;
+  if (!parse_set_id(name.substr(two + 1, dot - two - 1), range.set_id)) return std::nullopt;
+  if (range.count == 0 || segment_name(range, suffix) != name) return std::nullopt;
+  return range;
+}
+
+Result<std::string> ensure_lane_directory(Storage& storage, const std::string& pool_directory,
+                                          const LaneKey& key) {
+  const std::string lane = lane_directory(pool_directory, key);
+  const std::string plan = parent_of(lane);
+  BP_TRY(storage.make_directory(plan));
+  BP_TRY(storage.make_directory(lane));
+  BP_TRY(storage.sync_directory(lane));
+  BP_TRY(storage.sync_directory(plan));
+  BP_TRY(storage.sync_directory(pool_directory));
+  return lane;
+}
+
+Result<void> ensure_pool_directory(Storage& storage, const std::string& directory) {
+  if (!storage.exists(directory)) {
+    BP_TRY(storage.make_directory(directory));
+    BP_TRY(storage.sync_directory(parent_of(directory)));
+  }
+  BP_ASSIGN(const std::uint32_t mode, storage.directory_mode(directory));
+  if ((mode & 077) != 0) {
+    return make_error(ErrorCode::kConfig, "others may enter the pool folder " + directory +
+                                              ", which holds secrets; run chmod 0700 on it");
+  }
+  return {};
+}
+
+Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::string& directory,
+                                                const char* suffix) {
+  std::vector<PublishedRange> ranges;
+  if (!storage.exists(directory)) return ranges;
+  BP_ASSIGN(const auto entries, storage.list(directory));
+  for (const StorageEntry& entry : entries) {
+    if (entry.is_directory) continue;
+    if (const auto range = parse_segment_name(entry.name, suffix)) ranges.push_back(*range);
+  }
+  std::sort(ranges.begin(), ranges.end());
+  return ranges;
+}
+
+Result<void> write_file_atomically(Storage& storage, const std::string& path,
+                                   std::span<const std::uint8_t> bytes) {
+  const std::string temporary = path + kTemporarySuffix;
+  if (storage.exists(temporary)) BP_TRY(storage.unlink(temporary));
+  {
+    BP_ASSIGN(const auto file, storage.open(temporary, Storage::Mode::kCreateNew));
+    BP_TRY(file->write_at(0, bytes));
+    BP_TRY(file->sync());
+  }
+  BP_TRY(storage.rename(temporary, path));
+  return storage.sync_directory(parent_of(path));
+}
+
+}  // namespace beaverpond

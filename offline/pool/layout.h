@@ -1,0 +1,68 @@
+// Names of the folders and files of a pool:
+//   DIR/pool                                      identity: whose pool this is
+//   DIR/engine.lock, DIR/factory.lock             one engine and one factory at a time
+//   DIR/<16 hex of plan hash>/lane-<n>/ledger     watermark and witnesses
+//   DIR/<16 hex>/lane-<n>/<first>-<count>-<set id>.seg   a published segment (.tmp before that)
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "offline/plan/hash.h"
+#include "offline/pool/storage.h"
+
+namespace beaverpond {
+
+using PoolId = std::array<std::uint8_t, 16>;
+using SetId = std::array<std::uint8_t, 16>;
+
+inline constexpr int kMaxPlayers = 64;
+
+/// An independent sequence of bundles of one plan.
+struct LaneKey {
+  Hash256 plan{};
+  std::uint32_t lane = 0;
+  friend auto operator<=>(const LaneKey&, const LaneKey&) = default;
+  /// "plan 0123456789abcdef lane 0".
+  std::string str() const;
+};
+
+/// Consecutive bundles published together. All players' files of one range share the set id.
+struct PublishedRange {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+  SetId set_id{};
+  std::uint64_t end() const { return first + count; }
+  friend auto operator<=>(const PublishedRange&, const PublishedRange&) = default;
+  /// "[0, 16)".
+  std::string str() const;
+};
+
+std::string lane_directory(const std::string& pool_directory, const LaneKey& key);
+std::string segment_name(const PublishedRange& range, const char* suffix);
+inline constexpr char kSegmentSuffix[] = ".seg";
+inline constexpr char kTemporarySuffix[] = ".tmp";
+/// The range that a file name states; nothing if `name` is not such a name, byte for byte.
+std::optional<PublishedRange> parse_segment_name(const std::string& name, const char* suffix);
+
+/// Creates the folder of a lane and makes it and all folders above it, down to the pool's parent,
+/// durable. Syncs what exists too: an earlier process may have died before its own sync.
+Result<std::string> ensure_lane_directory(Storage& storage, const std::string& pool_directory,
+                                          const LaneKey& key);
+/// Creates the pool's folder if it is missing and checks that only its owner may enter it.
+/// Errors: kConfig where others may.
+Result<void> ensure_pool_directory(Storage& storage, const std::string& directory);
+
+/// The lane's published ranges, sorted; empty if the folder does not exist.
+Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::string& directory,
+                                                const char* suffix);
+
+/// Writes `bytes` to a temporary file beside `path`, syncs it, renames it to `path` and syncs the
+/// folder: after a crash the file is there whole, or not at all.
+Result<void> write_file_atomically(Storage& storage, const std::string& path,
+                                   std::span<const std::uint8_t> bytes);
+
+}  // namespace beaverpond

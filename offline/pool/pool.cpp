@@ -1,0 +1,102 @@
+#include "offline/pool/pool.h"
+
+#include <atomic>
+#include <map>
+#include <mutex>
+
+#include "offline/pool/lane.h"
+
+namespace beaverpond {
+
+struct Pool::State {
+  struct LockedLane {
+    explicit LockedLane(PoolLane opened) : lane(std::move(opened)) {}
+    std::mutex mutex;
+    PoolLane lane;
+  };
+
+  PoolOptions options;
+  std::unique_ptr<StorageLock> lock;
+  std::mutex mutex;  // of `lanes`
+  std::map<LaneKey, std::unique_ptr<LockedLane>> lanes;
+  std::atomic<bool> poisoned = false;
+
+  Result<LockedLane*> lane_of(const LaneKey& key) {
+    if (poisoned) {
+      return make_error(ErrorCode::kIo, "the pool " + options.directory +
+                                            " failed to make a claim durable earlier; check the "
+                                            "disk and start again");
+    }
+    const std::lock_guard<std::mutex> guard(mutex);
+    std::unique_ptr<LockedLane>& entry = lanes[key];
+    if (entry == nullptr) {
+      auto opened = PoolLane::open(*options.storage, options.directory, options.identity, key);
+      if (!opened.ok()) return std::move(opened).error();
+      entry = std::make_unique<LockedLane>(std::move(opened).value());
+    }
+    return entry.get();
+  }
+};
+
+Pool::Pool(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Pool::Pool(Pool&&) noexcept = default;
+Pool& Pool::operator=(Pool&&) noexcept = default;
+Pool::~Pool() = default;
+
+Result<Pool> Pool::open(const PoolOptions& options) {
+  BP_CHECK(options.storage != nullptr, "a pool needs a storage");
+  const PoolIdentity& identity = options.identity;
+  BP_CHECK(identity.players >= 2 && identity.players <= kMaxPlayers && identity.player >= 0 &&
+               identity.player < identity.players,
+           "a player outside the roster");
+  auto state = std::make_unique<State>();
+  state->options = options;
+  BP_TRY(ensure_pool_directory(*options.storage, options.directory));
+  BP_ASSIGN(state->lock, options.storage->lock(options.directory + "/engine.lock"));
+  BP_TRY(check_identity(*options.storage, options.directory, identity));
+  return Pool(std::move(state));
+}
+
+const PoolIdentity& Pool::identity() const { return state_->options.identity; }
+
+Result<std::vector<PublishedRange>> Pool::ranges(const LaneKey& key) {
+  BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
+  const std::lock_guard<std::mutex> guard(locked->mutex);
+  return locked->lane.ranges();
+}
+
+Result<std::uint64_t> Pool::watermark(const LaneKey& key) {
+  BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
+  const std::lock_guard<std::mutex> guard(locked->mutex);
+  return locked->lane.ledger().watermark();
+}
+
+Result<std::vector<std::uint64_t>> Pool::witnesses(const LaneKey& key) {
+  BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
+  const std::lock_guard<std::mutex> guard(locked->mutex);
+  return locked->lane.ledger().witnesses();
+}
+
+Result<void> Pool::claim_blocking(const LaneKey& key, const Claim& claim) {
+  BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
+  const std::lock_guard<std::mutex> guard(locked->mutex);
+  auto claimed = locked->lane.claim_blocking(claim);
+  if (!claimed.ok()) state_->poisoned = true;
+  return claimed;
+}
+
+Result<Bundle> Pool::read_bundle_blocking(const LaneKey& key, std::uint64_t number) {
+  BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
+  const std::lock_guard<std::mutex> guard(locked->mutex);
+  return locked->lane.read_bundle_blocking(number);
+}
+
+void Pool::release(const LaneKey& key, std::uint64_t end) {
+  const std::lock_guard<std::mutex> guard(state_->mutex);
+  const auto entry = state_->lanes.find(key);
+  if (entry == state_->lanes.end() || entry->second == nullptr) return;
+  const std::lock_guard<std::mutex> lane_guard(entry->second->mutex);
+  entry->second->lane.release(end);
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,77 @@
+// The pool of one player: bundles that a factory published and that nobody has spent yet.
+//
+// A bundle is a one-time pad. A number passes made -> published -> claimed -> spent -> erased and
+// never goes back: claim_blocking() makes it durable that a range is gone before any bundle of it
+// can be read, so a crash loses bundles but never brings one back.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "beaverpond/bundle.h"
+#include "offline/pool/identity.h"
+#include "offline/pool/layout.h"
+#include "offline/pool/storage.h"
+
+namespace beaverpond {
+
+struct PoolOptions {
+  std::string directory;  ///< mode 0700; created if missing
+  PoolIdentity identity;
+  Storage* storage = nullptr;  ///< outlives the pool
+};
+
+/// What all players agreed to spend. `segments` cover [first, end) and are pinned by set id.
+struct Claim {
+  std::uint64_t first = 0;
+  std::uint64_t end = 0;
+  std::vector<PublishedRange> segments;
+  std::vector<std::uint64_t> witnesses;  ///< watermark seen of every player, by rank
+};
+
+/// Threads: all calls may run at once; calls on one lane wait for each other. A failed sync of a
+/// ledger poisons the pool: every later call fails, and only a new process may try again.
+class Pool {
+ public:
+  /// Takes the engine's lock. Errors: kPoolBusy (another engine), kConfig (folder mode, locks that
+  /// do not work), kRosterMismatch (the folder is another pool's or player's), kPoolCorrupt, kIo.
+  static Result<Pool> open(const PoolOptions& options);
+  Pool(Pool&&) noexcept;
+  Pool& operator=(Pool&&) noexcept;
+  Pool(const Pool&) = delete;             // one owner of the lock
+  Pool& operator=(const Pool&) = delete;  // one owner of the lock
+  ~Pool();
+
+  const PoolIdentity& identity() const;
+
+  /// Reads the folder again, since a factory publishes while the pool is open. Sorted ranges that
+  /// end above the watermark; headers are verified when first seen. Errors: kPoolCorrupt and
+  /// kRosterMismatch name a file that must go; kIo.
+  Result<std::vector<PublishedRange>> ranges(const LaneKey& key);
+
+  /// First bundle that this player never claimed.
+  Result<std::uint64_t> watermark(const LaneKey& key);
+  /// Watermarks last seen of every player, by rank.
+  Result<std::vector<std::uint64_t>> witnesses(const LaneKey& key);
+
+  /// Gives up everything below claim.end for ever, durably, and lets this process read
+  /// [claim.first, claim.end). Erases segments that are wholly spent. Aborts if first is below the
+  /// watermark or the segments do not cover the range. Errors: kIo, kNoSpace; the pool is poisoned.
+  Result<void> claim_blocking(const LaneKey& key, const Claim& claim);
+
+  /// Hands out bundle `number` of a claim of this process, in rising order within a claim; what is
+  /// passed over is burned. Aborts if the number is not claimed or was handed out before.
+  /// Errors: kPoolCorrupt (file, chunk, remedy), kRosterMismatch, kIo, kOutOfMemory.
+  Result<Bundle> read_bundle_blocking(const LaneKey& key, std::uint64_t number);
+
+  /// Burns what is left of the claim that ends at `end`; no effect if nothing is.
+  void release(const LaneKey& key, std::uint64_t end);
+
+ private:
+  struct State;
+  explicit Pool(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace beaverpond

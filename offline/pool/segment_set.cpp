@@ -1,0 +1,102 @@
+#include "offline/pool/segment_set.h"
+
+#include <utility>
+
+namespace beaverpond {
+namespace {
+
+SegmentHeader header_for(const SegmentSetSpec& spec, const PoolIdentity& identity) {
+  SegmentHeader header;
+  header.pool = identity;
+  header.key = spec.key;
+  header.range = spec.range;
+  header.prg = spec.prg;
+  header.correction_size = spec.correction_size;
+  return header;
+}
+
+}  // namespace
+
+std::uint64_t segment_set_bytes(const SegmentSetSpec& spec, int players) {
+  PoolIdentity identity;
+  identity.players = players;
+  std::uint64_t bytes = 0;
+  for (identity.player = 0; identity.player < players; ++identity.player) {
+    bytes += header_for(spec, identity).file_size();
+  }
+  return bytes;
+}
+
+SegmentSetWriter::SegmentSetWriter(SegmentSetWriter&& other) noexcept
+    : pools_(other.pools_),
+      spec_(other.spec_),
+      writers_(std::move(other.writers_)),
+      appended_(other.appended_),
+      created_(std::exchange(other.created_, 0)) {}
+
+SegmentSetWriter::~SegmentSetWriter() { remove_temporaries(); }
+
+std::string SegmentSetWriter::path(int player, const char* suffix) const {
+  return lane_directory(pools_->directory(player), spec_.key) + "/" +
+         segment_name(spec_.range, suffix);
+}
+
+void SegmentSetWriter::remove_temporaries() {
+  for (int player = 0; player < created_; ++player) {
+    const std::string temporary = path(player, kTemporarySuffix);
+    // What cannot be removed now is removed by the next PoolSet::clean().
+    if (pools_->storage().exists(temporary)) (void)pools_->storage().unlink(temporary);
+  }
+  created_ = 0;
+}
+
+Result<SegmentSetWriter> SegmentSetWriter::create_blocking(
+    PoolSet& pools, const SegmentSetSpec& spec, const std::vector<std::vector<Seed>>& seeds) {
+  BP_CHECK(seeds.size() == static_cast<std::size_t>(pools.players()), "seeds of every player");
+  SegmentSetWriter set(pools, spec);
+  for (int player = 0; player < pools.players(); ++player) {
+    BP_TRY(ensure_lane_directory(pools.storage(), pools.directory(player), spec.key));
+    set.created_ = player + 1;
+    BP_ASSIGN(SegmentWriter writer,
+              SegmentWriter::create(pools.storage(), set.path(player, kTemporarySuffix),
+                                    header_for(spec, pools.identity(player)),
+                                    seeds[static_cast<std::size_t>(player)]));
+    set.writers_.push_back(std::move(writer));
+  }
+  return set;
+}
+
+Result<void> SegmentSetWriter::append_blocking(std::span<const std::uint8_t> correction) {
+  BP_CHECK(appended_ < spec_.range.count, "more bundles than the range holds");
+  const std::uint64_t number = spec_.range.first + appended_;
+  ++appended_;
+  const int designated = designated_player(number, pools_->players());
+  return writers_[static_cast<std::size_t>(designated)].append_correction_blocking(correction);
+}
+
+Result<void> SegmentSetWriter::publish_blocking() {
+  BP_CHECK(appended_ == spec_.range.count, "a range is published before it is full");
+  for (SegmentWriter& writer : writers_) BP_TRY(writer.finish_blocking());
+  writers_.clear();
+  Storage& storage = pools_->storage();
+  Result<void> outcome;
+  int renamed = 0;
+  for (int player = 0; player < pools_->players() && outcome.ok(); ++player) {
+    renamed = player + 1;
+    outcome = storage.rename(path(player, kTemporarySuffix), path(player, kSegmentSuffix));
+    if (outcome.ok()) {
+      outcome = storage.sync_directory(lane_directory(pools_->directory(player), spec_.key));
+    }
+  }
+  // Once the last rename was tried, engines may have leased the range: leave it to clean().
+  if (!outcome.ok() && renamed < pools_->players()) {
+    for (int player = 0; player < renamed; ++player) {
+      const std::string published = path(player, kSegmentSuffix);
+      if (storage.exists(published)) (void)storage.unlink(published);
+    }
+  }
+  if (outcome.ok()) created_ = 0;
+  return outcome;
+}
+
+}  // namespace beaverpond

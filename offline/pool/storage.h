@@ -1,0 +1,74 @@
+// The seam for files. All file I/O of the pool and the factory goes through it, so that a test can
+// put a simulated disk behind it: unsynced writes dropped, torn or refused.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "beaverpond/result.h"
+
+namespace beaverpond {
+
+/// An open file. Closed by its destructor, which never fails and never syncs.
+class StorageFile {
+ public:
+  virtual ~StorageFile() = default;
+
+  /// Reads until `bytes` is full or the file ends; returns how many bytes were read.
+  virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::uint8_t> bytes) = 0;
+  /// Writes all of `bytes`, extending the file where needed. Not durable before sync().
+  virtual Result<void> write_at(std::uint64_t offset, std::span<const std::uint8_t> bytes) = 0;
+  /// Makes the content durable (fdatasync). After an error the content on disk is unknown, and a
+  /// second call may report success for data that was dropped: never retry, drop the file.
+  virtual Result<void> sync() = 0;
+  virtual Result<std::uint64_t> size() = 0;
+};
+
+/// An exclusive lock, released by its destructor or by the end of the process.
+class StorageLock {
+ public:
+  virtual ~StorageLock() = default;
+};
+
+struct StorageEntry {
+  std::string name;
+  bool is_directory = false;
+  std::uint64_t size_bytes = 0;
+};
+
+/// Errors of every call: kIo, or kNoSpace where the disk or the quota is full; the message names
+/// the path and what the operating system said. Threads: all calls may run at once.
+class Storage {
+ public:
+  enum class Mode : std::uint8_t {
+    kRead,       ///< the file must exist
+    kReadWrite,  ///< the file must exist
+    kCreateNew,  ///< the file must not exist; mode 0600
+  };
+
+  virtual ~Storage() = default;
+
+  virtual Result<std::unique_ptr<StorageFile>> open(const std::string& path, Mode mode) = 0;
+  /// Replaces `to` atomically. Durable after sync_directory() of the folder.
+  virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
+  virtual Result<void> unlink(const std::string& path) = 0;
+  /// Entries of a folder, without "." and "..", in no order.
+  virtual Result<std::vector<StorageEntry>> list(const std::string& directory) = 0;
+  virtual bool exists(const std::string& path) = 0;
+  /// Creates one folder with mode 0700; no error if it exists already.
+  virtual Result<void> make_directory(const std::string& path) = 0;
+  /// Makes creations, renames and removals in the folder durable.
+  virtual Result<void> sync_directory(const std::string& directory) = 0;
+  /// Permission bits of a folder that belongs to this user. kIo if it belongs to another.
+  virtual Result<std::uint32_t> directory_mode(const std::string& directory) = 0;
+  /// Takes the lock without waiting. kPoolBusy: another open file holds it. kConfig: locks do not
+  /// exclude each other on this file system.
+  virtual Result<std::unique_ptr<StorageLock>> lock(const std::string& path) = 0;
+  /// Bytes that this user may still write to the disk under `directory`.
+  virtual Result<std::uint64_t> free_bytes(const std::string& directory) = 0;
+};
+
+}  // namespace beaverpond

@@ -1,0 +1,32 @@
+// A session: one run of all players together. Its id goes into every frame, so that nothing of an
+// earlier run is ever taken for data of this one.
+#pragma once
+
+#include <cstdint>
+
+#include "offline/pool/random.h"
+#include "online/transport/transport.h"
+
+namespace beaverpond {
+
+/// Operations of control messages in Tag.operation, far above those of a program.
+inline constexpr std::uint32_t kNonceOperation = 0xffff0000u;
+inline constexpr std::uint32_t kHelloOperation = 0xffff0001u;
+inline constexpr std::uint32_t kDurableOperation = 0xffff0002u;
+
+class Session {
+ public:
+  /// Every player contributes 8 random bytes; the id is their hash, in order of rank, so no player
+  /// alone can bring an old one back. Errors: kPeerLost, kTimeout, kProtocolMismatch, kIo.
+  static Result<Session> create_blocking(Transport& transport, Deadline deadline,
+                                         const EntropySource& entropy = fill_random_blocking);
+
+  /// For Tag.session; never 0, which is the tag of the nonce exchange itself.
+  std::uint64_t id() const { return id_; }
+
+ private:
+  explicit Session(std::uint64_t id) : id_(id) {}
+  std::uint64_t id_;
+};
+
+}  // namespace beaverpond
