@@ -199,7 +199,11 @@ Result<TrainingProgram> build_training_program(const ModelConfig& model, const F
   const ValueId predictions = builder.forward(x, used[0], used[1]);
   b.set_layer("loss");
   const ValueId difference = b.subtract(predictions, onehot);
-  if (options.difference_receivers != 0) b.reveal(difference, options.difference_receivers);
+  if (options.loss_receivers != 0) {
+    const ValueId squares = b.multiply(difference, difference);
+    const auto count = static_cast<std::uint32_t>(batch * model.classes());
+    b.reveal(b.sum_rows(b.reshape(squares, {count, 1})), options.loss_receivers);
+  }
   builder.backward(difference, states[0], states[1]);
 
   BP_ASSIGN(Program program, b.finish());

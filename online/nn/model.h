@@ -33,13 +33,13 @@ struct BatchPart {
 
 struct TrainingProgramOptions {
   std::vector<BatchPart> parts;  ///< the batch is their rows, joined in this order
-  /// Players that learn p - onehot [batch, classes] at scale f: the step's loss, and the data's
-  /// labels with it. 0: nobody.
-  std::uint64_t difference_receivers = 0;
+  /// Players that learn the step's loss and nothing else: the sum of (p - onehot)^2 over the batch,
+  /// one word at scale 2f. 0: nobody.
+  std::uint64_t loss_receivers = 0;
 };
 
 /// Input slots 2i and 2i+1 are part i's images [rows, height, width, channels] and one-hot labels
-/// [rows, classes], at scale f. States are the parameters. Reveal slot 0 is the difference, if any.
+/// [rows, classes], at scale f. States are the parameters. Reveal slot 0 is the loss, if any.
 struct TrainingProgram {
   Program program;
   std::uint32_t image_slot(std::uint32_t part) const { return 2 * part; }
