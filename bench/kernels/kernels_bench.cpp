@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -269,5 +270,10 @@ int run(int argc, char** argv) {
 }  // namespace beaverpond
 
 int main(int argc, char** argv) {
-  return beaverpond::run(argc, argv);
+  try {
+    return beaverpond::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }

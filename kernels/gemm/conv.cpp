@@ -130,6 +130,7 @@ void for_each_strip(const Conv2dShape& shape, const Blocks& blocks, const PatchR
 template <class Edge, class Interior>
 void for_each_strip(const Conv2dShape& shape, const Blocks& blocks, std::size_t first,
                     std::size_t rows, Edge edge, Interior interior) {
+  if (blocks.columns == 0) return;
   const std::size_t out_width = shape.out_width(), out_height = shape.out_height();
   for (std::size_t row = 0; row < rows;) {
     const std::size_t pixel = first + row;
