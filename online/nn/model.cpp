@@ -158,8 +158,9 @@ Result<std::vector<ModelParameter>> model_parameters(const ModelConfig& model,
   for (const Linear& l : linears) {
     const std::uint64_t fan_in = l.conv ? l.shape.patch_columns() : l.in;
     const int scale = fixed.master_scale_bits();
-    parameters.push_back({l.name, false, weight_shape(l), fan_in, scale});
-    parameters.push_back({l.name, true, Shape{l.out}, fan_in, scale});
+    const bool output = &l == &linears.back();
+    parameters.push_back({l.name, false, output, weight_shape(l), fan_in, scale});
+    parameters.push_back({l.name, true, output, Shape{l.out}, fan_in, scale});
   }
   return parameters;
 }

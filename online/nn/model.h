@@ -16,7 +16,8 @@ namespace beaverpond {
 struct ModelParameter {
   std::string layer;  ///< "conv1", "dense2"
   bool bias = false;
-  Shape shape;  ///< dense weights [in, units], conv weights [k, k, in, out], biases [n]
+  bool output = false;  ///< of the last layer
+  Shape shape;          ///< dense weights [in, units], conv weights [k, k, in, out], biases [n]
   std::uint64_t fan_in = 0;  ///< inputs of one output
   int scale_bits = 0;        ///< 2f+K
 };
