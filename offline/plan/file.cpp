@@ -1,0 +1,75 @@
+#include "offline/plan/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+namespace beaverpond {
+
+namespace {
+
+Error cannot_write(const std::string& path, int reason) {
+  const bool full = reason == ENOSPC || reason == EDQUOT;
+  return make_error(full ? ErrorCode::kNoSpace : ErrorCode::kIo,
+                    "cannot write " + path + ": " + std::strerror(reason) + "; " +
+                        (full ? "make room on that disk" : "check the folder and its permissions"));
+}
+
+int write_and_sync(int descriptor, std::string_view content, unsigned mode) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(descriptor, content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::fchmod(descriptor, mode) != 0) return errno;
+  return ::fsync(descriptor) == 0 ? 0 : errno;
+}
+
+int sync_folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return errno;
+  const int reason = ::fsync(descriptor) == 0 ? 0 : errno;
+  ::close(descriptor);
+  return reason;
+}
+
+}  // namespace
+
+Result<std::string> read_small_file(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  std::string content{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || file.bad()) {
+    return make_error(ErrorCode::kConfig, "cannot read " + path + ": " +
+                                              (errno == 0 ? "read error" : std::strerror(errno)) +
+                                              "; check the path and its permissions");
+  }
+  return content;
+}
+
+Result<void> replace_file(const std::string& path, std::string_view content, unsigned mode) {
+  std::string temporary = path + ".XXXXXX";
+  const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);  // made with mode 0600
+  if (descriptor < 0) return cannot_write(path, errno);
+  int reason = write_and_sync(descriptor, content, mode);
+  if (::close(descriptor) != 0 && reason == 0) reason = errno;
+  if (reason == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) reason = errno;
+  if (reason != 0) {
+    ::unlink(temporary.c_str());
+    return cannot_write(path, reason);
+  }
+  reason = sync_folder_of(path);
+  if (reason != 0) return cannot_write(path, reason);
+  return {};
+}
+
+}  // namespace beaverpond

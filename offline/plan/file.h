@@ -1,0 +1,19 @@
+// Whole small files, read and replaced at once.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "beaverpond/result.h"
+
+namespace beaverpond {
+
+/// Errors: kConfig, naming the file and the reason.
+Result<std::string> read_small_file(const std::string& path);
+
+/// Writes beside `path`, syncs, renames over it and syncs the folder: after a crash the file is the
+/// old one or the new one. `mode` as for chmod; the file never exists with a wider one.
+/// Errors: kNoSpace, kIo, naming the file and the reason.
+Result<void> replace_file(const std::string& path, std::string_view content, unsigned mode);
+
+}  // namespace beaverpond

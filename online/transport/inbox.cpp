@@ -1,0 +1,206 @@
+#include "online/transport/inbox.h"
+
+#include "online/transport/frame.h"
+
+namespace beaverpond {
+
+namespace {
+
+Error during(Error error, const Tag& tag) {
+  if (error.operation.empty()) error.operation = to_string(tag);
+  return error;
+}
+
+}  // namespace
+
+Outgoing::Outgoing(int to, const Tag& tag, std::span<const std::uint8_t> payload)
+    : to_(to), tag_(tag), size_bytes_(payload.size()), rest_(payload) {
+  if (payload.size() <= kCopiedBytes) detach();
+}
+
+void Outgoing::detach() {
+  const std::scoped_lock lock(mutex_);
+  if (consumed()) return;
+  owned_.assign(rest_.begin(), rest_.end());
+  rest_ = owned_;
+  consumed_.store(true, std::memory_order_release);
+}
+
+Inbox::Inbox(int players) : peers_(static_cast<std::size_t>(players)) {}
+
+Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes) {
+  auto ticket = std::make_shared<Slot>();
+  ticket->from = from;
+  ticket->tag = tag;
+  ticket->size_bytes = size_bytes;
+  const std::scoped_lock lock(mutex_);
+  Channel& channel = channels_[{from, tag.lane}];
+  if (channel.early.empty()) {
+    channel.waiting.push_back(ticket);
+    return ticket;
+  }
+  Message message = std::move(channel.early.front());
+  channel.early.pop_front();
+  peers_[static_cast<std::size_t>(from)].early_bytes -= message.payload.size();
+  match(*ticket, message.tag, std::move(message.payload));
+  return ticket;
+}
+
+void Inbox::deliver(int from, const Tag& tag, Buffer payload) {
+  received_bytes_.fetch_add(kFrameHeaderBytes + kTagBytes + payload.size(),
+                            std::memory_order_relaxed);
+  const std::scoped_lock lock(mutex_);
+  Channel& channel = channels_[{from, tag.lane}];
+  if (!channel.waiting.empty()) {
+    const Ticket ticket = std::move(channel.waiting.front());
+    channel.waiting.pop_front();
+    match(*ticket, tag, std::move(payload));
+    changed_.notify_all();
+    return;
+  }
+  Peer& peer = peers_[static_cast<std::size_t>(from)];
+  peer.early_bytes += payload.size();
+  if (peer.early_bytes > kMaxEarlyBytes) {
+    Error error = make_error(
+        ErrorCode::kProtocolMismatch,
+        "player " + std::to_string(from) + " sent more than " + std::to_string(kMaxEarlyBytes) +
+            " bytes that no operation here has asked for; the players do not run the same program");
+    error.player = from;
+    fail_locked(std::move(error));
+    return;
+  }
+  channel.early.push_back({tag, std::move(payload)});
+}
+
+void Inbox::match(Slot& slot, const Tag& tag, Buffer payload) {
+  const auto mismatch = [&](const std::string& what) {
+    Error error = make_error(
+        ErrorCode::kProtocolMismatch,
+        "player " + std::to_string(slot.from) + " sent " + what +
+            "; the players do not execute the same operations: compare their plans and versions");
+    error.player = slot.from;
+    error.operation = to_string(slot.tag);
+    fail_locked(std::move(error));
+  };
+  if (tag != slot.tag) {
+    return mismatch("a message of " + to_string(tag) + " where " + to_string(slot.tag) +
+                    " was due");
+  }
+  if (slot.size_bytes.has_value() && payload.size() != *slot.size_bytes) {
+    return mismatch(std::to_string(payload.size()) + " bytes for " + to_string(tag) + " where " +
+                    std::to_string(*slot.size_bytes) + " were due");
+  }
+  if (!slot.size_bytes.has_value() && payload.size() > kMaxMessageBytes) {
+    return mismatch("a message of " + std::to_string(payload.size()) + " bytes for " +
+                    to_string(tag) + " where at most " + std::to_string(kMaxMessageBytes) +
+                    " are allowed");
+  }
+  if (slot.abandoned) {
+    buffers_.give(std::move(payload));
+    return;
+  }
+  slot.payload = std::move(payload);
+  slot.filled = true;
+}
+
+Result<Buffer> Inbox::wait(const Ticket& ticket, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  while (!ticket->filled) {
+    if (std::optional<Error> error = obstacle_locked(ticket->from)) {
+      fail_locked(*error);
+      return during(*std::move(error), ticket->tag);
+    }
+    if (changed_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
+    if (ticket->filled || obstacle_locked(ticket->from).has_value()) continue;
+    Error error = make_error(ErrorCode::kTimeout,
+                             "no message from player " + std::to_string(ticket->from) + " for " +
+                                 to_string(ticket->tag) +
+                                 " before the deadline, although it is "
+                                 "alive; raise the deadline or look at what it is doing");
+    error.player = ticket->from;
+    return during(std::move(error), ticket->tag);
+  }
+  return std::move(ticket->payload);
+}
+
+Result<void> Inbox::wait_sent(const Outgoing& message, Deadline deadline) {
+  if (message.consumed()) return {};
+  std::unique_lock lock(mutex_);
+  while (!message.consumed()) {
+    if (std::optional<Error> error = obstacle_locked(message.to())) {
+      fail_locked(*error);
+      return during(*std::move(error), message.tag());
+    }
+    if (changed_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
+    if (message.consumed() || obstacle_locked(message.to()).has_value()) continue;
+    Error error = make_error(ErrorCode::kTimeout,
+                             "player " + std::to_string(message.to()) + " did not take the " +
+                                 std::to_string(message.size_bytes()) + " bytes of " +
+                                 to_string(message.tag()) + " before the deadline");
+    error.player = message.to();
+    return during(std::move(error), message.tag());
+  }
+  return {};
+}
+
+void Inbox::abandon(const Ticket& ticket) {
+  const std::scoped_lock lock(mutex_);
+  ticket->abandoned = true;
+  ticket->payload = Buffer();
+}
+
+std::optional<Error> Inbox::obstacle(int peer) {
+  const std::scoped_lock lock(mutex_);
+  return obstacle_locked(peer);
+}
+
+std::optional<Error> Inbox::obstacle_locked(int peer) {
+  if (failure_.has_value()) return failure_;
+  const Peer& state = peers_[static_cast<std::size_t>(peer)];
+  if (!state.closed) return std::nullopt;
+  Error error =
+      make_error(ErrorCode::kPeerLost, "player " + std::to_string(peer) + " closed the connection" +
+                                           (state.reason.empty() ? "" : ": " + state.reason));
+  error.player = peer;
+  return error;
+}
+
+std::optional<Error> Inbox::failure() const {
+  const std::scoped_lock lock(mutex_);
+  return failure_;
+}
+
+TransportStats Inbox::stats() const {
+  return {sent_bytes_.load(std::memory_order_relaxed),
+          received_bytes_.load(std::memory_order_relaxed)};
+}
+
+void Inbox::count_sent(std::uint64_t payload_bytes) {
+  sent_bytes_.fetch_add(kFrameHeaderBytes + kTagBytes + payload_bytes, std::memory_order_relaxed);
+}
+
+void Inbox::fail(Error error) {
+  const std::scoped_lock lock(mutex_);
+  fail_locked(std::move(error));
+}
+
+void Inbox::fail_locked(Error error) {
+  if (!failure_.has_value()) failure_ = std::move(error);
+  changed_.notify_all();
+}
+
+void Inbox::close_peer(int peer, std::string reason) {
+  const std::scoped_lock lock(mutex_);
+  Peer& state = peers_[static_cast<std::size_t>(peer)];
+  if (!state.closed) state.reason = std::move(reason);
+  state.closed = true;
+  changed_.notify_all();
+}
+
+void Inbox::wake() {
+  // Taking the mutex keeps a waiter from missing this between its test and its sleep.
+  const std::scoped_lock lock(mutex_);
+  changed_.notify_all();
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,139 @@
+// Where arriving messages meet the operations that wait for them.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "beaverpond/result.h"
+#include "online/transport/buffer.h"
+#include "online/transport/transport.h"
+
+namespace beaverpond {
+
+/// A message on its way to one player. The payload is the caller's until consumed(); detach()
+/// copies what is left of it, so that the caller may go. Thread safe.
+class Outgoing {
+ public:
+  /// Shorter payloads are copied at once, and then travel in one TLS record with their header.
+  static constexpr std::size_t kCopiedBytes = std::size_t{12} << 10;
+
+  Outgoing(int to, const Tag& tag, std::span<const std::uint8_t> payload);
+
+  int to() const { return to_; }
+  const Tag& tag() const { return tag_; }
+  std::size_t size_bytes() const { return size_bytes_; }
+  bool consumed() const { return consumed_.load(std::memory_order_acquire); }
+  void detach();
+
+  /// For the sender: passes the next bytes, at most `limit`, to `sink(span)`. True when none is
+  /// left.
+  template <class Sink>
+  bool take(std::size_t limit, Sink&& sink) {
+    const std::scoped_lock lock(mutex_);
+    const std::span<const std::uint8_t> part = rest_.first(std::min(limit, rest_.size()));
+    sink(part);
+    rest_ = rest_.subspan(part.size());
+    if (rest_.empty()) consumed_.store(true, std::memory_order_release);
+    return rest_.empty();
+  }
+
+ private:
+  const int to_;
+  const Tag tag_;
+  const std::size_t size_bytes_;
+  std::mutex mutex_;
+  std::span<const std::uint8_t> rest_;
+  std::vector<std::uint8_t> owned_;
+  std::atomic<bool> consumed_ = false;
+};
+
+/// One player's inbox. Per peer and lane, messages are given to operations in the order in which
+/// those were started. The first failure is final: whatever still lacks its message then fails with
+/// it. Thread safe.
+class Inbox {
+ public:
+  /// Messages that no operation has asked for yet, per peer. More is a peer out of control.
+  static constexpr std::uint64_t kMaxEarlyBytes = std::uint64_t{2} << 30;
+
+  /// A place in the order of one peer's messages.
+  struct Slot {
+    int from = 0;
+    Tag tag;
+    std::optional<std::uint64_t> size_bytes;  ///< unset: any size up to kMaxMessageBytes
+    bool filled = false;
+    bool abandoned = false;
+    Buffer payload;
+  };
+  using Ticket = std::shared_ptr<Slot>;
+  static constexpr std::uint64_t kMaxMessageBytes = std::uint64_t{16} << 20;
+
+  explicit Inbox(int players);
+
+  // The side of the operations.
+
+  Ticket expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes);
+  /// The payload. Errors: kPeerLost, kProtocolMismatch (or another failure of this transport);
+  /// kTimeout, which is not final.
+  Result<Buffer> wait(const Ticket& ticket, Deadline deadline);
+  /// Returns when the payload has been consumed. Errors as wait().
+  Result<void> wait_sent(const Outgoing& message, Deadline deadline);
+  /// The message is thrown away when it comes.
+  void abandon(const Ticket& ticket);
+  /// Why a new message to or from `peer` cannot arrive, if that is known.
+  std::optional<Error> obstacle(int peer);
+  std::optional<Error> failure() const;
+  BufferPool& buffers() { return buffers_; }
+  TransportStats stats() const;
+  void count_sent(std::uint64_t payload_bytes);
+
+  // The side of the connections.
+
+  void deliver(int from, const Tag& tag, Buffer payload);
+  /// Fails everything, once.
+  void fail(Error error);
+  /// `peer` ended cleanly: an error only for those who still wait for it.
+  void close_peer(int peer, std::string reason);
+  /// To be called after an Outgoing was consumed.
+  void wake();
+
+ private:
+  struct Message {
+    Tag tag;
+    Buffer payload;
+  };
+  struct Channel {
+    std::deque<Ticket> waiting;
+    std::deque<Message> early;
+  };
+  struct Peer {
+    bool closed = false;
+    std::string reason;
+    std::uint64_t early_bytes = 0;
+  };
+
+  void match(Slot& slot, const Tag& tag, Buffer payload);
+  void fail_locked(Error error);
+  std::optional<Error> obstacle_locked(int peer);
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::pair<int, std::uint32_t>, Channel> channels_;
+  std::vector<Peer> peers_;
+  std::optional<Error> failure_;
+  BufferPool buffers_;
+  std::atomic<std::uint64_t> sent_bytes_ = 0;
+  std::atomic<std::uint64_t> received_bytes_ = 0;
+};
+
+}  // namespace beaverpond

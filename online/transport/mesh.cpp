@@ -1,0 +1,181 @@
+#include "online/transport/mesh.h"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "online/transport/frame.h"
+
+namespace beaverpond {
+
+namespace {
+
+std::span<const std::uint8_t> bytes_of(std::span<const std::uint64_t> words) {
+  return {reinterpret_cast<const std::uint8_t*>(words.data()), words.size_bytes()};
+}
+
+void copy_bytes(std::span<const std::uint8_t> from, std::span<std::uint8_t> to) {
+  BP_CHECK(from.size() == to.size(), "sizes were compared on arrival");
+  if (!from.empty()) std::memmove(to.data(), from.data(), from.size());
+}
+
+template <class Combine>
+void combine_into(std::span<std::uint64_t> words, std::span<const std::uint8_t> bytes,
+                  Combine combine) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    words[i] = combine(words[i], load_le<std::uint64_t>(bytes.data() + i * 8));
+  }
+}
+
+}  // namespace
+
+/// Messages to some players and from some players under one tag, and what to do when all are there.
+class MeshTransport::Exchange final : public Operation::Pending {
+ public:
+  using Apply = std::function<void(int from, std::span<const std::uint8_t> payload)>;
+
+  Exchange(Mesh& mesh, const Tag& tag, Apply apply)
+      : mesh_(mesh), tag_(tag), apply_(std::move(apply)) {}
+
+  void receive(int from, std::optional<std::uint64_t> size_bytes) {
+    check_peer(from);
+    receives_.push_back(mesh_.inbox().expect(from, tag_, size_bytes));
+  }
+
+  void send(int to, std::span<const std::uint8_t> payload) {
+    check_peer(to);
+    BP_CHECK(payload.size() <= kMaxPayloadBytes, "a message has at most 1 GiB");
+    if (!obstacle_.has_value()) obstacle_ = mesh_.inbox().obstacle(to);
+    if (obstacle_.has_value()) return;
+    auto message = std::make_shared<Outgoing>(to, tag_, payload);
+    mesh_.inbox().count_sent(payload.size());
+    mesh_.post(message);
+    sends_.push_back(std::move(message));
+  }
+
+  Result<void> wait(Deadline deadline) override {
+    Result<void> result = run(deadline);
+    if (!result.ok()) {
+      for (const auto& message : sends_) message->detach();
+      for (const Inbox::Ticket& ticket : receives_) mesh_.inbox().abandon(ticket);
+    }
+    return result;
+  }
+
+ private:
+  void check_peer(int peer) const {
+    BP_CHECK(peer >= 0 && peer < mesh_.size() && peer != mesh_.rank(), "not another player");
+  }
+
+  Result<void> run(Deadline deadline) {
+    std::vector<Buffer> payloads;
+    payloads.reserve(receives_.size());
+    if (obstacle_.has_value()) {
+      if (obstacle_->operation.empty()) obstacle_->operation = to_string(tag_);
+      mesh_.inbox().fail(*obstacle_);
+      return *obstacle_;
+    }
+    for (const Inbox::Ticket& ticket : receives_) {
+      BP_ASSIGN(payloads.emplace_back(), mesh_.inbox().wait(ticket, deadline));
+    }
+    // Only now may the result overwrite what was being sent.
+    for (const auto& message : sends_) BP_TRY(mesh_.inbox().wait_sent(*message, deadline));
+    for (std::size_t i = 0; i < payloads.size(); ++i) {
+      apply_(receives_[i]->from, payloads[i].bytes());
+      mesh_.inbox().buffers().give(std::move(payloads[i]));
+    }
+    return {};
+  }
+
+  Mesh& mesh_;
+  const Tag tag_;
+  const Apply apply_;
+  std::vector<Inbox::Ticket> receives_;
+  std::vector<std::shared_ptr<Outgoing>> sends_;
+  std::optional<Error> obstacle_;
+};
+
+Operation MeshTransport::start_all_reduce(std::span<std::uint64_t> words, ReduceOp op,
+                                          const Tag& tag, StreamRef /*stream*/) {
+  auto exchange = std::make_unique<Exchange>(
+      *mesh_, tag, [words, op](int /*from*/, std::span<const std::uint8_t> payload) {
+        if (op == ReduceOp::kSum) {
+          combine_into(words, payload, [](std::uint64_t x, std::uint64_t y) { return x + y; });
+        } else {
+          combine_into(words, payload, [](std::uint64_t x, std::uint64_t y) { return x ^ y; });
+        }
+      });
+  for (int player = 0; player < size(); ++player) {
+    if (player == rank()) continue;
+    exchange->receive(player, words.size_bytes());
+    exchange->send(player, bytes_of(words));
+  }
+  return Operation(std::move(exchange));
+}
+
+Operation MeshTransport::start_all_gather(std::span<const std::uint8_t> mine,
+                                          std::span<std::uint8_t> all, const Tag& tag,
+                                          StreamRef /*stream*/) {
+  BP_CHECK(all.size() == mine.size() * static_cast<std::size_t>(size()),
+           "all_gather: `all` holds one part per player");
+  const auto part = [all, part_bytes = mine.size()](int player) {
+    return all.subspan(static_cast<std::size_t>(player) * part_bytes, part_bytes);
+  };
+  copy_bytes(mine, part(rank()));
+  auto exchange = std::make_unique<Exchange>(
+      *mesh_, tag,
+      [part](int from, std::span<const std::uint8_t> payload) { copy_bytes(payload, part(from)); });
+  for (int player = 0; player < size(); ++player) {
+    if (player == rank()) continue;
+    exchange->receive(player, mine.size());
+    exchange->send(player, mine);
+  }
+  return Operation(std::move(exchange));
+}
+
+Operation MeshTransport::start_broadcast(int root, std::span<std::uint8_t> bytes, const Tag& tag,
+                                         StreamRef stream) {
+  if (rank() != root) return start_recv(root, bytes, tag, stream);
+  auto exchange = std::make_unique<Exchange>(*mesh_, tag, nullptr);
+  for (int player = 0; player < size(); ++player) {
+    if (player != root) exchange->send(player, bytes);
+  }
+  return Operation(std::move(exchange));
+}
+
+Operation MeshTransport::start_send(int to, std::span<const std::uint8_t> bytes, const Tag& tag,
+                                    StreamRef /*stream*/) {
+  auto exchange = std::make_unique<Exchange>(*mesh_, tag, nullptr);
+  exchange->send(to, bytes);
+  return Operation(std::move(exchange));
+}
+
+Operation MeshTransport::start_recv(int from, std::span<std::uint8_t> bytes, const Tag& tag,
+                                    StreamRef /*stream*/) {
+  auto exchange = std::make_unique<Exchange>(
+      *mesh_, tag,
+      [bytes](int /*from*/, std::span<const std::uint8_t> payload) { copy_bytes(payload, bytes); });
+  exchange->receive(from, bytes.size());
+  return Operation(std::move(exchange));
+}
+
+Result<std::vector<std::vector<std::uint8_t>>> MeshTransport::all_gather_messages_blocking(
+    std::span<const std::uint8_t> mine, const Tag& tag, Deadline deadline) {
+  BP_CHECK(mine.size() <= Inbox::kMaxMessageBytes, "a message has at most 16 MiB");
+  std::vector<std::vector<std::uint8_t>> messages(static_cast<std::size_t>(size()));
+  messages[static_cast<std::size_t>(rank())].assign(mine.begin(), mine.end());
+  Exchange exchange(*mesh_, tag, [&](int from, std::span<const std::uint8_t> payload) {
+    messages[static_cast<std::size_t>(from)].assign(payload.begin(), payload.end());
+  });
+  for (int player = 0; player < size(); ++player) {
+    if (player == rank()) continue;
+    exchange.receive(player, std::nullopt);
+    exchange.send(player, mine);
+  }
+  BP_TRY(exchange.wait(deadline));
+  return messages;
+}
+
+}  // namespace beaverpond
