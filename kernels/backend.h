@@ -77,16 +77,16 @@ struct MatMulShape {
 
 enum class ConvKind : std::uint8_t { kForward, kGradWeight, kGradInput };
 
-/// A comparison in progress on one player: public words, opened planes and kept shares. All memory is
-/// the caller's. Planes travel packed: per block the layout's planes, each as many words as the
+/// A comparison in progress on one player: public words, opened planes and kept shares. All memory
+/// is the caller's. Planes travel packed: per block the layout's planes, each as many words as the
 /// block has elements / 64, rounded up.
 struct CompareState {
   const CompareLayout* layout = nullptr;
   std::uint64_t count = 0;
   Material material;
-  Words opened;          ///< c = x + r; `count` words
-  Words kept;            ///< compare_kept_words(layout, count) words of shares between rounds
-  Words delta;           ///< packed plane [bit ^ b], ceil(count / 64) words
+  Words opened;  ///< c = x + r; `count` words
+  Words kept;    ///< compare_kept_words(layout, count) words of shares between rounds
+  Words delta;   ///< packed plane [bit ^ b], ceil(count / 64) words
 };
 
 /// Words of CompareState::kept.

@@ -16,9 +16,9 @@ namespace beaverpond {
 }  // namespace beaverpond
 
 /// Aborts when `condition` is false: for programming errors only, never for bad input.
-#define BP_CHECK(condition, message)                                               \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      ::beaverpond::check_failed(__FILE__, __LINE__, #condition, message);         \
-    }                                                                              \
+#define BP_CHECK(condition, message)                                       \
+  do {                                                                     \
+    if (!(condition)) {                                                    \
+      ::beaverpond::check_failed(__FILE__, __LINE__, #condition, message); \
+    }                                                                      \
   } while (false)

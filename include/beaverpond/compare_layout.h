@@ -13,18 +13,18 @@
 namespace beaverpond {
 
 enum class CompareUse : std::uint8_t {
-  kTruncate,         ///< floor(x / 2^shift)
-  kReluTruncate,     ///< that, times [x >= 0], and the bit
-  kTruncateTimesBit, ///< that, times a bit whose mask another entry made
-  kRelu,             ///< max(x, 0) and the bit, no truncation
-  kMultiplyBit,      ///< x times a bit whose mask another entry made
+  kTruncate,          ///< floor(x / 2^shift)
+  kReluTruncate,      ///< that, times [x >= 0], and the bit
+  kTruncateTimesBit,  ///< that, times a bit whose mask another entry made
+  kRelu,              ///< max(x, 0) and the bit, no truncation
+  kMultiplyBit,       ///< x times a bit whose mask another entry made
 };
 
 /// Joins up to five (g, p) pairs, the least significant first:
 /// G = g_{k-1} ^ p_{k-1} g_{k-2} ^ ... ^ p_{k-1}...p_1 g_0 and P = p_{k-1}...p_0.
 /// Opened wires, in order: the p (p_0 only if wants_p), then g_0 .. g_{k-2}; none if k = 1.
-/// Dealt products, in order: all sets of two or more p wires, as ascending bit masks; then for every
-/// j < k-1, g_j times each non-empty set of {p_{j+1} .. p_{k-1}}, ascending.
+/// Dealt products, in order: all sets of two or more p wires, as ascending bit masks; then for
+/// every j < k-1, g_j times each non-empty set of {p_{j+1} .. p_{k-1}}, ascending.
 struct CompareNode {
   static constexpr int kMaxInputs = 5;
 
@@ -84,13 +84,13 @@ struct CompareLayout {
   // r_top and b r_top (ceil(shift / 8) bytes each); words R, b2, b, b R, b b2 where used.
   int table_planes = 0;
   int product_planes = 0;
-  int packed_bytes = 0;  ///< bytes of one packed word
-  int packed_arrays = 0; ///< 0, 1 (r_top) or 2 (r_top, b r_top)
+  int packed_bytes = 0;   ///< bytes of one packed word
+  int packed_arrays = 0;  ///< 0, 1 (r_top) or 2 (r_top, b r_top)
   int word_arrays = 0;
   int word_R = -1;
   int word_b2 = -1;
   int word_b = -1;
-  int word_bR = -1;   ///< for kRelu and kMultiplyBit: b times the whole mask
+  int word_bR = -1;  ///< for kRelu and kMultiplyBit: b times the whole mask
   int word_bb2 = -1;
 
   std::uint64_t block_elements() const { return std::uint64_t{64} * plane_words; }
@@ -101,12 +101,16 @@ struct CompareLayout {
     return word_array_bytes() + plane_bytes() * mask_planes;
   }
   std::uint64_t products_offset() const { return plane_bytes() * table_planes; }
-  std::uint64_t top_plane_offset() const { return products_offset() + plane_bytes() * product_planes; }
+  std::uint64_t top_plane_offset() const {
+    return products_offset() + plane_bytes() * product_planes;
+  }
   std::uint64_t packed_offset() const {
     return top_plane_offset() + (wants_sign ? plane_bytes() : 0);
   }
   std::uint64_t packed_array_bytes() const { return block_elements() * packed_bytes; }
-  std::uint64_t words_offset() const { return packed_offset() + packed_array_bytes() * packed_arrays; }
+  std::uint64_t words_offset() const {
+    return packed_offset() + packed_array_bytes() * packed_arrays;
+  }
   std::uint64_t word_offset(int array) const { return words_offset() + word_array_bytes() * array; }
   std::uint64_t correction_record_bytes() const {
     return words_offset() + word_array_bytes() * word_arrays;

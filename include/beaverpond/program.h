@@ -22,28 +22,28 @@ inline constexpr ValueId kNoValue = 0xffffffffu;
 /// Domain of every truncation: -2^62 <= x' < 2^62. The engine cannot see a violation, so the
 /// plaintext twin checks each and fails with layer and step.
 enum class OpCode : std::uint16_t {
-  kInput = 1,             ///< out = rows that player `owner` shares in this run (input number `slot`)
-  kState = 2,             ///< out = the persistent shared tensor number `slot`
-  kTruncate = 3,          ///< out = floor(x' / 2^shift)
-  kReluTruncate = 4,      ///< out = max(floor(x' / 2^shift), 0), bit = [x' >= 0]
-  kTruncateTimesBit = 5,  ///< out = floor(x' / 2^shift) * y; y is the bit of a kReluTruncate
-  kRelu = 6,              ///< out = max(x, 0), bit = [x >= 0]; exact for every signed 64-bit x
-  kMultiplyBit = 7,       ///< out = x * y; y is the bit of a kRelu or kReluTruncate
-  kBitToWord = 8,         ///< out = 1 where the bit x is set, else 0; scale_bits 0; local
-  kMatMul = 9,            ///< out = op(x) * op(y), op transposes a matrix when its flag is set
-  kConv2d = 10,           ///< out = convolution of images x with weights y
-  kConv2dGradWeight = 11, ///< x images, y gradient of the result; out has the weights' shape
-  kConv2dGradInput = 12,  ///< x gradient of the result, y weights; out has the images' shape
-  kMultiply = 13,         ///< out = x * y, element by element
-  kAdd = 14,              ///< out = x + y; local, as are all below
-  kSubtract = 15,         ///< out = x - y
-  kAddRow = 16,           ///< out = x + y, y one row [n] added to every row of x [..., n]
-  kSumRows = 17,          ///< out[n] = sum of the rows of x [..., n]
-  kShiftLeft = 18,        ///< out = x * 2^shift
-  kConcatRows = 19,       ///< out = all inputs joined along the first dimension
-  kReshape = 20,          ///< out = x with another shape of the same count
-  kUpdate = 21,           ///< state[slot] becomes x - m * y; m is the run's step multiplier
-  kReveal = 22,           ///< the players whose bits are set in `receivers` learn x (reveal `slot`)
+  kInput = 1,         ///< out = rows that player `owner` shares in this run (input number `slot`)
+  kState = 2,         ///< out = the persistent shared tensor number `slot`
+  kTruncate = 3,      ///< out = floor(x' / 2^shift)
+  kReluTruncate = 4,  ///< out = max(floor(x' / 2^shift), 0), bit = [x' >= 0]
+  kTruncateTimesBit = 5,   ///< out = floor(x' / 2^shift) * y; y is the bit of a kReluTruncate
+  kRelu = 6,               ///< out = max(x, 0), bit = [x >= 0]; exact for every signed 64-bit x
+  kMultiplyBit = 7,        ///< out = x * y; y is the bit of a kRelu or kReluTruncate
+  kBitToWord = 8,          ///< out = 1 where the bit x is set, else 0; scale_bits 0; local
+  kMatMul = 9,             ///< out = op(x) * op(y), op transposes a matrix when its flag is set
+  kConv2d = 10,            ///< out = convolution of images x with weights y
+  kConv2dGradWeight = 11,  ///< x images, y gradient of the result; out has the weights' shape
+  kConv2dGradInput = 12,   ///< x gradient of the result, y weights; out has the images' shape
+  kMultiply = 13,          ///< out = x * y, element by element
+  kAdd = 14,               ///< out = x + y; local, as are all below
+  kSubtract = 15,          ///< out = x - y
+  kAddRow = 16,            ///< out = x + y, y one row [n] added to every row of x [..., n]
+  kSumRows = 17,           ///< out[n] = sum of the rows of x [..., n]
+  kShiftLeft = 18,         ///< out = x * 2^shift
+  kConcatRows = 19,        ///< out = all inputs joined along the first dimension
+  kReshape = 20,           ///< out = x with another shape of the same count
+  kUpdate = 21,            ///< state[slot] becomes x - m * y; m is the run's step multiplier
+  kReveal = 22,  ///< the players whose bits are set in `receivers` learn x (reveal `slot`)
 };
 
 enum class ValueKind : std::uint16_t {

@@ -14,21 +14,21 @@ namespace beaverpond {
 
 /// What went wrong. The values are the exit codes of the programs and never change meaning.
 enum class ErrorCode : std::uint8_t {
-  kConfig = 2,            ///< a flag, job file, model, shape or data file is wrong
-  kPeerLost = 3,          ///< a player died, hung or closed its connection; `player` names it
-  kTimeout = 4,           ///< a deadline passed although the peer is alive
-  kPoolDry = 5,           ///< the pool did not refill before the deadline
-  kPoolCorrupt = 6,       ///< a pool file failed its checks, or belongs to another pool
-  kRosterMismatch = 7,    ///< players disagree on roster, program or plan, or a certificate is foreign
+  kConfig = 2,       ///< a flag, job file, model, shape or data file is wrong
+  kPeerLost = 3,     ///< a player died, hung or closed its connection; `player` names it
+  kTimeout = 4,      ///< a deadline passed although the peer is alive
+  kPoolDry = 5,      ///< the pool did not refill before the deadline
+  kPoolCorrupt = 6,  ///< a pool file failed its checks, or belongs to another pool
+  kRosterMismatch =
+      7,  ///< players disagree on roster, program or plan, or a certificate is foreign
   kProtocolMismatch = 8,  ///< a frame arrived that does not belong to this operation
   kOutOfMemory = 9,
-  kIo = 10,               ///< the operating system refused a read, a write or a socket
-  kNoSpace = 11,          ///< the disk is full, or the disk budget is too small
-  kPoolBusy = 12,         ///< another process holds the lock of this pool
-  kDomain = 13,           ///< a value left the domain of the fixed-point protocol
-  kCancelled = 14,        ///< stopped on request
+  kIo = 10,         ///< the operating system refused a read, a write or a socket
+  kNoSpace = 11,    ///< the disk is full, or the disk budget is too small
+  kPoolBusy = 12,   ///< another process holds the lock of this pool
+  kDomain = 13,     ///< a value left the domain of the fixed-point protocol
+  kCancelled = 14,  ///< stopped on request
 };
-
 
 /// A failure: what happened, where, and what to do about it (all three in `message`).
 struct Error {
@@ -130,20 +130,20 @@ class [[nodiscard]] Result<void> {
 }  // namespace beaverpond
 
 /// Returns the error of `expression` (a Result) from the enclosing function, if it failed.
-#define BP_TRY(expression)                                                 \
-  do {                                                                     \
-    if (auto bp_result = (expression); !bp_result.ok()) {                  \
-      return std::move(bp_result).error();                                 \
-    }                                                                      \
+#define BP_TRY(expression)                                \
+  do {                                                    \
+    if (auto bp_result = (expression); !bp_result.ok()) { \
+      return std::move(bp_result).error();                \
+    }                                                     \
   } while (false)
 
 #define BP_CONCAT_INNER(a, b) a##b
 #define BP_CONCAT(a, b) BP_CONCAT_INNER(a, b)
 
 /// `BP_ASSIGN(auto x, f())`: assigns the value of a Result, or returns its error.
-#define BP_ASSIGN(target, expression)                                      \
-  auto BP_CONCAT(bp_result_, __LINE__) = (expression);                     \
-  if (!BP_CONCAT(bp_result_, __LINE__).ok()) {                             \
-    return std::move(BP_CONCAT(bp_result_, __LINE__)).error();             \
-  }                                                                        \
+#define BP_ASSIGN(target, expression)                          \
+  auto BP_CONCAT(bp_result_, __LINE__) = (expression);         \
+  if (!BP_CONCAT(bp_result_, __LINE__).ok()) {                 \
+    return std::move(BP_CONCAT(bp_result_, __LINE__)).error(); \
+  }                                                            \
   target = std::move(BP_CONCAT(bp_result_, __LINE__)).value()

@@ -42,8 +42,8 @@ struct Shape {
 };
 
 /// A two-dimensional convolution: images [batch, height, width, in_channels], weights
-/// [kernel, kernel, in_channels, out_channels], result [batch, out_height, out_width, out_channels].
-/// Zero padding `pad_before` above and left, `pad_after` below and right.
+/// [kernel, kernel, in_channels, out_channels], result [batch, out_height, out_width,
+/// out_channels]. Zero padding `pad_before` above and left, `pad_after` below and right.
 struct Conv2dShape {
   std::uint32_t batch = 0;
   std::uint32_t height = 0;
@@ -60,9 +60,7 @@ struct Conv2dShape {
   }
   std::uint32_t out_width() const { return (width + pad_before + pad_after - kernel) / stride + 1; }
   /// Rows of the im2col matrix: one per output pixel.
-  std::uint64_t patch_rows() const {
-    return std::uint64_t{batch} * out_height() * out_width();
-  }
+  std::uint64_t patch_rows() const { return std::uint64_t{batch} * out_height() * out_width(); }
   /// Columns of the im2col matrix, ordered (kernel row, kernel column, channel).
   std::uint64_t patch_columns() const { return std::uint64_t{kernel} * kernel * in_channels; }
 

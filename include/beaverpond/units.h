@@ -17,6 +17,8 @@ struct ByteCount {
 };
 
 /// Bytes of `count` ring words (elements of Z mod 2^64).
-constexpr ByteCount bytes_of_words(ElementCount count) { return ByteCount{count.value * 8}; }
+constexpr ByteCount bytes_of_words(ElementCount count) {
+  return ByteCount{count.value * 8};
+}
 
 }  // namespace beaverpond

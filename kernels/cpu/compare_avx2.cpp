@@ -6,7 +6,7 @@ namespace {
 struct TargetAvx2 {
   typedef std::uint64_t Plane __attribute__((vector_size(64)));
   static constexpr int kWords = 8;
-  static BP_INLINE Plane splat(std::uint64_t v) { return Plane{v, v, v, v, v, v, v, v}; }
+  static BP_MATH_INLINE Plane splat(std::uint64_t v) { return Plane{v, v, v, v, v, v, v, v}; }
 };
 
 }  // namespace

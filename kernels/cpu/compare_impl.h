@@ -26,7 +26,8 @@ struct CompareLoops {
   class Records {
    public:
     explicit Records(const CompareState& state)
-        : layout_(*state.layout), material_(state.material),
+        : layout_(*state.layout),
+          material_(state.material),
           prg_(*state.material.seed, state.material.prg) {}
 
     /// Mask planes of a block.
@@ -149,8 +150,8 @@ struct CompareLoops {
       } else if (!forward.delta.empty()) {
         delta = forward.delta.data() + block * kWords;
       }
-      const std::uint8_t* material = records.correction(block, layout.packed_offset(),
-                                                        layout.correction_record_bytes());
+      const std::uint8_t* material =
+          records.correction(block, layout.packed_offset(), layout.correction_record_bytes());
       Block::finish(layout, static_cast<int>(n), state.opened.data() + first, delta, lambda,
                     material, state.material.designated ? 1 : 0,
                     x.empty() ? nullptr : x.data() + first,
@@ -199,8 +200,8 @@ struct CompareLoops {
         prg.exclusive_or(
             job.mask_stream, offset + layout.mask_planes_offset(),
             {mask_record + kElements, kWords * static_cast<std::uint64_t>(layout.mask_planes)});
-        if (uses_forward) xor_forward_b(*job.forward_layout, prg, job.forward_mask_stream, block,
-                                        forward_b);
+        if (uses_forward)
+          xor_forward_b(*job.forward_layout, prg, job.forward_mask_stream, block, forward_b);
       }
       Plane b = Target::splat(0);
       const auto* planes = reinterpret_cast<const std::uint8_t*>(mask_record + kElements);
@@ -223,8 +224,9 @@ struct CompareLoops {
 
   static void xor_forward_b(const CompareLayout& forward, const Prg& prg, std::uint64_t stream,
                             std::uint64_t block, std::uint64_t* b) {
-    const std::uint64_t offset = block * forward.mask_record_bytes() + forward.mask_planes_offset() +
-                                 forward.plane_bytes() * static_cast<std::uint64_t>(forward.b_plane);
+    const std::uint64_t offset =
+        block * forward.mask_record_bytes() + forward.mask_planes_offset() +
+        forward.plane_bytes() * static_cast<std::uint64_t>(forward.b_plane);
     prg.exclusive_or(stream, offset, {b, kWords});
   }
 

@@ -50,10 +50,10 @@ class CpuBackend final : public Backend {
               StreamRef) override {
     BP_CHECK(x.size() == s.m * s.k && y.size() == s.k * s.n && out.size() == s.m * s.n,
              "matmul: sizes do not fit the shape");
-    const MatrixView a = row_major(x.data(), s.transpose_x ? s.k : s.m, s.transpose_x ? s.m : s.k,
-                                   s.transpose_x);
-    const MatrixView b = row_major(y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n,
-                                   s.transpose_y);
+    const MatrixView a =
+        row_major(x.data(), s.transpose_x ? s.k : s.m, s.transpose_x ? s.m : s.k, s.transpose_x);
+    const MatrixView b =
+        row_major(y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n, s.transpose_y);
     gemm(a, b, out.data(), s.n, accumulate, workspace(gemm_workspace_size_bytes()));
   }
 
@@ -178,6 +178,8 @@ std::uint64_t compare_kept_words(const CompareLayout& layout, std::uint64_t coun
          static_cast<std::uint64_t>(layout.plane_words);
 }
 
-std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+std::unique_ptr<Backend> make_cpu_backend() {
+  return std::make_unique<CpuBackend>();
+}
 
 }  // namespace beaverpond

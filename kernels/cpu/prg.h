@@ -1,11 +1,14 @@
 // Pseudorandom streams on the CPU. A stream is (seed, stream index): 64-byte-aligned blocks, little
 // endian, random access.
 //   aes128-ctr: key = seed[0..16); 16-byte block i = AES(key, LE64(seed_lo + i) || LE64(seed_hi ^
-//               stream)), where seed_lo, seed_hi are the little-endian words seed[16..24), [24..32).
+//               stream)), where seed_lo, seed_hi are the little-endian words seed[16..24),
+//               [24..32). seed_lo + i wraps mod 2^64 and never carries into the other word.
 //   chacha20:   RFC 8439 with key = seed, nonce = LE64(stream) || 00000000, block counter from 0.
+//               A stream ends after 2^32 blocks; asking for more is a broken invariant.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -13,9 +16,14 @@
 
 namespace beaverpond {
 
+namespace internal {
+enum class PrgUse : int;
+}
+
 enum class PrgIsa { kAuto, kAvx512, kAvx2, kPortable };
 
 /// An expanded key. Holds secret material and wipes it. Threads may share a const Prg.
+/// Asking for an instruction set that this machine lacks is a broken invariant.
 class Prg {
  public:
   Prg(const Seed& seed, PrgKind kind, PrgIsa isa = PrgIsa::kAuto);
@@ -38,6 +46,9 @@ class Prg {
   PrgKind kind() const { return kind_; }
 
  private:
+  void run(internal::PrgUse use, std::uint64_t stream, std::uint64_t offset_bytes,
+           std::uint8_t* data, std::size_t size_bytes) const;
+
   PrgKind kind_;
   PrgIsa isa_;
   alignas(64) std::array<std::uint8_t, 11 * 16> round_keys_{};

@@ -12,8 +12,7 @@
 #include <cstdint>
 
 #include "beaverpond/compare_layout.h"
-
-#define BP_INLINE inline __attribute__((always_inline))
+#include "kernels/math/inline.h"
 
 namespace beaverpond::math {
 
@@ -23,7 +22,7 @@ struct Compare {
 
   /// Bit planes of a block of words, rows[i] lane w = word 64 w + i: planes[j] lane w bit i = bit j
   /// of that word. Recursive 64 x 64 transposition, in place.
-  static BP_INLINE void transpose(Plane* rows) {
+  static BP_MATH_INLINE void transpose(Plane* rows) {
     std::uint64_t mask = 0x00000000ffffffffull;
     for (int width = 32; width != 0; width >>= 1, mask ^= mask << width) {
       for (int i = 0; i < 64; i = ((i | width) + 1) & ~width) {
@@ -34,8 +33,9 @@ struct Compare {
     }
   }
 
-  /// Planes [c_chunk = v] for v = 0 .. 2^bits - 1: products of the chunk's bits or their complements.
-  static BP_INLINE void one_hot(const Plane* bit_planes, int bits, Plane* out) {
+  /// Planes [c_chunk = v] for v = 0 .. 2^bits - 1: products of the chunk's bits or their
+  /// complements.
+  static BP_MATH_INLINE void one_hot(const Plane* bit_planes, int bits, Plane* out) {
     out[0] = ~Target::splat(0);
     for (int b = 0; b < bits; ++b) {
       const int half = 1 << b;
@@ -48,7 +48,8 @@ struct Compare {
 
   /// p = oh[v] and g = XOR of oh[w], w > v, at the public v whose one-hot planes are `at`:
   /// p = [c = r], g = [c < r] on this chunk.
-  static BP_INLINE void look_up(const Plane* at, const Plane* table, int bits, Plane& g, Plane& p) {
+  static BP_MATH_INLINE void look_up(const Plane* at, const Plane* table, int bits, Plane& g,
+                                     Plane& p) {
     const int size = 1 << bits;
     Plane below = Target::splat(0);  // [c < w]
     g = Target::splat(0);
@@ -60,9 +61,10 @@ struct Compare {
     }
   }
 
-  /// The shares of a node's wires, in the layout's order: p from p_0 or p_1 up, then g_0 .. g_{k-2}.
-  static BP_INLINE void node_wires(const CompareNode& node, const Plane* g, const Plane* p,
-                                   Plane* wires) {
+  /// The shares of a node's wires, in the layout's order: p from p_0 or p_1 up, then g_0 ..
+  /// g_{k-2}.
+  static BP_MATH_INLINE void node_wires(const CompareNode& node, const Plane* g, const Plane* p,
+                                        Plane* wires) {
     if (node.inputs < 2) return;
     int at = 0;
     for (int i = node.wants_p ? 0 : 1; i < node.inputs; ++i) wires[at++] = p[i];
@@ -72,7 +74,7 @@ struct Compare {
   /// XOR share of the AND of a monomial's wires from their opened values y_i = x_i ^ m_i and the
   /// masks' products: AND_U x = XOR over S in U of (AND of y outside S) m_S. `terms` holds m_S for
   /// S ascending and is folded one wire at a time.
-  static BP_INLINE Plane fold(Plane* terms, const Plane* opened, int wires) {
+  static BP_MATH_INLINE Plane fold(Plane* terms, const Plane* opened, int wires) {
     for (int b = wires - 1; b >= 0; --b) {
       const int half = 1 << b;
       for (int s = 0; s < half; ++s) terms[s] = (opened[b] & terms[s]) ^ terms[s + half];
@@ -81,8 +83,8 @@ struct Compare {
   }
 
   /// The masks' products of all subsets of the p wires: [] = one, singletons = wire masks.
-  static BP_INLINE void p_subsets(const CompareNode& node, const Plane* masks,
-                                  const Plane* products, Plane one, Plane* subsets) {
+  static BP_MATH_INLINE void p_subsets(const CompareNode& node, const Plane* masks,
+                                       const Plane* products, Plane one, Plane* subsets) {
     const int wires = node.p_wires();
     subsets[0] = one;
     int product = 0;
@@ -93,8 +95,9 @@ struct Compare {
   }
 
   /// Share of AND(p_{k-1} .. p_{j+1}, g_j).
-  static BP_INLINE Plane monomial(const CompareNode& node, int j, int top, const Plane* opened,
-                                  const Plane* masks, const Plane* products, const Plane* subsets) {
+  static BP_MATH_INLINE Plane monomial(const CompareNode& node, int j, int top, const Plane* opened,
+                                       const Plane* masks, const Plane* products,
+                                       const Plane* subsets) {
     const int p_wires = node.p_wires();
     const int first_p = j + 1 - (node.wants_p ? 0 : 1);  // wire index of p_{j+1}
     const int wires = top - j;                           // p_{j+1} .. p_top
@@ -110,9 +113,9 @@ struct Compare {
 
   /// Shares of G and P of a node with opened wires. g_top: share of g_{k-1}; pass_p: share of p_0,
   /// used only if the node has one input.
-  static BP_INLINE void node_close(const CompareNode& node, const Plane* opened, const Plane* masks,
-                                   const Plane* products, Plane one, Plane g_top, Plane pass_p,
-                                   Plane& G, Plane& P) {
+  static BP_MATH_INLINE void node_close(const CompareNode& node, const Plane* opened,
+                                        const Plane* masks, const Plane* products, Plane one,
+                                        Plane g_top, Plane pass_p, Plane& G, Plane& P) {
     G = g_top;
     P = pass_p;
     if (node.inputs < 2) return;
@@ -126,9 +129,9 @@ struct Compare {
 
   /// Share of the `low` comparison, read off the root's own wires without another opening:
   /// g_{L-1} ^ p_{L-1} g_{L-2} ^ ..., L = nodes below the cut, 1 < L < k.
-  static BP_INLINE Plane low_from_root(const CompareNode& root, int low_nodes, const Plane* opened,
-                                       const Plane* masks, const Plane* products, Plane one,
-                                       Plane g_low_top) {
+  static BP_MATH_INLINE Plane low_from_root(const CompareNode& root, int low_nodes,
+                                            const Plane* opened, const Plane* masks,
+                                            const Plane* products, Plane one, Plane g_low_top) {
     Plane subsets[1 << CompareNode::kMaxInputs];
     p_subsets(root, masks, products, one, subsets);
     Plane low = g_low_top;
@@ -139,7 +142,8 @@ struct Compare {
   }
 
   /// The dealer's side: every product of a node's wire masks, in the clear.
-  static BP_INLINE void deal_products(const CompareNode& node, const Plane* masks, Plane* products) {
+  static BP_MATH_INLINE void deal_products(const CompareNode& node, const Plane* masks,
+                                           Plane* products) {
     if (node.inputs < 2) return;
     const int p_wires = node.p_wires();
     Plane subsets[1 << CompareNode::kMaxInputs];

@@ -1,5 +1,6 @@
-// One block of a comparison, round by round: the player's side and the dealer's. Pure functions over
-// records in the layout of include/beaverpond/compare_layout.h; see compare.h for the formulas.
+// One block of a comparison, round by round: the player's side and the dealer's. Pure functions
+// over records in the layout of include/beaverpond/compare_layout.h; see compare.h for the
+// formulas.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,9 @@ namespace beaverpond::math {
 
 /// Planes of shares that a player keeps between rounds, per block.
 struct KeptPlanes {
-  static constexpr int kG = 0;                              ///< G of every node
-  static constexpr int kP = CompareLayout::kMaxNodes;       ///< P of every node
-  static constexpr int kTop = 2 * CompareLayout::kMaxNodes; ///< top bit of c (public)
+  static constexpr int kG = 0;                               ///< G of every node
+  static constexpr int kP = CompareLayout::kMaxNodes;        ///< P of every node
+  static constexpr int kTop = 2 * CompareLayout::kMaxNodes;  ///< top bit of c (public)
   static constexpr int kCount = kTop + 1;
 };
 
@@ -26,12 +27,12 @@ struct CompareBlock {
   static constexpr int kMaxWires = 36;
   static constexpr int kMaxProducts = 128;
 
-  static BP_INLINE void load(const std::uint8_t* from, Plane* planes, int count) {
+  static BP_MATH_INLINE void load(const std::uint8_t* from, Plane* planes, int count) {
     std::memcpy(planes, from, sizeof(Plane) * static_cast<std::size_t>(count));
   }
 
   /// Bit planes of kElements words.
-  static BP_INLINE void planes_of(const std::uint64_t* words, Plane* planes) {
+  static BP_MATH_INLINE void planes_of(const std::uint64_t* words, Plane* planes) {
     std::uint64_t lanes[64][Target::kWords];
     for (int w = 0; w < Target::kWords; ++w) {
       for (int i = 0; i < 64; ++i) lanes[i][w] = words[64 * w + i];
@@ -41,9 +42,9 @@ struct CompareBlock {
   }
 
   /// Round 2: from the open words c to the shares of the leaf wires, masked.
-  static BP_INLINE void leaves(const CompareLayout& layout, const std::uint64_t* c,
-                               const std::uint8_t* tables, const std::uint8_t* mask_planes,
-                               Plane* kept, Plane* wires) {
+  static BP_MATH_INLINE void leaves(const CompareLayout& layout, const std::uint64_t* c,
+                                    const std::uint8_t* tables, const std::uint8_t* mask_planes,
+                                    Plane* kept, Plane* wires) {
     Plane bits[64];
     planes_of(c, bits);
     kept[KeptPlanes::kTop] = bits[R::kRingBits - 1];
@@ -72,9 +73,10 @@ struct CompareBlock {
   }
 
   /// Shares of every leaf node's G and P, in place in `kept`; then the root's wires, masked.
-  static BP_INLINE void nodes(const CompareLayout& layout, const Plane* opened,
-                              const std::uint8_t* mask_planes, const std::uint8_t* product_planes,
-                              Plane one, Plane* kept, Plane* wires) {
+  static BP_MATH_INLINE void nodes(const CompareLayout& layout, const Plane* opened,
+                                   const std::uint8_t* mask_planes,
+                                   const std::uint8_t* product_planes, Plane one, Plane* kept,
+                                   Plane* wires) {
     for (int i = 0; i < layout.nodes; ++i) {
       const CompareNode& node = layout.node[i];
       Plane masks[kMaxWires];
@@ -96,10 +98,10 @@ struct CompareBlock {
   }
 
   /// Shares of delta = d ^ b and lambda = low ^ b2, as the layout wants them.
-  static BP_INLINE void root(const CompareLayout& layout, const Plane* opened,
-                             const std::uint8_t* mask_planes, const std::uint8_t* product_planes,
-                             const std::uint8_t* top_plane, Plane one, const Plane* kept,
-                             Plane* out) {
+  static BP_MATH_INLINE void root(const CompareLayout& layout, const Plane* opened,
+                                  const std::uint8_t* mask_planes,
+                                  const std::uint8_t* product_planes, const std::uint8_t* top_plane,
+                                  Plane one, const Plane* kept, Plane* out) {
     Plane less{};
     Plane low{};
     if (layout.nodes > 0) less = low = kept[KeptPlanes::kG];
@@ -137,33 +139,33 @@ struct CompareBlock {
     }
   }
 
-  static BP_INLINE std::uint64_t word(const std::uint8_t* array, int i) {
+  static BP_MATH_INLINE std::uint64_t word(const std::uint8_t* array, int i) {
     std::uint64_t value;
     std::memcpy(&value, array + 8 * static_cast<std::size_t>(i), 8);
     return value;
   }
   /// A packed word; bytes of its neighbour come along above and are shifted out by the formulas.
-  static BP_INLINE std::uint64_t packed(const std::uint8_t* array, int bytes, int i) {
+  static BP_MATH_INLINE std::uint64_t packed(const std::uint8_t* array, int bytes, int i) {
     std::uint64_t value;
     std::memcpy(&value, array + static_cast<std::size_t>(bytes) * static_cast<std::size_t>(i), 8);
     return value;
   }
-  static BP_INLINE std::uint64_t bit(const std::uint64_t* plane, int i) {
+  static BP_MATH_INLINE std::uint64_t bit(const std::uint64_t* plane, int i) {
     return (plane[i >> 6] >> (i & 63)) & 1;
   }
 
   /// The result's shares for `count` elements; `words` is the correction record from packed_offset
   /// on. delta and lambda are planes; one = 1 on the designated sub-share. `forward_b` is read by
   /// kTruncateTimesBit and kMultiplyBit, `x` by kRelu and kMultiplyBit.
-  static BP_INLINE void finish(const CompareLayout& layout, int count, const std::uint64_t* c,
-                               const std::uint64_t* delta, const std::uint64_t* lambda,
-                               const std::uint8_t* words, std::uint64_t one,
-                               const std::uint64_t* x, const std::uint64_t* forward_b,
-                               std::uint64_t* out, std::uint64_t* b_out) {
+  static BP_MATH_INLINE void finish(const CompareLayout& layout, int count, const std::uint64_t* c,
+                                    const std::uint64_t* delta, const std::uint64_t* lambda,
+                                    const std::uint8_t* words, std::uint64_t one,
+                                    const std::uint64_t* x, const std::uint64_t* forward_b,
+                                    std::uint64_t* out, std::uint64_t* b_out) {
     const std::uint8_t* top = words;
     const std::uint8_t* b_top = words + layout.packed_array_bytes();
-    const std::uint8_t* arrays = words + layout.packed_array_bytes() *
-                                             static_cast<std::uint64_t>(layout.packed_arrays);
+    const std::uint8_t* arrays =
+        words + layout.packed_array_bytes() * static_cast<std::uint64_t>(layout.packed_arrays);
     const auto array = [&](int index) {
       return arrays + layout.word_array_bytes() * static_cast<std::uint64_t>(index < 0 ? 0 : index);
     };
@@ -222,9 +224,9 @@ struct CompareBlock {
 
   /// The dealer: the clear content of one correction record, from the clear masks: r (words), the
   /// mask planes, and b of this or the forward entry. `record` receives correction_record_bytes.
-  static BP_INLINE void deal(const CompareLayout& layout, const std::uint64_t* r,
-                             const std::uint8_t* mask_planes, const Plane& b_plane,
-                             std::uint8_t* record) {
+  static BP_MATH_INLINE void deal(const CompareLayout& layout, const std::uint64_t* r,
+                                  const std::uint8_t* mask_planes, const Plane& b_plane,
+                                  std::uint8_t* record) {
     const auto store = [record](std::uint64_t offset, const Plane* planes, int count) {
       std::memcpy(record + offset, planes, sizeof(Plane) * static_cast<std::size_t>(count));
     };
@@ -244,16 +246,17 @@ struct CompareBlock {
       load(mask_planes + sizeof(Plane) * static_cast<std::size_t>(node.mask_offset), masks,
            node.wires());
       Math::deal_products(node, masks, products);
-      store(layout.products_offset() + sizeof(Plane) * static_cast<std::size_t>(node.product_offset),
-            products, node.products());
+      store(
+          layout.products_offset() + sizeof(Plane) * static_cast<std::size_t>(node.product_offset),
+          products, node.products());
     }
     if (layout.wants_sign) store(layout.top_plane_offset(), &bits[R::kRingBits - 1], 1);
     deal_words(layout, r, mask_planes, b_plane, record);
   }
 
-  static BP_INLINE void deal_words(const CompareLayout& layout, const std::uint64_t* r,
-                                   const std::uint8_t* mask_planes, const Plane& b_plane,
-                                   std::uint8_t* record) {
+  static BP_MATH_INLINE void deal_words(const CompareLayout& layout, const std::uint64_t* r,
+                                        const std::uint8_t* mask_planes, const Plane& b_plane,
+                                        std::uint8_t* record) {
     std::uint64_t b_bits[Target::kWords];
     std::uint64_t b2_bits[Target::kWords] = {};
     std::memcpy(b_bits, &b_plane, sizeof b_bits);

@@ -38,8 +38,9 @@ constexpr PublicTruncation public_truncation(std::uint64_t c, std::uint64_t lamb
 
 /// Share of floor(x / 2^s); `one` = 1 on the designated sub-share. `top` = share of r_top.
 template <class R>
-constexpr std::uint64_t truncated(const PublicTruncation& t, std::uint64_t one, std::uint64_t r_high,
-                                  std::uint64_t b2, std::uint64_t top, int shift) {
+constexpr std::uint64_t truncated(const PublicTruncation& t, std::uint64_t one,
+                                  std::uint64_t r_high, std::uint64_t b2, std::uint64_t top,
+                                  int shift) {
   const std::uint64_t wrap = t.kappa_mask & (top << (R::kRingBits - shift));
   return R::reduce(t.k_minus_lambda * one - r_high + wrap - t.low_sign * b2);
 }

@@ -1,6 +1,7 @@
 #include "offline/dealer/dealer.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "offline/plan/entry_layout.h"
 
@@ -27,8 +28,8 @@ Dealer::~Dealer() {
 
 Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
   if (players < 2) {
-    return make_error(ErrorCode::kConfig, "a dealer needs at least 2 players, not " +
-                                              std::to_string(players));
+    return make_error(ErrorCode::kConfig,
+                      "a dealer needs at least 2 players, not " + std::to_string(players));
   }
   auto state = std::make_unique<State>();
   state->plan = &plan;
@@ -66,6 +67,16 @@ void multiply_masks(Backend& backend, const PlanEntry& entry, ConstWords x, Cons
   }
 }
 
+/// The bytes between one entry's end and the next 64-byte boundary.
+void clear_padding(const Plan& plan, std::uint32_t index, std::span<std::uint8_t> correction) {
+  const PlanEntry& entry = plan.entries[index];
+  const std::uint64_t end = entry.correction_offset_bytes + entry.correction_size_bytes;
+  const std::uint64_t next = index + 1 < plan.entries.size()
+                                 ? plan.entries[index + 1].correction_offset_bytes
+                                 : plan.correction_size.value;
+  std::memset(correction.data() + end, 0, next - end);
+}
+
 }  // namespace
 
 void Dealer::deal(std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction,
@@ -78,6 +89,7 @@ void Dealer::deal(std::span<const Seed> seeds, int designated, std::span<std::ui
   BP_CHECK(reinterpret_cast<std::uintptr_t>(correction.data()) % 64 == 0, "alignment");
   for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
     const PlanEntry& entry = plan.entries[index];
+    clear_padding(plan, index, correction);
     const std::span<std::uint8_t> target =
         correction.subspan(entry.correction_offset_bytes, entry.correction_size_bytes);
     if (entry.kind == EntryKind::kMask) {

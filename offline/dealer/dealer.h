@@ -1,4 +1,5 @@
-// The dealer: seeds in, corrections out. Pure; it never learns an input, an opened value or a result.
+// The dealer: seeds in, corrections out. Pure; it never learns an input, an opened value or a
+// result.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,9 @@
 namespace beaverpond {
 namespace {
 
-std::uint64_t round_up_64(std::uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+std::uint64_t round_up_64(std::uint64_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
 
 /// The entry kind that an operation needs, or nothing for local operations.
 std::optional<EntryKind> entry_kind(OpCode code) {

@@ -16,17 +16,17 @@
 namespace beaverpond {
 
 enum class EntryKind : std::uint16_t {
-  kMask = 1,              ///< `count` uniform words; no correction
-  kMatMul = 2,            ///< C = op(A) op(B) over two mask entries
-  kConv2d = 3,            ///< C = conv(A, B)
+  kMask = 1,    ///< `count` uniform words; no correction
+  kMatMul = 2,  ///< C = op(A) op(B) over two mask entries
+  kConv2d = 3,  ///< C = conv(A, B)
   kConv2dGradWeight = 4,
   kConv2dGradInput = 5,
-  kMultiply = 6,          ///< C = A * B, element by element
-  kTruncate = 7,          ///< comparison material, see include/beaverpond/compare_layout.h
+  kMultiply = 6,  ///< C = A * B, element by element
+  kTruncate = 7,  ///< comparison material, see include/beaverpond/compare_layout.h
   kReluTruncate = 8,
   kTruncateTimesBit = 9,  ///< uses the bit mask of entry `forward`
   kRelu = 10,
-  kMultiplyBit = 11,      ///< uses the bit mask of entry `forward`
+  kMultiplyBit = 11,  ///< uses the bit mask of entry `forward`
 };
 
 const char* to_string(EntryKind kind);

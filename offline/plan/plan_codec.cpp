@@ -54,7 +54,9 @@ class Reader {
   std::size_t at_ = 0;
 };
 
-Error bad(const std::string& what) { return make_error(ErrorCode::kConfig, "bad plan: " + what); }
+Error bad(const std::string& what) {
+  return make_error(ErrorCode::kConfig, "bad plan: " + what);
+}
 
 void write_entry(Writer& out, const PlanEntry& e) {
   out.u16(static_cast<std::uint16_t>(e.kind));
@@ -62,10 +64,10 @@ void write_entry(Writer& out, const PlanEntry& e) {
   out.u8(e.transpose_y ? 1 : 0);
   out.u32(e.source);
   out.u64(e.count);
-  for (const std::uint32_t v : {e.shift, e.mask_x, e.mask_y, e.forward, e.m, e.n, e.k, e.conv.batch,
-                                e.conv.height, e.conv.width, e.conv.in_channels,
-                                e.conv.out_channels, e.conv.kernel, e.conv.stride,
-                                e.conv.pad_before, e.conv.pad_after}) {
+  for (const std::uint32_t v :
+       {e.shift, e.mask_x, e.mask_y, e.forward, e.m, e.n, e.k, e.conv.batch, e.conv.height,
+        e.conv.width, e.conv.in_channels, e.conv.out_channels, e.conv.kernel, e.conv.stride,
+        e.conv.pad_before, e.conv.pad_after}) {
     out.u32(v);
   }
   out.u64(0);  // reserved
@@ -86,9 +88,9 @@ Result<void> check_factors(const Plan& plan, const PlanEntry& e, std::uint64_t x
 Result<void> check_conv(const Plan& plan, const PlanEntry& e) {
   const Conv2dShape& c = e.conv;
   const bool sane = c.batch > 0 && c.height > 0 && c.width > 0 && c.in_channels > 0 &&
-                    c.out_channels > 0 && c.kernel > 0 && c.stride > 0 &&
-                    c.kernel <= (1u << 15) && c.pad_before < (1u << 15) &&
-                    c.pad_after < (1u << 15) && c.height < (1u << 20) && c.width < (1u << 20) &&
+                    c.out_channels > 0 && c.kernel > 0 && c.stride > 0 && c.kernel <= (1u << 15) &&
+                    c.pad_before < (1u << 15) && c.pad_after < (1u << 15) &&
+                    c.height < (1u << 20) && c.width < (1u << 20) &&
                     c.height + c.pad_before + c.pad_after >= c.kernel &&
                     c.width + c.pad_before + c.pad_after >= c.kernel;
   const auto size = [](double a, double b, double x, double y) { return a * b * x * y; };
@@ -153,10 +155,10 @@ PlanEntry read_entry(Reader& in) {
   e.transpose_y = in.u8() == 1;
   e.source = in.u32();
   e.count = in.u64();
-  for (std::uint32_t* v : {&e.shift, &e.mask_x, &e.mask_y, &e.forward, &e.m, &e.n, &e.k,
-                           &e.conv.batch, &e.conv.height, &e.conv.width, &e.conv.in_channels,
-                           &e.conv.out_channels, &e.conv.kernel, &e.conv.stride,
-                           &e.conv.pad_before, &e.conv.pad_after}) {
+  for (std::uint32_t* v :
+       {&e.shift, &e.mask_x, &e.mask_y, &e.forward, &e.m, &e.n, &e.k, &e.conv.batch, &e.conv.height,
+        &e.conv.width, &e.conv.in_channels, &e.conv.out_channels, &e.conv.kernel, &e.conv.stride,
+        &e.conv.pad_before, &e.conv.pad_after}) {
     *v = in.u32();
   }
   in.u64();
@@ -171,8 +173,8 @@ using File = std::unique_ptr<std::FILE, FileCloser>;
 Error file_error(const std::string& path, const char* verb) {
   const int error = errno;
   const ErrorCode code = error == ENOSPC ? ErrorCode::kNoSpace : ErrorCode::kIo;
-  return make_error(code, std::string("cannot ") + verb + " plan file " + path + ": " +
-                              std::strerror(error));
+  return make_error(
+      code, std::string("cannot ") + verb + " plan file " + path + ": " + std::strerror(error));
 }
 
 }  // namespace
@@ -218,7 +220,9 @@ Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
   return plan;
 }
 
-Hash256 plan_hash(const Plan& plan) { return sha256(encode_plan(plan)); }
+Hash256 plan_hash(const Plan& plan) {
+  return sha256(encode_plan(plan));
+}
 
 Result<void> write_plan_file(const Plan& plan, const std::string& path) {
   const std::vector<std::uint8_t> bytes = encode_plan(plan);

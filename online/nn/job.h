@@ -1,0 +1,124 @@
+// The job file: what to train, on whose data, and what may be revealed. TOML, described field by
+// field in online/nn/README.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "beaverpond/result.h"
+#include "beaverpond/units.h"
+
+namespace beaverpond {
+
+struct FixedPoint {
+  int fraction_bits = 16;      ///< f: a value holds round(x * 2^f)
+  int master_extra_bits = 16;  ///< K: master weights are held at scale 2f+K, and 2f+K <= 54
+
+  int master_scale_bits() const { return 2 * fraction_bits + master_extra_bits; }
+  /// f+K, what takes a master weight down to the f bits that products use.
+  std::uint32_t master_shift() const {
+    return static_cast<std::uint32_t>(fraction_bits + master_extra_bits);
+  }
+};
+
+enum class LayerKind : std::uint8_t { kConv2d, kDense, kRelu };
+
+struct LayerConfig {
+  LayerKind kind = LayerKind::kDense;
+  std::uint32_t units = 0;     ///< dense
+  std::uint32_t channels = 0;  ///< conv2d: channels of the result
+  std::uint32_t kernel = 0;
+  std::uint32_t stride = 1;
+  std::uint32_t pad_before = 0;
+  std::uint32_t pad_after = 0;
+};
+
+/// The last layer is dense and its units are the classes. Images are flattened where a dense layer
+/// follows them.
+struct ModelConfig {
+  std::uint32_t height = 0;
+  std::uint32_t width = 0;
+  std::uint32_t channels = 0;
+  std::vector<LayerConfig> layers;
+
+  std::uint32_t classes() const { return layers.empty() ? 0 : layers.back().units; }
+};
+
+/// From step `from_step` on, a step's update is W -= multiplier * (sum of the batch's gradients),
+/// gradients at scale 2f, W at 2f+K: a learning rate of multiplier * batch * 2^-K on the mean.
+struct RateChange {
+  std::uint64_t from_step = 0;
+  std::uint64_t multiplier = 1;
+};
+
+struct TrainingConfig {
+  std::uint32_t batch = 0;
+  std::uint64_t steps = 0;
+  std::vector<RateChange> rates;  ///< ascending, the first from step 0
+
+  std::uint64_t multiplier_of_step(std::uint64_t step) const;
+};
+
+struct RowRange {
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+};
+
+struct DataOwner {
+  std::uint32_t player = 0;
+  std::string train_images;
+  std::string train_labels;
+  std::optional<RowRange> rows;        ///< of the file; all when unset
+  std::vector<std::uint32_t> classes;  ///< only rows with these labels; all when empty
+  std::uint32_t rows_per_step = 0;     ///< its part of the batch
+};
+
+/// What the players open. Unset means not opened.
+struct RevealConfig {
+  std::uint64_t loss_every = 0;            ///< 0: never
+  std::vector<std::uint32_t> weights;      ///< players that learn the trained weights
+  std::vector<std::uint32_t> predictions;  ///< players that learn predictions
+  bool verify = false;  ///< compare with the plaintext twin: discloses everything
+};
+
+struct PoolConfig {
+  std::uint64_t low = 64;    ///< bundles below which the factory refills
+  std::uint64_t high = 256;  ///< bundles at which it stops
+  std::uint64_t lease_steps = 16;
+  ByteCount disk_budget{std::uint64_t{4} << 30};
+};
+
+struct NetworkConfig {
+  std::uint32_t connect_timeout_ms = 30000;
+  std::uint32_t peer_timeout_ms = 10000;
+  std::uint32_t heartbeat_ms = 1000;
+  std::uint32_t pool_timeout_ms = 60000;
+};
+
+struct Job {
+  std::string file;
+  std::string name;
+  std::uint64_t seed = 0;
+  std::uint32_t players = 0;
+  FixedPoint fixed_point;
+  ModelConfig model;
+  TrainingConfig training;
+  std::vector<DataOwner> owners;  ///< ascending by player
+  std::string test_images;        ///< empty: no test set
+  std::string test_labels;
+  RevealConfig reveal;
+  PoolConfig pool;
+  NetworkConfig network;
+  std::vector<std::string> notes;  ///< what was rounded or chosen, for the user to read
+};
+
+/// Errors: kIo when the file cannot be read, kConfig for everything in it, with file, line, field
+/// and remedy. Relative paths are taken from the job file's folder.
+Result<Job> read_job(const std::string& path);
+
+/// The same for text in memory; `file` is for messages and relative paths.
+Result<Job> parse_job(const std::string& text, const std::string& file);
+
+}  // namespace beaverpond

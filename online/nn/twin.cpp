@@ -1,0 +1,290 @@
+#include "online/nn/twin.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "online/nn/twin_ops.h"
+
+namespace beaverpond {
+namespace {
+
+using std::size_t;
+constexpr double kDomainLimit = 4611686018427387904.0;  // 2^62
+constexpr std::uint64_t kHalfDomain = std::uint64_t{1} << 62;
+
+double as_real(std::uint64_t word) {
+  return static_cast<double>(static_cast<std::int64_t>(word));
+}
+
+std::vector<double> as_reals(const std::vector<std::uint64_t>& words) {
+  std::vector<double> reals(words.size());
+  for (size_t i = 0; i < words.size(); ++i) reals[i] = as_real(words[i]);
+  return reals;
+}
+
+double largest(const std::vector<std::uint64_t>& words) {
+  std::uint64_t found = 0;
+  for (const std::uint64_t word : words) {
+    const std::uint64_t sign = 0 - (word >> 63);
+    found = std::max(found, (word ^ sign) - sign);
+  }
+  return static_cast<double>(found);
+}
+
+template <class T>
+class Interpreter {
+  static constexpr bool kFixed = std::is_same_v<T, std::uint64_t>;
+  using Words = std::vector<T>;
+
+ public:
+  explicit Interpreter(const TwinRun<T>& run) : run_(run), values_(run.program.values.size()) {}
+
+  Result<std::vector<Words>> run() {
+    BP_TRY(check_slots());
+    reveals_.resize(run_.program.reveals);
+    for (size_t i = 0; i < run_.program.ops.size(); ++i) {
+      index_ = i;
+      const Op& op = run_.program.ops[i];
+      for (const ValueId id : op.inputs) BP_CHECK(id < values_.size(), "a value of the program");
+      BP_TRY(execute(op));
+      if (op.out != kNoValue) {
+        BP_CHECK(values_[op.out].size() == run_.program.value(op.out).shape.count(),
+                 "an operation makes a value of its shape");
+      }
+    }
+    // Only now, so that a failed step leaves the states as they were.
+    for (auto& [slot, words] : updates_) run_.states[slot] = std::move(words);
+    return std::move(reveals_);
+  }
+
+ private:
+  Result<void> check_slots() const {
+    const Program& program = run_.program;
+    if (run_.inputs.size() != program.inputs || run_.states.size() != program.states) {
+      return make_error(ErrorCode::kConfig, "the program takes " + std::to_string(program.inputs) +
+                                                " inputs and " + std::to_string(program.states) +
+                                                " states, it was given " +
+                                                std::to_string(run_.inputs.size()) + " and " +
+                                                std::to_string(run_.states.size()));
+    }
+    for (const Op& op : program.ops) {
+      if (op.code != OpCode::kInput && op.code != OpCode::kState) continue;
+      const bool input = op.code == OpCode::kInput;
+      const size_t given = input ? run_.inputs[op.slot].size() : run_.states[op.slot].size();
+      const Shape& shape = program.value(op.out).shape;
+      if (given != shape.count()) {
+        return make_error(ErrorCode::kConfig, std::string(to_string(op.code)) + " " +
+                                                  std::to_string(op.slot) + " has shape " +
+                                                  shape.str() + ", it was given " +
+                                                  std::to_string(given) + " words");
+      }
+    }
+    return {};
+  }
+
+  Result<void> execute(const Op& op) {
+    switch (op.code) {
+      case OpCode::kInput: values_[op.out] = run_.inputs[op.slot]; return {};
+      case OpCode::kState: values_[op.out] = run_.states[op.slot]; return {};
+      case OpCode::kTruncate:
+      case OpCode::kReluTruncate:
+      case OpCode::kTruncateTimesBit: return truncate(op);
+      case OpCode::kRelu: relu(op); return {};
+      case OpCode::kMatMul:
+      case OpCode::kConv2d:
+      case OpCode::kConv2dGradWeight:
+      case OpCode::kConv2dGradInput:
+      case OpCode::kMultiply: return product(op);
+      case OpCode::kMultiplyBit:
+        values_[op.out] = zip(op, [](T a, T bit) { return a * bit; });
+        return {};
+      case OpCode::kAdd: values_[op.out] = zip(op, [](T a, T b) { return a + b; }); return {};
+      case OpCode::kSubtract: values_[op.out] = zip(op, [](T a, T b) { return a - b; }); return {};
+      case OpCode::kAddRow: values_[op.out] = twin_ops::add_row(x(op), y(op)); return {};
+      case OpCode::kSumRows:
+        values_[op.out] = twin_ops::sum_rows(x(op), run_.program.value(op.out).shape[0]);
+        return {};
+      case OpCode::kShiftLeft: shift_left(op); return {};
+      case OpCode::kConcatRows:
+        for (const ValueId id : op.inputs) {
+          values_[op.out].insert(values_[op.out].end(), values_[id].begin(), values_[id].end());
+        }
+        return {};
+      case OpCode::kBitToWord:
+      case OpCode::kReshape: values_[op.out] = x(op); return {};
+      case OpCode::kUpdate: return update(op);
+      case OpCode::kReveal: reveals_[op.slot] = x(op); return {};
+    }
+    BP_CHECK(false, "an operation code of program.h");
+    return {};
+  }
+
+  const Words& x(const Op& op) const { return values_[op.inputs[0]]; }
+  const Words& y(const Op& op) const { return values_[op.inputs[1]]; }
+
+  template <class F>
+  Words zip(const Op& op, F&& f) const {
+    Words out(x(op).size());
+    const Words& a = x(op);
+    const Words& b = y(op);
+    BP_CHECK(a.size() == b.size(), "operands of one shape");
+    for (size_t i = 0; i < out.size(); ++i) out[i] = f(a[i], b[i]);
+    return out;
+  }
+
+  Error domain_error(const Op& op, size_t element, double value) const {
+    const double scaled =
+        value /
+        static_cast<double>(std::uint64_t{1} << run_.program.value(op.inputs[0]).scale_bits);
+    Error error = make_error(
+        ErrorCode::kDomain,
+        "step " + std::to_string(run_.step) + ": layer '" + op.layer + "': " + to_string(op.code) +
+            " (operation " + std::to_string(index_) + "), element " + std::to_string(element) +
+            ": word " + std::to_string(value) + " (" + std::to_string(scaled) +
+            " at its operand's scale) is outside [-2^62, 2^62); lower the learning rate, "
+            "fraction_bits or master_extra_bits");
+    error.operation = to_string(op.code);
+    return error;
+  }
+
+  Result<void> truncate(const Op& op) {
+    Words out = x(op);
+    Words bits(op.code == OpCode::kReluTruncate ? out.size() : 0);
+    if constexpr (kFixed) {
+      const std::uint64_t half = op.round_to_nearest ? std::uint64_t{1} << (op.shift - 1) : 0;
+      std::uint64_t outside = 0;
+      for (std::uint64_t& word : out) {
+        word += half;
+        outside |= (word + kHalfDomain) >> 63;
+      }
+      if (outside != 0) {
+        const auto bad = std::find_if(out.begin(), out.end(), [](std::uint64_t word) {
+          return (word + kHalfDomain) >> 63 != 0;
+        });
+        return domain_error(op, static_cast<size_t>(bad - out.begin()), as_real(*bad));
+      }
+      for (size_t i = 0; i < bits.size(); ++i) bits[i] = 1 - (out[i] >> 63);
+      for (std::uint64_t& word : out) {
+        word = static_cast<std::uint64_t>(static_cast<std::int64_t>(word) >> op.shift);
+      }
+    } else {
+      const double divisor = static_cast<double>(std::uint64_t{1} << op.shift);
+      for (size_t i = 0; i < bits.size(); ++i) bits[i] = out[i] >= 0 ? 1 : 0;
+      for (double& word : out) word /= divisor;
+    }
+    if (op.code == OpCode::kReluTruncate) {
+      for (size_t i = 0; i < out.size(); ++i) out[i] *= bits[i];
+      values_[op.bit] = std::move(bits);
+    }
+    if (op.code == OpCode::kTruncateTimesBit) {
+      const Words& bit = y(op);
+      for (size_t i = 0; i < out.size(); ++i) out[i] *= bit[i];
+    }
+    values_[op.out] = std::move(out);
+    return {};
+  }
+
+  void relu(const Op& op) {
+    Words out = x(op);
+    Words bits(out.size());
+    for (size_t i = 0; i < out.size(); ++i) {
+      if constexpr (kFixed) {
+        bits[i] = 1 - (out[i] >> 63);
+      } else {
+        bits[i] = out[i] >= 0 ? 1 : 0;
+      }
+      out[i] *= bits[i];
+    }
+    values_[op.bit] = std::move(bits);
+    values_[op.out] = std::move(out);
+  }
+
+  void shift_left(const Op& op) {
+    Words out = x(op);
+    const T factor = static_cast<T>(std::uint64_t{1} << op.shift);
+    for (T& word : out) word *= factor;
+    values_[op.out] = std::move(out);
+  }
+
+  template <class U>
+  std::vector<U> multiply(const Op& op, const std::vector<U>& a, const std::vector<U>& b) const {
+    if (op.code == OpCode::kConv2d) return twin_ops::conv2d(a, b, op.conv);
+    if (op.code == OpCode::kConv2dGradWeight) return twin_ops::conv2d_grad_weight(a, b, op.conv);
+    if (op.code == OpCode::kConv2dGradInput) return twin_ops::conv2d_grad_input(a, b, op.conv);
+    if (op.code == OpCode::kMultiply) {
+      std::vector<U> out(a.size());
+      for (size_t i = 0; i < out.size(); ++i) out[i] = a[i] * b[i];
+      return out;
+    }
+    return twin_ops::matmul(a, b, matmul_size(op));
+  }
+
+  twin_ops::MatMulSize matmul_size(const Op& op) const {
+    const Shape& out = run_.program.value(op.out).shape;
+    return {out[0], out[1], run_.program.value(op.inputs[0]).shape[op.transpose_x ? 0 : 1],
+            op.transpose_x, op.transpose_y};
+  }
+
+  // Terms of the longest sum in a product.
+  double inner_size(const Op& op) const {
+    switch (op.code) {
+      case OpCode::kMatMul: return static_cast<double>(matmul_size(op).k);
+      case OpCode::kConv2d: return static_cast<double>(op.conv.patch_columns());
+      case OpCode::kConv2dGradWeight: return static_cast<double>(op.conv.patch_rows());
+      case OpCode::kConv2dGradInput:
+        return static_cast<double>(op.conv.kernel) * op.conv.kernel * op.conv.out_channels;
+      default: return 1;
+    }
+  }
+
+  Result<void> product(const Op& op) {
+    if constexpr (kFixed) {
+      // Where the operands alone do not bound the product, a run in doubles shows whether it left
+      // the domain before it was reduced mod 2^64.
+      if (largest(x(op)) * largest(y(op)) * inner_size(op) >= kDomainLimit) {
+        const std::vector<double> reals = multiply(op, as_reals(x(op)), as_reals(y(op)));
+        for (size_t i = 0; i < reals.size(); ++i) {
+          if (reals[i] < -kDomainLimit || reals[i] >= kDomainLimit) {
+            return domain_error(op, i, reals[i]);
+          }
+        }
+      }
+    }
+    values_[op.out] = multiply(op, x(op), y(op));
+    return {};
+  }
+
+  Result<void> update(const Op& op) {
+    const T multiplier = static_cast<T>(run_.multiplier);
+    if constexpr (kFixed) {
+      const double m = static_cast<double>(run_.multiplier);
+      for (size_t i = 0; i < x(op).size(); ++i) {
+        const double real = as_real(x(op)[i]) - m * as_real(y(op)[i]);
+        if (real < -kDomainLimit || real >= kDomainLimit) return domain_error(op, i, real);
+      }
+    }
+    updates_.emplace_back(op.slot, zip(op, [multiplier](T a, T b) { return a - multiplier * b; }));
+    return {};
+  }
+
+  const TwinRun<T>& run_;
+  std::vector<Words> values_;
+  std::vector<Words> reveals_;
+  std::vector<std::pair<std::uint32_t, Words>> updates_;
+  size_t index_ = 0;
+};
+
+}  // namespace
+
+Result<std::vector<std::vector<std::uint64_t>>> run_fixed(const TwinRun<std::uint64_t>& run) {
+  return Interpreter<std::uint64_t>(run).run();
+}
+
+Result<std::vector<std::vector<double>>> run_float(const TwinRun<double>& run) {
+  return Interpreter<double>(run).run();
+}
+
+}  // namespace beaverpond

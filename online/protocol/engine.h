@@ -1,0 +1,75 @@
+// The engine: executes a Program on shares, spending one bundle a run.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "beaverpond/bundle.h"
+#include "beaverpond/program.h"
+#include "beaverpond/result.h"
+#include "kernels/backend.h"
+#include "offline/plan/plan.h"
+#include "online/session/pair_keys.h"
+#include "online/transport/transport.h"
+
+namespace beaverpond {
+
+struct EngineOptions {
+  std::uint64_t session = 0;  ///< nonce all players agreed on; part of every tag
+  std::uint32_t lane = 0;
+  std::uint64_t epoch = 0;  ///< membership epoch, for error messages
+  std::uint32_t round_timeout_ms = 30000;
+};
+
+/// What one run consumes besides its bundle.
+struct RunInputs {
+  /// By input slot: this player's rows as ring words where it is the owner, else empty.
+  std::vector<ConstWords> inputs;
+  /// m of every kUpdate: state := state - m * gradient.
+  std::uint64_t step_multiplier = 0;
+};
+
+struct EngineStats {
+  std::uint64_t rounds = 0;              ///< waits for messages, over all runs
+  std::uint64_t opened_words = 0;        ///< arithmetic words opened
+  std::uint64_t opened_plane_words = 0;  ///< words of opened bits
+};
+
+/// Semi-honest, additive sharing among all players of the transport; N-1 together learn nothing
+/// that is not revealed. Memory for all values is allocated once, in create(). One thread.
+class Engine {
+ public:
+  /// `program`, `backend` and `transport` must outlive the engine. `plan` must be the plan of
+  /// `program`. All players create their engines at the same time. Errors: kConfig, kOutOfMemory,
+  /// kRosterMismatch (plan of another program).
+  static Result<std::unique_ptr<Engine>> create(const Program& program, const Plan& plan,
+                                                Backend& backend, Transport& transport,
+                                                PairKeys keys, const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  /// Spends `bundle`. On an error no state has changed, and the bundle is burned. Errors: kConfig
+  /// (inputs do not fit), kPeerLost, kTimeout, kProtocolMismatch; `operation` names the layers that
+  /// were in progress.
+  virtual Result<void> run(Bundle bundle, const RunInputs& inputs) = 0;
+
+  /// This player's share of a persistent tensor. Zero at first.
+  virtual Words state(std::uint32_t slot) = 0;
+  /// Sets a state to public words (player 0 holds them, the others zero).
+  virtual void set_public_state(std::uint32_t slot, ConstWords words) = 0;
+
+  /// What the last run revealed to this player in `slot`; empty if it was no receiver.
+  virtual ConstWords revealed(std::uint32_t slot) const = 0;
+
+  /// Opens a state to the players whose bits are set in `receivers`, outside any run. Each share is
+  /// re-randomised first. Receivers get the words, the others an empty vector. `serial` must be new
+  /// in this session for every call, and equal on all players.
+  virtual Result<std::vector<std::uint64_t>> reveal_state(std::uint32_t slot,
+                                                          std::uint64_t receivers,
+                                                          std::uint32_t serial) = 0;
+
+  virtual const EngineStats& stats() const = 0;
+};
+
+}  // namespace beaverpond

@@ -1,0 +1,148 @@
+#include "kernels/gemm/conv.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/workspace.h"
+
+namespace beaverpond {
+namespace {
+
+using Words = std::vector<std::uint64_t>;
+
+Words random_words(std::size_t count, std::mt19937_64& random) {
+  Words words(count);
+  for (std::uint64_t& word : words) word = random();
+  return words;
+}
+
+/// Calls visit(image word, weight word, result word) for every product of the convolution.
+template <class Visit>
+void for_each_product(const Conv2dShape& s, Visit visit) {
+  const std::int64_t height = s.height, width = s.width;
+  for (std::uint32_t b = 0; b < s.batch; ++b) {
+    for (std::uint32_t y = 0; y < s.out_height(); ++y) {
+      for (std::uint32_t x = 0; x < s.out_width(); ++x) {
+        for (std::uint32_t ky = 0; ky < s.kernel; ++ky) {
+          for (std::uint32_t kx = 0; kx < s.kernel; ++kx) {
+            const std::int64_t iy = std::int64_t{y} * s.stride + ky - s.pad_before;
+            const std::int64_t ix = std::int64_t{x} * s.stride + kx - s.pad_before;
+            if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
+            const auto pixel = static_cast<std::size_t>((b * height + iy) * width + ix);
+            const std::size_t out = (std::size_t{b} * s.out_height() + y) * s.out_width() + x;
+            for (std::uint32_t i = 0; i < s.in_channels; ++i) {
+              for (std::uint32_t o = 0; o < s.out_channels; ++o) {
+                const std::size_t tap = (ky * s.kernel + kx) * s.in_channels + i;
+                visit(pixel * s.in_channels + i, tap * s.out_channels + o,
+                      out * s.out_channels + o);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+std::string describe(const Conv2dShape& s) {
+  return s.image_shape().str() + " * " + s.weight_shape().str() + " stride " +
+         std::to_string(s.stride) + " padding " + std::to_string(s.pad_before) + "," +
+         std::to_string(s.pad_after);
+}
+
+std::vector<GemmKernel> kernels() {
+  std::vector<GemmKernel> all = {GemmKernel::kPortable};
+  const GemmKernel best = best_gemm_kernel();
+  if (best != GemmKernel::kPortable) all.push_back(GemmKernel::kAvx2);
+  if (best == GemmKernel::kAvx512) all.push_back(best);
+  return all;
+}
+
+/// All three functions, accumulating and not, against direct sums.
+void check_shape(const Conv2dShape& shape, std::mt19937_64& random) {
+  const Words images = random_words(shape.image_shape().count(), random);
+  const Words weights = random_words(shape.weight_shape().count(), random);
+  const Words gradient = random_words(shape.result_shape().count(), random);
+  Workspace workspace(conv2d_workspace_size_bytes(shape));
+  for (const bool accumulate : {false, true}) {
+    const auto start = [&](const Words& like) { return random_words(like.size(), random); };
+    const Words result0 = start(gradient), weight0 = start(weights), image0 = start(images);
+    const auto base = [&](const Words& words) { return accumulate ? words : Words(words.size()); };
+    Words result = base(result0), weight_gradient = base(weight0), image_gradient = base(image0);
+    for_each_product(shape, [&](std::size_t image, std::size_t weight, std::size_t out) {
+      result[out] += images[image] * weights[weight];
+      weight_gradient[weight] += images[image] * gradient[out];
+      image_gradient[image] += gradient[out] * weights[weight];
+    });
+    for (GemmKernel kernel : kernels()) {
+      Words r = result0, w = weight0, i = image0;
+      conv2d(shape, images.data(), weights.data(), r.data(), accumulate, workspace.span(), kernel);
+      conv2d_grad_weight(shape, images.data(), gradient.data(), w.data(), accumulate,
+                         workspace.span(), kernel);
+      conv2d_grad_input(shape, gradient.data(), weights.data(), i.data(), accumulate,
+                        workspace.span(), kernel);
+      ASSERT_TRUE(r == result) << "conv2d " << describe(shape) << " " << to_string(kernel);
+      ASSERT_TRUE(w == weight_gradient) << "grad weight " << describe(shape);
+      ASSERT_TRUE(i == image_gradient) << "grad input " << describe(shape);
+    }
+  }
+}
+
+TEST(Conv2d, RandomShapes) {
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 400; ++round) {
+    const auto below = [&](std::uint64_t bound) {
+      return static_cast<std::uint32_t>(random() % bound);
+    };
+    Conv2dShape shape;
+    shape.batch = below(4);
+    shape.height = 1 + below(12);
+    shape.width = 1 + below(12);
+    shape.in_channels = 1 + below(7);
+    shape.out_channels = 1 + below(20);
+    shape.kernel = 1 + below(5);
+    shape.stride = 1 + below(3);
+    shape.pad_before = below(4);
+    shape.pad_after = below(4);
+    const std::uint32_t padding = shape.pad_before + shape.pad_after;
+    if (shape.kernel > std::min(shape.height, shape.width) + padding) continue;
+    check_shape(shape, random);
+  }
+}
+
+TEST(Conv2d, ShapesOfNetworksOverManyBlocks) {
+  std::mt19937_64 random(2);
+  check_shape({3, 28, 28, 1, 5, 5, 2, 2, 1}, random);    // 2 * 196 patches and some
+  check_shape({7, 28, 28, 1, 20, 5, 1, 0, 0}, random);   // more than one block of 1020 rows
+  check_shape({6, 12, 12, 20, 50, 5, 1, 0, 0}, random);  // patches of 500 words: blocks of 262
+  check_shape({2, 14, 14, 64, 32, 3, 1, 1, 1}, random);  // patches of 576 words: pitch 584
+}
+
+TEST(Conv2d, PaddingWiderThanTheKernel) {
+  std::mt19937_64 random(3);
+  check_shape({2, 3, 4, 2, 3, 2, 1, 5, 4}, random);  // whole patches of zeros
+  check_shape({1, 1, 1, 1, 1, 7, 3, 6, 3}, random);
+}
+
+TEST(Conv2d, EmptyBatchesAndChannels) {
+  std::mt19937_64 random(4);
+  check_shape({0, 5, 5, 2, 3, 3, 1, 0, 0}, random);
+  check_shape({2, 5, 5, 0, 3, 3, 1, 0, 0}, random);
+  check_shape({2, 5, 5, 2, 0, 3, 1, 0, 0}, random);
+}
+
+TEST(Conv2d, WorkspaceStaysBounded) {
+  const Conv2dShape huge{100000, 224, 224, 64, 64, 3, 1, 1, 1};
+  EXPECT_LT(conv2d_workspace_size_bytes(huge), std::size_t{4} << 20);
+}
+
+TEST(Conv2dDeathTest, RefusesShapesWithoutAResult) {
+  EXPECT_DEATH(conv2d_workspace_size_bytes({1, 3, 9, 1, 1, 4, 1, 0, 0}), "larger than");
+  EXPECT_DEATH(conv2d_workspace_size_bytes({1, 3, 9, 1, 1, 3, 0, 0, 0}), "stride");
+}
+
+}  // namespace
+}  // namespace beaverpond

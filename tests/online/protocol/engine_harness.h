@@ -1,0 +1,150 @@
+// Runs programs among players that are threads, on bundles dealt in memory.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "beaverpond/program_builder.h"
+#include "offline/dealer/dealer.h"
+#include "offline/plan/plan.h"
+#include "online/protocol/engine.h"
+#include "online/transport/local.h"
+
+namespace beaverpond::testing {
+
+using WordVector = std::vector<std::uint64_t>;
+
+inline Seed test_seed(std::mt19937_64& random) {
+  Seed seed;
+  for (std::uint8_t& byte : seed.mutable_bytes()) byte = static_cast<std::uint8_t>(random());
+  return seed;
+}
+
+/// Hands out bundles of one plan, dealt on demand and kept for all players.
+class TestDealer {
+ public:
+  TestDealer(const Plan& plan, int players, std::uint64_t seed)
+      : plan_(plan), players_(players), random_(seed), backend_(make_cpu_backend()) {}
+
+  /// Deals bundle `number`; element i of the result is player i's.
+  std::vector<Bundle> deal(std::uint64_t number) {
+    std::vector<Seed> seeds;
+    for (int i = 0; i < players_; ++i) seeds.push_back(test_seed(random_));
+    Result<Buffer> memory = backend_->allocate(plan_.correction_size);
+    EXPECT_TRUE(memory.ok());
+    auto correction = std::make_shared<Buffer>(std::move(memory).value());
+    Result<Dealer> dealer = Dealer::create(plan_, players_, *backend_);
+    EXPECT_TRUE(dealer.ok());
+    const int designated = designated_player(number, players_);
+    dealer->deal(seeds, designated, correction->bytes(), kHostStream);
+    if (alter) alter(correction->bytes());
+    std::vector<Bundle> bundles;
+    for (int i = 0; i < players_; ++i) {
+      bundles.emplace_back(number, designated, seeds[static_cast<std::size_t>(i)],
+                           i == designated ? correction->bytes() : std::span<std::uint8_t>(),
+                           correction);
+    }
+    return bundles;
+  }
+
+  std::function<void(std::span<std::uint8_t>)> alter;  ///< changes dealt material, for mutants
+
+ private:
+  const Plan& plan_;
+  int players_;
+  std::mt19937_64 random_;
+  std::unique_ptr<Backend> backend_;
+};
+
+struct RunResult {
+  std::vector<std::vector<WordVector>> revealed;  ///< by player, then slot
+  std::vector<WordVector> states;                 ///< opened states after the run
+  EngineStats stats;
+};
+
+/// One run of `program` by `players` threads. inputs by slot; states by slot, or empty.
+inline RunResult run_program(const Program& program, int players,
+                             const std::vector<WordVector>& inputs,
+                             const std::vector<WordVector>& states = {},
+                             std::uint64_t multiplier = 0, PrgKind prg = PrgKind::kAes128Ctr,
+                             std::uint64_t bundle_number = 0) {
+  const Plan plan = make_plan(program, prg).value();
+  TestDealer dealer(plan, players, 17 + bundle_number);
+  std::vector<Bundle> bundles = dealer.deal(bundle_number);
+  std::vector<std::unique_ptr<Transport>> transports = make_local_transports(players);
+  RunResult result;
+  result.revealed.resize(static_cast<std::size_t>(players));
+  std::vector<WordVector> opened(states.size());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < players; ++i) {
+    threads.emplace_back([&, i] {
+      const auto index = static_cast<std::size_t>(i);
+      Transport& transport = *transports[index];
+      const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      Result<PairKeys> keys = exchange_pair_keys(transport, Tag{1, 0, 0, 0}, deadline);
+      ASSERT_TRUE(keys.ok()) << keys.error().message;
+      const std::unique_ptr<Backend> backend = make_cpu_backend();
+      EngineOptions options;
+      options.session = 1;
+      Result<std::unique_ptr<Engine>> engine =
+          Engine::create(program, plan, *backend, transport, std::move(keys).value(), options);
+      ASSERT_TRUE(engine.ok()) << engine.error().message;
+      for (std::uint32_t s = 0; s < states.size(); ++s) (*engine)->set_public_state(s, states[s]);
+      RunInputs run;
+      run.inputs.resize(program.inputs);
+      run.step_multiplier = multiplier;
+      for (const Op& op : program.ops) {
+        if (op.code == OpCode::kInput && static_cast<int>(op.owner) == i) {
+          run.inputs[op.slot] = inputs[op.slot];
+        }
+      }
+      Result<void> done = (*engine)->run(std::move(bundles[index]), run);
+      ASSERT_TRUE(done.ok()) << done.error().message;
+      for (std::uint32_t slot = 0; slot < program.reveals; ++slot) {
+        const ConstWords words = (*engine)->revealed(slot);
+        result.revealed[index].emplace_back(words.begin(), words.end());
+      }
+      for (std::uint32_t s = 0; s < states.size(); ++s) {
+        Result<WordVector> state =
+            (*engine)->reveal_state(s, ~std::uint64_t{0} >> (64 - players), s);
+        ASSERT_TRUE(state.ok()) << state.error().message;
+        if (i == 0) opened[s] = std::move(state).value();
+      }
+      if (i == 0) result.stats = (*engine)->stats();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  result.states = std::move(opened);
+  return result;
+}
+
+/// Random words and the edges of the domain -2^62 <= x < 2^62 (after `margin` is added).
+inline WordVector domain_words(std::size_t count, std::uint64_t margin, std::mt19937_64& random) {
+  constexpr std::int64_t kLimit = std::int64_t{1} << 62;
+  WordVector words(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const int bits = static_cast<int>(random() % 63);
+    std::int64_t x = static_cast<std::int64_t>(random() >> 1) >> bits;
+    if ((random() & 1) != 0) x = -x;
+    if (x >= kLimit - static_cast<std::int64_t>(margin) || x < -kLimit) x >>= 2;
+    words[i] = static_cast<std::uint64_t>(x);
+  }
+  const std::int64_t m = static_cast<std::int64_t>(margin);
+  const std::int64_t edges[] = {
+      0,       1,           -1,         m,          -m, m - 1, -m - 1, -m + 1, kLimit - 1 - m,
+      -kLimit, -kLimit + 1, kLimit / 2, -kLimit / 2};
+  std::size_t at = 0;
+  for (const std::int64_t edge : edges) {
+    if (at < count) words[at++] = static_cast<std::uint64_t>(edge);
+  }
+  return words;
+}
+
+}  // namespace beaverpond::testing
