@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <string>
@@ -62,7 +63,7 @@ BufferCache::BufferCache(std::size_t keep) : state_(std::make_shared<State>(keep
 Result<BufferCache::Buffer> BufferCache::take(std::size_t size) {
   Memory memory = state_->take(size);
   if (memory.data == nullptr) {
-    memory.size = (size + kAlignment - 1) / kAlignment * kAlignment;
+    memory.size = (std::max<std::size_t>(size, 1) + kAlignment - 1) / kAlignment * kAlignment;
     memory.data = static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, memory.size));
     if (memory.data == nullptr) {
       return make_error(ErrorCode::kOutOfMemory, "no memory for a correction of " +

@@ -75,6 +75,7 @@ Result<Lease> LeaseAgreement::acquire_blocking(std::uint64_t step, std::uint64_t
   BP_CHECK(steps_left >= 1, "a lease is for at least one step");
   const std::uint64_t wanted = std::min(options_.max_bundles, steps_left);
   while (true) {
+    ++round_;
     const bool late = std::chrono::steady_clock::now() >= deadline;
     auto hello = make_hello(step, wanted, late);
     Messages messages;
@@ -129,7 +130,6 @@ Result<Hello> LeaseAgreement::make_hello(std::uint64_t step, std::uint64_t wante
 }
 
 Result<std::vector<Hello>> LeaseAgreement::exchange_hellos(const Hello& mine, Messages& messages) {
-  ++round_;
   BP_ASSIGN(messages, exchange(encode_hello(mine), kHelloOperation));
   std::vector<Hello> hellos;
   for (std::size_t i = 0; i < messages.size(); ++i) {

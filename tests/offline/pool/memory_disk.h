@@ -1,0 +1,93 @@
+// A disk in memory that can lose power: what was not synced is dropped, file contents and folder
+// entries alike. Operations can be counted, stopped at the n-th, or made to fail.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "offline/pool/storage.h"
+
+namespace beaverpond::testing {
+
+/// What a power loss leaves of unsynced writes.
+enum class Loss { kDropAll, kTornSectors };
+
+/// One disk for all players: a path belongs to the machine named by its first folder ("/m0/...").
+class MemoryDisk final : public Storage {
+ public:
+  struct Inode {
+    std::vector<std::uint8_t> now;
+    std::vector<std::uint8_t> durable;
+  };
+  struct Entry {
+    bool is_directory = false;
+    std::shared_ptr<Inode> inode;
+    std::shared_ptr<bool> locked;
+  };
+  using Tree = std::map<std::string, Entry>;
+
+  Result<std::unique_ptr<StorageFile>> open(const std::string& path, Mode mode) override;
+  Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<void> unlink(const std::string& path) override;
+  Result<std::vector<StorageEntry>> list(const std::string& directory) override;
+  bool exists(const std::string& path) override;
+  Result<void> make_directory(const std::string& path) override;
+  Result<void> sync_directory(const std::string& directory) override;
+  Result<std::uint32_t> directory_mode(const std::string& directory) override;
+  Result<std::unique_ptr<StorageLock>> lock(const std::string& path) override;
+  Result<std::uint64_t> free_bytes(const std::string& directory) override;
+
+  /// Power loss of one machine: its locks fall, its unsynced data goes, its open files are dead.
+  void crash(const std::string& machine, Loss loss, std::uint64_t random_seed = 1);
+  /// The process dies but the machine stays up: locks fall, data stays. Does nothing to files.
+  void restart(const std::string& machine);
+
+  /// All operations of `machine` from the n-th on (counted from now, 0 is the next) fail.
+  void stop_after(const std::string& machine, std::uint64_t n);
+  /// Mutating operations and reads of `machine` so far.
+  std::uint64_t operations(const std::string& machine);
+  /// The n-th write or create of `machine` from now on fails once with kNoSpace.
+  void refuse_write(const std::string& machine, std::uint64_t n);
+  /// The n-th sync from now on fails once, and what it should have written is dropped for good.
+  void fail_sync(const std::string& machine, std::uint64_t n);
+
+  /// Mutants. kSkipSync: syncs report success and do nothing. kLateSync: a file's sync takes
+  /// effect only at the machine's next write, as if DURABLE were sent before the sync.
+  enum class Mutant { kNone, kSkipSync, kLateSync };
+  void plant(Mutant mutant) { mutant_ = mutant; }
+
+  void set_free_bytes(std::uint64_t bytes) { free_bytes_ = bytes; }
+  void set_mode(std::uint32_t mode) { mode_ = mode; }
+  /// Direct access for tests that damage a file.
+  std::vector<std::uint8_t>& content(const std::string& path);
+  std::vector<std::string> files(const std::string& prefix);
+
+ private:
+  friend class MemoryFile;
+  struct Machine {
+    std::uint64_t operations = 0;
+    std::uint64_t generation = 0;  // open files of an older one are dead
+    std::uint64_t stop_at = ~std::uint64_t{0};
+    std::uint64_t writes_to_refusal = ~std::uint64_t{0};
+    std::uint64_t syncs_to_failure = ~std::uint64_t{0};
+    std::vector<std::shared_ptr<Inode>> late;  // syncs of kLateSync not yet done
+  };
+  Machine& machine_of(const std::string& path);
+  Result<void> step(const std::string& path);
+  Result<void> before_write(const std::string& path);
+  Result<void> sync_inode(const std::string& path, const std::shared_ptr<Inode>& inode);
+
+  std::mutex mutex_;
+  std::map<std::string, Machine> machines_;
+  Tree now_;
+  Tree durable_;
+  Mutant mutant_ = Mutant::kNone;
+  std::uint64_t free_bytes_ = std::uint64_t{1} << 40;
+  std::uint32_t mode_ = 0700;
+};
+
+}  // namespace beaverpond::testing

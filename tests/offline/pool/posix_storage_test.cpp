@@ -1,0 +1,133 @@
+#include "offline/pool/posix_storage.h"
+
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "tests/offline/pool/pool_fixture.h"
+
+namespace beaverpond::testing {
+namespace {
+
+class PosixStorageTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/beaverpond-pool-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    root_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  PosixStorage storage_;
+  std::string root_;
+};
+
+TEST_F(PosixStorageTest, FilesRoundTrip) {
+  const std::string path = root_ + "/a";
+  const std::vector<std::uint8_t> bytes{1, 2, 3, 4};
+  {
+    auto file = storage_.open(path, Storage::Mode::kCreateNew);
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    ASSERT_TRUE(file.value()->write_at(2, bytes).ok());
+    ASSERT_TRUE(file.value()->sync().ok());
+    EXPECT_EQ(file.value()->size().value(), 6u);
+  }
+  EXPECT_EQ(storage_.open(path, Storage::Mode::kCreateNew).error().code, ErrorCode::kIo);
+  ASSERT_TRUE(storage_.rename(path, root_ + "/b").ok());
+  ASSERT_TRUE(storage_.sync_directory(root_).ok());
+  EXPECT_FALSE(storage_.exists(path));
+  EXPECT_NE(storage_.open(path, Storage::Mode::kRead).error().message.find(path),
+            std::string::npos);
+  auto file = storage_.open(root_ + "/b", Storage::Mode::kRead);
+  std::vector<std::uint8_t> read(10);
+  EXPECT_EQ(file.value()->read_at(0, read).value(), 6u);
+  EXPECT_EQ(read, (std::vector<std::uint8_t>{0, 0, 1, 2, 3, 4, 0, 0, 0, 0}));
+  const auto entries = storage_.list(root_);
+  ASSERT_EQ(entries->size(), 1u);
+  EXPECT_EQ(entries->front().name, "b");
+  EXPECT_EQ(entries->front().size_bytes, 6u);
+  struct stat info {};
+  ASSERT_EQ(::stat((root_ + "/b").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  ASSERT_TRUE(storage_.unlink(root_ + "/b").ok());
+  EXPECT_GT(storage_.free_bytes(root_).value(), 0u);
+}
+
+TEST_F(PosixStorageTest, LocksExclude) {
+  {
+    const auto lock = storage_.lock(root_ + "/lock");
+    ASSERT_TRUE(lock.ok()) << lock.error().message;
+    EXPECT_EQ(storage_.lock(root_ + "/lock").error().code, ErrorCode::kPoolBusy);
+  }
+  EXPECT_TRUE(storage_.lock(root_ + "/lock").ok());
+}
+
+TEST_F(PosixStorageTest, PoolsOnARealDisk) {
+  TestSite site;
+  site.storage = &storage_;
+  site.root = root_ + "/m";
+  site.correction_size = 150000;
+  site.make_machines();
+  ASSERT_TRUE(site.publish_once(0, 6, 1).ok());
+  for (const int player : {0, 1}) {
+    auto pool = Pool::open(site.pool_options(player));
+    ASSERT_TRUE(pool.ok()) << pool.error().message;
+    EXPECT_EQ(Pool::open(site.pool_options(player)).error().code, ErrorCode::kPoolBusy);
+    const auto ranges = pool->ranges(test_key()).value();
+    ASSERT_TRUE(pool->claim_blocking(test_key(), claim_of(ranges, 0, 6, 2)).ok());
+    for (std::uint64_t number = 0; number < 6; ++number) {
+      const auto bundle = pool->read_bundle_blocking(test_key(), number);
+      ASSERT_TRUE(bundle.ok()) << bundle.error().message;
+      site.expect_bundle(*bundle, player, 1, number);
+    }
+    EXPECT_FALSE(storage_.exists(site.segment_path(player, ranges[0])));
+  }
+}
+
+TEST_F(PosixStorageTest, OpenFolderModeIsRefused) {
+  TestSite site;
+  site.storage = &storage_;
+  site.root = root_ + "/m";
+  site.make_machines();
+  ASSERT_TRUE(storage_.make_directory(site.directory(0)).ok());
+  ASSERT_EQ(::chmod(site.directory(0).c_str(), 0755), 0);
+  EXPECT_EQ(Pool::open(site.pool_options(0)).error().code, ErrorCode::kConfig);
+}
+
+TEST_F(PosixStorageTest, SmallDiskFillsUpAndStaysConsistent) {
+  const std::string mount = root_ + "/small";
+  ASSERT_TRUE(storage_.make_directory(mount).ok());
+  if (::mount("tmpfs", mount.c_str(), "tmpfs", 0, "size=2m,mode=0700") != 0) {
+    GTEST_SKIP() << "this user may not mount a small disk";
+  }
+  {
+    TestSite site;
+    site.storage = &storage_;
+    site.root = mount + "/m";
+    site.correction_size = 100000;
+    site.make_machines();
+    auto pools = PoolSet::open(site.set_options());
+    ASSERT_TRUE(pools.ok());
+    std::uint64_t published = 0;
+    Result<void> outcome;
+    while (published < 100) {
+      outcome = site.publish(*pools, published, 4, published + 1);
+      if (!outcome.ok()) break;
+      published += 4;
+    }
+    EXPECT_EQ(outcome.error().code, ErrorCode::kNoSpace) << outcome.error().message;
+    EXPECT_GE(published, 4u);
+    EXPECT_EQ(pools->survey(test_key())->level_bundles, published);
+    EXPECT_EQ(pools->survey(test_key())->next_number, published);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(mount)) {
+      EXPECT_NE(entry.path().extension(), kTemporarySuffix);
+    }
+  }
+  EXPECT_EQ(::umount(mount.c_str()), 0);
+}
+
+}  // namespace
+}  // namespace beaverpond::testing
