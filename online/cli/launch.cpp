@@ -150,7 +150,8 @@ Result<std::vector<Child>> prepare_children(const LaunchCommand& options, std::s
     unlink(child.report.c_str());
     BP_ASSIGN(const Listener listener, listen_on("127.0.0.1", 0));
     child.listener = listener.descriptor;
-    peers += (rank == 0 ? "" : ",") + std::string("127.0.0.1:") + std::to_string(listener.port);
+    if (rank != 0) peers += ',';
+    peers.append("127.0.0.1:").append(std::to_string(listener.port));
   }
   return children;
 }

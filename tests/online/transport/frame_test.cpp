@@ -58,9 +58,9 @@ TEST(Frame, ForeignOrImpossibleHeadersAreRefused) {
 }
 
 TEST(Control, PayloadsComeBack) {
-  Hello hello{2, {}, {9, 8, 7}};
+  LinkHello hello{2, {}, {9, 8, 7}};
   hello.roster_hash.fill(5);
-  const Result<Hello> back = decode_hello(encode(hello));
+  const Result<LinkHello> back = decode_link_hello(encode(hello));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->rank, 2u);
   EXPECT_EQ(back->roster_hash, hello.roster_hash);
@@ -79,7 +79,7 @@ TEST(Control, PayloadsComeBack) {
 
 TEST(Control, ShortOrImpossiblePayloadsAreRefused) {
   const std::vector<std::uint8_t> three(3);
-  EXPECT_EQ(decode_hello(three).error().code, ErrorCode::kProtocolMismatch);
+  EXPECT_EQ(decode_link_hello(three).error().code, ErrorCode::kProtocolMismatch);
   EXPECT_EQ(decode_refusal(three).error().code, ErrorCode::kProtocolMismatch);
   EXPECT_EQ(decode_lost_report(three, 3).error().code, ErrorCode::kProtocolMismatch);
   EXPECT_FALSE(decode_refusal(encode(Refusal{static_cast<ErrorCode>(77), ""})).ok());

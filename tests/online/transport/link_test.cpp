@@ -90,7 +90,7 @@ class LinkTest : public ::testing::Test {
     return payload;
   }
 
-  Hello good_hello() const { return {1, settings_.roster_hash, {5, 6}}; }
+  LinkHello good_hello() const { return {1, settings_.roster_hash, {5, 6}}; }
 
   void come_up() {
     ASSERT_TRUE(exchange().ok());
@@ -154,7 +154,7 @@ TEST_F(LinkTest, DataBeforeTheAckIsRefused) {
 
 TEST_F(LinkTest, AHelloWithAnotherRankIsRefused) {
   ASSERT_TRUE(exchange().ok());
-  Hello hello = good_hello();
+  LinkHello hello = good_hello();
   hello.rank = 0;
   say(FrameType::kHello, encode(hello));
   expect_error(ErrorCode::kRosterMismatch, "its certificate is that of player 1");
