@@ -1,0 +1,47 @@
+# The front door. `make demo` and `make test` work on a fresh Debian 12.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+JOBS ?= $(shell nproc)
+
+.PHONY: help install build demo test test-release test-asan bench soak format clean
+
+help:
+	@echo 'make demo    install what is missing, build, and let three players train a CNN together'
+	@echo 'make test    the same, then all tests, in release and under sanitizers'
+	@echo 'make bench   tables, and build/bench.json'
+	@echo 'make soak    long campaigns: crashes, kills'
+	@echo 'make format  clang-format over all sources'
+
+install:
+	@.ci/install
+
+build: install
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS) --target beaverpond triple-factory
+
+demo: build
+	@online/examples/demo build/release build/demo
+
+test: install
+	@.ci/test release asan
+
+test-release: install
+	@.ci/test release
+
+test-asan: install
+	@.ci/test asan
+
+bench: install
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+	@bench/run build/release build/bench.json
+
+soak: install
+	@BEAVERPOND_SOAK=1 .ci/test release
+
+format:
+	@git ls-files '*.h' '*.cpp' '*.cuh' '*.cu' | xargs clang-format -i
+
+clean:
+	@rm -rf build
