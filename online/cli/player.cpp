@@ -121,7 +121,12 @@ LeaseOptions lease_options(const Job& job, const Hash256& plan, const PlayerOpti
   lease.key = LaneKey{plan, options.lane};
   lease.max_bundles = job.pool.lease_steps;
   if (options.on_notice) {
-    lease.on_notice = [notify = options.on_notice](const LeaseNotice& notice) {
+    // A dry pool is polled many times a second; a person is told once in a while.
+    lease.on_notice = [notify = options.on_notice, quiet_until = steady_clock::time_point()](
+                          const LeaseNotice& notice) mutable {
+      const auto now = steady_clock::now();
+      if (notice.kind == LeaseNotice::Kind::kWaiting && now < quiet_until) return;
+      quiet_until = now + std::chrono::seconds(5);
       notify(notice.message);
     };
   }

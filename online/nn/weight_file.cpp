@@ -147,7 +147,8 @@ std::string weights_sha256(const std::vector<WeightTensor>& tensors) {
 
 Result<void> write_weights(const std::vector<WeightTensor>& tensors, const std::string& path) {
   const std::vector<std::uint8_t> bytes = encode_weights(tensors);
-  const std::string partial = path + ".partial";
+  // Players of one host may be told to write the same file at the same time.
+  const std::string partial = path + "." + std::to_string(::getpid()) + ".partial";
   // 0600: weights are the players' secret unless the job says otherwise.
   const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (file < 0) return os_error(partial, "create");
