@@ -17,6 +17,14 @@ bool cpu_has_aes() {
   return __builtin_cpu_supports("aes");
 }
 
+bool cpu_has_ifma_and_vnni() {
+  return __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vnni");
+}
+
+bool cpu_is_intel() {
+  return __builtin_cpu_is("intel");
+}
+
 bool cpu_has_vaes() {
   // Not __builtin_cpu_supports: clang 14 does not know "vaes". Asked once: under a hypervisor each
   // CPUID instruction costs tens of microseconds.

@@ -11,27 +11,31 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-bool supports(GemmKernel kernel) {
+}  // namespace
+
+bool gemm_kernel_supported(GemmKernel kernel) {
   switch (kernel) {
     case GemmKernel::kAuto:
     case GemmKernel::kPortable: return true;
     case GemmKernel::kAvx2: return cpu_has_avx2();
     case GemmKernel::kAvx512: return cpu_has_avx512();
+    case GemmKernel::kHybrid: return cpu_has_avx512() && cpu_has_ifma_and_vnni();
   }
   return false;
 }
 
-}  // namespace
-
 GemmKernel best_gemm_kernel() {
-  if (supports(GemmKernel::kAvx512)) return GemmKernel::kAvx512;
-  if (supports(GemmKernel::kAvx2)) return GemmKernel::kAvx2;
+  if (cpu_is_intel() && gemm_kernel_supported(GemmKernel::kHybrid)) return GemmKernel::kHybrid;
+  for (GemmKernel kernel : {GemmKernel::kAvx512, GemmKernel::kAvx2}) {
+    if (gemm_kernel_supported(kernel)) return kernel;
+  }
   return GemmKernel::kPortable;
 }
 
 const char* to_string(GemmKernel kernel) {
   switch (kernel) {
     case GemmKernel::kAuto: return "auto";
+    case GemmKernel::kHybrid: return "hybrid";
     case GemmKernel::kAvx512: return "avx512";
     case GemmKernel::kAvx2: return "avx2";
     case GemmKernel::kPortable: return "portable";
@@ -49,7 +53,7 @@ void gemm(const MatrixView& a, const MatrixView& b, std::uint64_t* c, std::size_
   BP_CHECK(workspace.size() >= gemm_workspace_size_bytes() &&
                reinterpret_cast<std::uintptr_t>(workspace.data()) % kAlignment == 0,
            "the workspace of a matrix product is too small or not aligned");
-  BP_CHECK(supports(kernel), "this machine lacks the matrix kernel asked for");
+  BP_CHECK(gemm_kernel_supported(kernel), "this machine lacks the matrix kernel asked for");
   const std::size_t m = a.rows, n = b.columns, k = a.columns;
   if (m == 0 || n == 0) return;
   BP_CHECK(m == 1 || ldc >= n, "the rows of the result overlap");
@@ -71,6 +75,7 @@ void gemm(const MatrixView& a, const MatrixView& b, std::uint64_t* c, std::size_
                                 accumulate,
                                 reinterpret_cast<std::uint64_t*>(workspace.data())};
   switch (kernel == GemmKernel::kAuto ? best_gemm_kernel() : kernel) {
+    case GemmKernel::kHybrid: return internal::gemm_hybrid(task);
     case GemmKernel::kAvx512: return internal::gemm_avx512(task);
     case GemmKernel::kAvx2: return internal::gemm_avx2(task);
     default: return internal::gemm_portable(task);

@@ -25,9 +25,12 @@ inline MatrixView row_major(const std::uint64_t* data, std::size_t rows, std::si
   return transpose ? view.transposed() : view;
 }
 
-enum class GemmKernel { kAuto, kAvx512, kAvx2, kPortable };
+/// kHybrid: AVX-512 IFMA and VNNI. kAvx512: AVX-512DQ, whose 64-bit multiplication is one operation
+/// on AMD and three on Intel.
+enum class GemmKernel { kAuto, kHybrid, kAvx512, kAvx2, kPortable };
 
-/// Best kernel this machine can run; kAuto resolves to it.
+bool gemm_kernel_supported(GemmKernel kernel);
+/// The fastest kernel this machine can run; kAuto resolves to it.
 GemmKernel best_gemm_kernel();
 const char* to_string(GemmKernel kernel);
 

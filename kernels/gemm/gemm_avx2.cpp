@@ -46,7 +46,8 @@ inline void tile_avx2(const ABlock& a, const std::uint64_t* b, std::size_t colum
   }
 }
 
-struct TileAvx2 {
+struct TileAvx2 : WordTile {
+  using WordTile::WordTile;
   static constexpr std::size_t kRows = 3;
   static constexpr std::size_t kColumns = 8;
 

@@ -43,7 +43,8 @@ inline void tile_avx512(const ABlock& a, const std::uint64_t* b, std::size_t col
   }
 }
 
-struct TileAvx512 {
+struct TileAvx512 : WordTile {
+  using WordTile::WordTile;
   static constexpr std::size_t kRows = 12;
   static constexpr std::size_t kColumns = 16;
 

@@ -28,13 +28,15 @@ struct GemmTask {
 void gemm_portable(const GemmTask& task);
 void gemm_avx2(const GemmTask& task);
 void gemm_avx512(const GemmTask& task);
+void gemm_hybrid(const GemmTask& task);
 
 inline constexpr std::size_t kGemmDepth = 256;   // a panel of B is 32 KiB: about one L1
 inline constexpr std::size_t kGemmHeight = 240;  // the block of A is 480 KiB: half of an L2
 inline constexpr std::size_t kGemmWidth = 512;   // the block of B is 1 MiB: in L2 or L3
 inline constexpr std::size_t kGemmPitch = kGemmDepth + 8;  // rows of A's copy avoid one cache set
-inline constexpr std::size_t kGemmWorkspaceWords =
-    kGemmDepth * kGemmWidth + kGemmHeight * kGemmPitch;
+inline constexpr std::size_t kGemmBlockWords = kGemmDepth * kGemmWidth + kGemmHeight * kGemmPitch;
+/// Both blocks, and half a word beside each word for the kernel that wants it.
+inline constexpr std::size_t kGemmWorkspaceWords = kGemmBlockWords + kGemmBlockWords / 2;
 
 namespace {
 
@@ -44,9 +46,18 @@ struct ABlock {
   std::size_t row_stride, k_stride;
   std::size_t panel_stride;  ///< from one panel of Tile::kRows rows to the next
 
+  std::size_t panel_number = 0;
+
   ABlock panel(std::size_t number) const {
-    return {data + number * panel_stride, row_stride, k_stride, panel_stride};
+    return {data + number * panel_stride, row_stride, k_stride, panel_stride, number};
   }
+};
+
+/// A tile kernel that needs no more than the words of its operands.
+struct WordTile {
+  explicit WordTile(const GemmTask&) {}
+  static void after_packing_b(const std::uint64_t*, std::size_t) {}
+  static void after_placing_a(const ABlock&, std::size_t, std::size_t) {}
 };
 
 /// Where a tile of C goes.
@@ -113,23 +124,26 @@ inline ABlock place_a(const GemmTask& task, std::size_t i0, std::size_t rows, st
 
 /// All tiles of one block of A times one block of B.
 template <class Tile>
-inline void multiply_blocks(const ABlock& a, const std::uint64_t* b, std::size_t rows,
-                            std::size_t columns, std::size_t depth, const CTile& c) {
+inline void multiply_blocks(const Tile& tile, const ABlock& a, const std::uint64_t* b,
+                            std::size_t rows, std::size_t columns, std::size_t depth,
+                            const CTile& c) {
   for (std::size_t j = 0; j < columns; j += Tile::kColumns) {
     const std::size_t tile_columns = columns - j < Tile::kColumns ? columns - j : Tile::kColumns;
     for (std::size_t i = 0; i < rows; i += Tile::kRows) {
       const std::size_t tile_rows = rows - i < Tile::kRows ? rows - i : Tile::kRows;
-      Tile::multiply(a.panel(i / Tile::kRows), b + j * depth, tile_rows, tile_columns, depth,
-                     {c.data + i * c.ldc + j, c.ldc, c.add});
+      tile.multiply(a.panel(i / Tile::kRows), b + j * depth, tile_rows, tile_columns, depth,
+                    {c.data + i * c.ldc + j, c.ldc, c.add});
     }
   }
 }
 
-/// Tile::multiply(a, b, rows, columns, depth, c): one tile of at most kRows x kColumns, with b a
-/// panel of pack_b. It reads and writes nothing outside the rows and columns given.
+/// tile.multiply(a, b, rows, columns, depth, c): one tile of at most kRows x kColumns, with a one
+/// panel of a block and b a panel of pack_b. It reads and writes nothing outside the rows and
+/// columns given. after_packing_b and after_placing_a see each block before its first use.
 template <class Tile>
 inline void run_gemm(const GemmTask& task) {
   static_assert(kGemmHeight % Tile::kRows == 0 && kGemmWidth % Tile::kColumns == 0);
+  Tile tile(task);
   std::uint64_t* packed_b = task.workspace;
   std::uint64_t* packed_a = task.workspace + kGemmDepth * kGemmWidth;
   for (std::size_t j0 = 0; j0 < task.n; j0 += kGemmWidth) {
@@ -137,10 +151,13 @@ inline void run_gemm(const GemmTask& task) {
     for (std::size_t k0 = 0; k0 < task.k; k0 += kGemmDepth) {
       const std::size_t depth = task.k - k0 < kGemmDepth ? task.k - k0 : kGemmDepth;
       pack_b<Tile::kColumns>(task, k0, depth, j0, columns, packed_b);
+      const std::size_t panels = (columns + Tile::kColumns - 1) / Tile::kColumns;
+      tile.after_packing_b(packed_b, panels * Tile::kColumns * depth);
       for (std::size_t i0 = 0; i0 < task.m; i0 += kGemmHeight) {
         const std::size_t rows = task.m - i0 < kGemmHeight ? task.m - i0 : kGemmHeight;
         const ABlock a = place_a<Tile::kRows, Tile::kColumns>(task, i0, rows, k0, depth, packed_a);
-        multiply_blocks<Tile>(a, packed_b, rows, columns, depth,
+        tile.after_placing_a(a, rows, depth);
+        multiply_blocks<Tile>(tile, a, packed_b, rows, columns, depth,
                               {task.c + i0 * task.ldc + j0, task.ldc, task.accumulate || k0 > 0});
       }
     }

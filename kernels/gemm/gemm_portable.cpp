@@ -3,7 +3,8 @@
 namespace beaverpond::internal {
 namespace {
 
-struct TilePortable {
+struct TilePortable : WordTile {
+  using WordTile::WordTile;
   static constexpr std::size_t kRows = 4;
   static constexpr std::size_t kColumns = 4;
 

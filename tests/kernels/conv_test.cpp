@@ -54,10 +54,11 @@ std::string describe(const Conv2dShape& s) {
 }
 
 std::vector<GemmKernel> kernels() {
-  std::vector<GemmKernel> all = {GemmKernel::kPortable};
-  const GemmKernel best = best_gemm_kernel();
-  if (best != GemmKernel::kPortable) all.push_back(GemmKernel::kAvx2);
-  if (best == GemmKernel::kAvx512) all.push_back(best);
+  std::vector<GemmKernel> all;
+  for (GemmKernel kernel :
+       {GemmKernel::kPortable, GemmKernel::kAvx2, GemmKernel::kAvx512, GemmKernel::kHybrid}) {
+    if (gemm_kernel_supported(kernel)) all.push_back(kernel);
+  }
   return all;
 }
 

@@ -17,12 +17,12 @@ namespace {
 using Words = std::vector<std::uint64_t>;
 
 std::vector<GemmKernel> kernels() {
-  switch (best_gemm_kernel()) {
-    case GemmKernel::kAvx512:
-      return {GemmKernel::kPortable, GemmKernel::kAvx2, GemmKernel::kAvx512};
-    case GemmKernel::kAvx2: return {GemmKernel::kPortable, GemmKernel::kAvx2};
-    default: return {GemmKernel::kPortable};
+  std::vector<GemmKernel> all;
+  for (GemmKernel kernel :
+       {GemmKernel::kPortable, GemmKernel::kAvx2, GemmKernel::kAvx512, GemmKernel::kHybrid}) {
+    if (gemm_kernel_supported(kernel)) all.push_back(kernel);
   }
+  return all;
 }
 
 Words random_words(std::size_t count, std::mt19937_64& random) {
