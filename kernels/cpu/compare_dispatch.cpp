@@ -1,14 +1,12 @@
 #include "kernels/cpu/compare_kernels.h"
+#include "kernels/cpu/features.h"
 
 namespace beaverpond::cpu {
 
 const CompareKernels& best_compare_kernels() {
   static const CompareKernels& best = []() -> const CompareKernels& {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-      return kCompareAvx512;
-    }
-    return __builtin_cpu_supports("avx2") ? kCompareAvx2 : kComparePortable;
+    if (cpu_has_avx512()) return kCompareAvx512;
+    return cpu_has_avx2() ? kCompareAvx2 : kComparePortable;
   }();
   return best;
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "beaverpond/check.h"
+#include "kernels/cpu/features.h"
 #include "kernels/cpu/prg_kernels.h"
 #include "kernels/math/aes128.h"
 
@@ -14,24 +15,13 @@ static_assert(std::endian::native == std::endian::little, "streams are little en
 
 constexpr std::uint64_t kBlockSize = 64;
 
-bool has_avx2() {
-  return __builtin_cpu_supports("avx2");
-}
-
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-}
-
 bool supports(PrgKind kind, PrgIsa isa) {
   const bool aes = kind == PrgKind::kAes128Ctr;
   switch (isa) {
     case PrgIsa::kAuto:
     case PrgIsa::kPortable: return true;
-    case PrgIsa::kAvx2: return has_avx2() && (!aes || __builtin_cpu_supports("aes"));
-    case PrgIsa::kAvx512:
-      return has_avx512() &&
-             (!aes || (__builtin_cpu_supports("aes") && __builtin_cpu_supports("vaes")));
+    case PrgIsa::kAvx2: return cpu_has_avx2() && (!aes || cpu_has_aes());
+    case PrgIsa::kAvx512: return cpu_has_avx512() && (!aes || (cpu_has_aes() && cpu_has_vaes()));
   }
   return false;
 }

@@ -49,12 +49,12 @@ class Prg {
   void run(internal::PrgUse use, std::uint64_t stream, std::uint64_t offset_bytes,
            std::uint8_t* data, std::size_t size_bytes) const;
 
-  PrgKind kind_;
-  PrgIsa isa_;
-  alignas(64) std::array<std::uint8_t, 11 * 16> round_keys_{};
+  alignas(64) std::array<std::uint8_t, 176> round_keys_{};  // 11 of 16 bytes
   std::array<std::uint32_t, 8> chacha_key_{};
   std::uint64_t seed_lo_ = 0;
   std::uint64_t seed_hi_ = 0;
+  PrgKind kind_;
+  PrgIsa isa_;
 };
 
 /// Best instruction set for `kind` on this machine. kPortable AES is constant-time (no tables).

@@ -41,7 +41,7 @@ namespace {
 
 /// Eight AES blocks in flight hide the latency of the round instruction.
 struct AesAvx2 {
-  static constexpr std::size_t kBatchSize = 8 * 16;
+  static constexpr std::size_t kBatchSize = 128;
 
   AesStart start;
 
@@ -90,7 +90,7 @@ inline void store_transposed(const Lanes8* words, std::uint8_t* out, std::size_t
 }
 
 struct ChaChaAvx2 {
-  static constexpr std::size_t kBatchSize = 8 * 64;
+  static constexpr std::size_t kBatchSize = 512;
 
   Lanes8 input[16];
 

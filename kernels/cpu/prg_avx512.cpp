@@ -10,7 +10,7 @@ using Lanes16 = std::uint32_t __attribute__((vector_size(64)));
 
 /// Eight vectors of four AES blocks in flight.
 struct AesAvx512 {
-  static constexpr std::size_t kBatchSize = 8 * 64;
+  static constexpr std::size_t kBatchSize = 512;
 
   const std::uint8_t* round_keys;
   __m512i counters;
@@ -41,7 +41,7 @@ struct AesAvx512 {
       for (__m512i& block : blocks) block = _mm512_aesenc_epi128(block, round_key);
     }
     const __m512i last = key(10);
-    for (int i = 0; i < 8; ++i) {
+    for (std::size_t i = 0; i < 8; ++i) {
       _mm512_storeu_si512(out + 64 * i, _mm512_aesenclast_epi128(blocks[i], last));
     }
   }
@@ -62,7 +62,7 @@ inline void store_transposed(const Lanes16* words, std::uint8_t* out) {
     b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
     b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
   }
-  for (int j = 0; j < 4; ++j) {  // a 4 x 4 transposition of 128-bit quarters
+  for (std::size_t j = 0; j < 4; ++j) {  // a 4 x 4 transposition of 128-bit quarters
     const __m512i low01 = _mm512_shuffle_i32x4(b[j], b[4 + j], 0x44);
     const __m512i high01 = _mm512_shuffle_i32x4(b[j], b[4 + j], 0xee);
     const __m512i low23 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0x44);
@@ -75,7 +75,7 @@ inline void store_transposed(const Lanes16* words, std::uint8_t* out) {
 }
 
 struct ChaChaAvx512 {
-  static constexpr std::size_t kBatchSize = 16 * 64;
+  static constexpr std::size_t kBatchSize = 1024;
 
   Lanes16 input[16];
 

@@ -19,7 +19,7 @@ void transpose_bits(std::uint64_t (&rows)[64]) {
 
 /// 64 AES blocks at a time, on bit planes.
 struct AesPortable {
-  static constexpr std::size_t kBatchSize = 64 * 16;
+  static constexpr std::size_t kBatchSize = 1024;
 
   AesStart start;
 
@@ -34,10 +34,10 @@ struct AesPortable {
     }
     start.low += 64;
     math::aes128_encrypt(state, start.round_keys);
-    for (int half = 0; half < 2; ++half) {
-      for (int p = 0; p < 64; ++p) words[p] = state.byte[8 * half + p / 8][p % 8];
+    for (std::size_t half = 0; half < 2; ++half) {
+      for (std::size_t p = 0; p < 64; ++p) words[p] = state.byte[8 * half + p / 8][p % 8];
       transpose_bits(words);
-      for (int i = 0; i < 64; ++i) std::memcpy(out + 16 * i + 8 * half, &words[i], 8);
+      for (std::size_t i = 0; i < 64; ++i) std::memcpy(out + 16 * i + 8 * half, &words[i], 8);
     }
   }
 };

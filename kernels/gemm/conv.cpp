@@ -13,6 +13,10 @@ namespace {
 constexpr std::size_t kBlockWords = std::size_t{1} << 17;
 constexpr std::size_t kLeastRows = 24;
 constexpr std::size_t kMostRows = 1020;
+/// Words after each patch that a copy in chunks of four may overwrite.
+constexpr std::size_t kSlackWords = 3;
+/// Words of a strip up to which gradients are added word by word.
+constexpr std::size_t kShortStrip = 16;
 
 std::size_t round_up(std::size_t size_bytes) {
   return (size_bytes + 63) / 64 * 64;
@@ -27,7 +31,8 @@ struct Blocks {
 
   explicit Blocks(const Conv2dShape& shape)
       : total_rows(shape.patch_rows()), columns(shape.patch_columns()) {
-    pitch = columns % 64 == 0 ? columns + 8 : columns;
+    pitch = columns + kSlackWords;
+    if (pitch % 64 == 0) pitch += 8;
     rows = std::clamp(kBlockWords / pitch, kLeastRows, kMostRows);
     rows = std::max<std::size_t>(std::min(rows, total_rows), 1);
   }
@@ -59,77 +64,150 @@ void check_shape(const Conv2dShape& shape) {
            "the kernel of a convolution is empty or larger than the padded image");
 }
 
-/// One kernel row of one patch: `before` zeros, `inside` words of the images from `offset`, `after`
-/// zeros. Consecutive both in the patch and in the image, because channels are innermost.
-struct Strip {
+/// A strip is one kernel row of one patch: consecutive words both in the patch and in the images,
+/// because channels are innermost. At an edge of the image it is `before` zeros, `inside` words of
+/// the images from `offset`, `after` zeros.
+struct EdgeStrip {
   std::size_t before, inside, after, offset;
 };
 
-/// Calls visit(strip, words from the start of the block) for every strip of patches
-/// [first, first + rows), in order.
-template <class Visit>
+/// Patches of neighbouring output pixels in one output row.
+struct PatchRun {
+  std::size_t image, y, x, count;
+  std::size_t at;  ///< words from the start of the block to the first patch
+};
+
+/// The strips of one kernel row of a run. Calls edge(strip, at) where a strip leaves the image, and
+/// interior(offset, at, count) for `count` strips wholly inside, stride * channels words apart in
+/// the images and a pitch apart in the block.
+template <class Edge, class Interior>
+void for_each_strip(const Conv2dShape& shape, const Blocks& blocks, const PatchRun& run,
+                    std::int64_t kernel_row, Edge edge, Interior interior) {
+  const std::int64_t width = shape.width, kernel = shape.kernel, pad = shape.pad_before;
+  const std::int64_t stride = shape.stride;
+  const std::size_t channels = shape.in_channels, strip_words = shape.kernel * channels;
+  const auto first = static_cast<std::int64_t>(run.x);
+  const auto end = first + static_cast<std::int64_t>(run.count);
+  const std::int64_t image_row = static_cast<std::int64_t>(run.y) * stride - pad + kernel_row;
+  const std::size_t block_at = run.at + static_cast<std::size_t>(kernel_row) * strip_words;
+  if (image_row < 0 || image_row >= shape.height) {
+    for (std::size_t i = 0; i < run.count; ++i) {
+      edge(EdgeStrip{strip_words, 0, 0, 0}, block_at + i * blocks.pitch);
+    }
+    return;
+  }
+  const std::size_t row_offset =
+      (run.image * shape.height + static_cast<std::size_t>(image_row)) * shape.width * channels;
+  // Inside where 0 <= x * stride - pad and x * stride - pad + kernel <= width.
+  const std::int64_t inside_end =
+      width + pad >= kernel ? (width + pad - kernel) / stride + 1 : std::int64_t{0};
+  const std::int64_t inside_first = std::clamp((pad + stride - 1) / stride, first, end);
+  const std::int64_t inside_last = std::clamp(inside_end, inside_first, end);
+  const auto block_of = [&](std::int64_t x) {
+    return block_at + static_cast<std::size_t>(x - first) * blocks.pitch;
+  };
+  const auto visit_edges = [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t x = from; x < to; ++x) {
+      const std::int64_t left = x * stride - pad;
+      const std::int64_t skip = std::clamp<std::int64_t>(-left, 0, kernel);
+      const std::int64_t stop = std::clamp(width - left, skip, kernel);
+      const auto before = static_cast<std::size_t>(skip) * channels;
+      const auto inside = static_cast<std::size_t>(stop - skip) * channels;
+      const auto pixel = static_cast<std::size_t>(inside > 0 ? left + skip : 0);
+      edge(EdgeStrip{before, inside, strip_words - before - inside, row_offset + pixel * channels},
+           block_of(x));
+    }
+  };
+  visit_edges(first, inside_first);
+  if (inside_first < inside_last) {
+    interior(row_offset + static_cast<std::size_t>(inside_first * stride - pad) * channels,
+             block_of(inside_first), static_cast<std::size_t>(inside_last - inside_first));
+  }
+  visit_edges(inside_last, end);
+}
+
+/// All strips of patches [first, first + rows).
+template <class Edge, class Interior>
 void for_each_strip(const Conv2dShape& shape, const Blocks& blocks, std::size_t first,
-                    std::size_t rows, Visit visit) {
-  const std::size_t channels = shape.in_channels;
-  const std::int64_t height = shape.height, width = shape.width, kernel = shape.kernel;
+                    std::size_t rows, Edge edge, Interior interior) {
+  if (blocks.columns == 0) return;
   const std::size_t out_width = shape.out_width(), out_height = shape.out_height();
-  const std::size_t strip_words = shape.kernel * channels;
-  std::size_t x = first % out_width;
-  std::size_t y = first / out_width % out_height;
-  std::size_t image = first / out_width / out_height;
-  for (std::size_t row = 0; row < rows; ++row) {
-    const std::int64_t left = static_cast<std::int64_t>(x * shape.stride) - shape.pad_before;
-    const std::int64_t top = static_cast<std::int64_t>(y * shape.stride) - shape.pad_before;
-    const std::int64_t skip = std::clamp<std::int64_t>(-left, 0, kernel);
-    const std::int64_t end = std::clamp<std::int64_t>(width - left, skip, kernel);
-    for (std::int64_t ky = 0; ky < kernel; ++ky) {
-      Strip strip{strip_words, 0, 0, 0};
-      if (top + ky >= 0 && top + ky < height && end > skip) {
-        strip.before = static_cast<std::size_t>(skip) * channels;
-        strip.inside = static_cast<std::size_t>(end - skip) * channels;
-        strip.after = strip_words - strip.before - strip.inside;
-        strip.offset = ((image * shape.height + static_cast<std::size_t>(top + ky)) * shape.width +
-                        static_cast<std::size_t>(left + skip)) *
-                       channels;
-      }
-      visit(strip, row * blocks.pitch + static_cast<std::size_t>(ky) * strip_words);
+  for (std::size_t row = 0; row < rows;) {
+    const std::size_t pixel = first + row;
+    const std::size_t x = pixel % out_width, line = pixel / out_width;
+    const PatchRun run{line / out_height, line % out_height, x, std::min(out_width - x, rows - row),
+                       row * blocks.pitch};
+    for (std::uint32_t ky = 0; ky < shape.kernel; ++ky) {
+      for_each_strip(shape, blocks, run, ky, edge, interior);
     }
-    if (++x == out_width) {
-      x = 0;
-      if (++y == out_height) y = 0, ++image;
-    }
+    row += run.count;
   }
 }
 
-/// Strips are often of 3 to 15 words, where a call of memcpy costs more than the copy.
-inline void copy_words(std::uint64_t* to, const std::uint64_t* from, std::size_t count) {
-  if (count >= 32) {
-    std::memcpy(to, from, count * 8);
-    return;
+/// `count` strips of at most 4 * chunks words, copied in whole chunks: what is copied too much
+/// lands where the next kernel row, or nobody, writes (see kSlackWords).
+template <std::size_t chunks>
+void copy_strips(const std::uint64_t* from, std::size_t from_step, std::uint64_t* to,
+                 std::size_t to_step, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i, from += from_step, to += to_step) {
+    std::memcpy(to, from, chunks * 32);
   }
-  for (; count >= 4; count -= 4, to += 4, from += 4) std::memcpy(to, from, 32);
-  for (std::size_t i = 0; i < count; ++i) to[i] = from[i];
 }
 
 void gather_patches(const Conv2dShape& shape, const Blocks& blocks, std::size_t first,
                     std::size_t rows, const std::uint64_t* images, std::uint64_t* patches) {
-  for_each_strip(shape, blocks, first, rows, [&](const Strip& strip, std::size_t at) {
+  const std::size_t strip_words = std::size_t{shape.kernel} * shape.in_channels;
+  const std::size_t step = std::size_t{shape.stride} * shape.in_channels;
+  const std::size_t image_words = shape.image_shape().count();
+  const auto edge = [&](const EdgeStrip& strip, std::size_t at) {
+    std::uint64_t* to = std::fill_n(patches + at, strip.before, 0);
+    to = std::copy_n(images + strip.offset, strip.inside, to);
+    std::fill_n(to, strip.after, 0);
+  };
+  const auto interior = [&](std::size_t offset, std::size_t at, std::size_t count) {
+    const std::uint64_t* from = images + offset;
     std::uint64_t* to = patches + at;
-    for (std::size_t i = 0; i < strip.before; ++i) to[i] = 0;
-    to += strip.before;
-    copy_words(to, images + strip.offset, strip.inside);
-    to += strip.inside;
-    for (std::size_t i = 0; i < strip.after; ++i) to[i] = 0;
-  });
+    const std::size_t chunks = (strip_words + 3) / 4;
+    if (offset + (count - 1) * step + 4 * chunks <= image_words) {
+      switch (chunks) {  // a call of memcpy costs more than so short a copy
+        case 1: return copy_strips<1>(from, step, to, blocks.pitch, count);
+        case 2: return copy_strips<2>(from, step, to, blocks.pitch, count);
+        case 3: return copy_strips<3>(from, step, to, blocks.pitch, count);
+        case 4: return copy_strips<4>(from, step, to, blocks.pitch, count);
+        default: break;
+      }
+    }
+    for (std::size_t i = 0; i < count; ++i, from += step, to += blocks.pitch) {
+      std::memcpy(to, from, strip_words * 8);
+    }
+  };
+  for_each_strip(shape, blocks, first, rows, edge, interior);
 }
 
 void scatter_patches(const Conv2dShape& shape, const Blocks& blocks, std::size_t first,
                      std::size_t rows, const std::uint64_t* patches, std::uint64_t* images) {
-  for_each_strip(shape, blocks, first, rows, [&](const Strip& strip, std::size_t at) {
+  const std::size_t strip_words = std::size_t{shape.kernel} * shape.in_channels;
+  const std::size_t step = std::size_t{shape.stride} * shape.in_channels;
+  const auto edge = [&](const EdgeStrip& strip, std::size_t at) {
     const std::uint64_t* from = patches + at + strip.before;
-    std::uint64_t* to = images + strip.offset;
-    for (std::size_t i = 0; i < strip.inside; ++i) to[i] += from[i];
-  });
+    for (std::size_t i = 0; i < strip.inside; ++i) images[strip.offset + i] += from[i];
+  };
+  const auto interior = [&](std::size_t offset, std::size_t at, std::size_t count) {
+    std::uint64_t* to = images + offset;
+    const std::uint64_t* from = patches + at;
+    if (strip_words <= kShortStrip) {
+      // Word by word over the run: neighbouring strips overlap, and a strip at a time would wait
+      // for its neighbour's stores.
+      for (std::size_t j = 0; j < strip_words; ++j) {
+        for (std::size_t i = 0; i < count; ++i) to[i * step + j] += from[i * blocks.pitch + j];
+      }
+      return;
+    }
+    for (std::size_t i = 0; i < count; ++i, to += step, from += blocks.pitch) {
+      for (std::size_t j = 0; j < strip_words; ++j) to[j] += from[j];
+    }
+  };
+  for_each_strip(shape, blocks, first, rows, edge, interior);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "beaverpond/check.h"
+#include "kernels/cpu/features.h"
 #include "kernels/gemm/gemm_driver.h"
 
 namespace beaverpond {
@@ -14,10 +15,8 @@ bool supports(GemmKernel kernel) {
   switch (kernel) {
     case GemmKernel::kAuto:
     case GemmKernel::kPortable: return true;
-    case GemmKernel::kAvx2: return __builtin_cpu_supports("avx2");
-    case GemmKernel::kAvx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    case GemmKernel::kAvx2: return cpu_has_avx2();
+    case GemmKernel::kAvx512: return cpu_has_avx512();
   }
   return false;
 }

@@ -7,19 +7,19 @@ struct TilePortable {
   static constexpr std::size_t kRows = 4;
   static constexpr std::size_t kColumns = 4;
 
-  template <int rows>
+  template <std::size_t rows>
   static void multiply_rows(const ABlock& a, const std::uint64_t* b, std::size_t columns,
                             std::size_t depth, const CTile& c) {
     std::uint64_t sums[rows][kColumns] = {};
     const std::uint64_t* left = a.data;
     for (std::size_t k = 0; k < depth; ++k, b += kColumns, left += a.k_stride) {
-      for (int r = 0; r < rows; ++r) {
-        const std::uint64_t word = left[static_cast<std::size_t>(r) * a.row_stride];
+      for (std::size_t r = 0; r < rows; ++r) {
+        const std::uint64_t word = left[r * a.row_stride];
         for (std::size_t j = 0; j < kColumns; ++j) sums[r][j] += word * b[j];
       }
     }
-    for (int r = 0; r < rows; ++r) {
-      std::uint64_t* out = c.data + static_cast<std::size_t>(r) * c.ldc;
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::uint64_t* out = c.data + r * c.ldc;
       for (std::size_t j = 0; j < columns; ++j) out[j] = sums[r][j] + (c.add ? out[j] : 0);
     }
   }

@@ -2,6 +2,7 @@
 // position. No tables, no branches, no secret addresses: constant time on every machine.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/math/inline.h"
@@ -145,7 +146,7 @@ template <class Word>
 BP_MATH_INLINE void aes128_encrypt(AesPlanes<Word>& state, const std::uint8_t* round_keys) {
   AesPlanes<Word> shifted;
   aes_add_round_key(state, round_keys);
-  for (int round = 1; round <= 10; ++round) {
+  for (unsigned round = 1; round <= 10; ++round) {
     for (int b = 0; b < 16; ++b) aes_sub_byte(state.byte[b]);
     aes_shift_rows(state, shifted);
     if (round == 10) {
@@ -153,7 +154,7 @@ BP_MATH_INLINE void aes128_encrypt(AesPlanes<Word>& state, const std::uint8_t* r
     } else {
       aes_mix_columns(shifted, state);
     }
-    aes_add_round_key(state, round_keys + 16 * round);
+    aes_add_round_key(state, round_keys + std::size_t{16} * round);
   }
 }
 

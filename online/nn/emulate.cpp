@@ -114,7 +114,7 @@ Result<double> train(const Job& job, const EmulateOptions& options,
                      std::vector<LoadedOwner>& owners, States<Twin>& states) {
   TrainingProgramOptions program_options;
   for (const LoadedOwner& owner : owners) program_options.parts.push_back(owner.part);
-  program_options.difference_receivers = 1;  // the twin's own look at the loss
+  program_options.loss_receivers = 1;  // the twin's own look at the loss
   BP_ASSIGN(const TrainingProgram training,
             build_training_program(job.model, job.fixed_point, program_options));
   const int f = job.fixed_point.fraction_bits;
@@ -129,7 +129,8 @@ Result<double> train(const Job& job, const EmulateOptions& options,
     }
     BP_ASSIGN(const auto reveals, Twin::run({training.program, inputs, states,
                                              job.training.multiplier_of_step(step), step}));
-    loss = squared_error<Twin>(reveals[0], f) / job.training.batch;
+    const double one = static_cast<double>(std::uint64_t{1} << f);
+    loss = Twin::to_real(reveals[0][0]) / (one * one) / 2 / job.training.batch;
     if (options.progress && !options.progress({step + 1, loss})) {
       return make_error(ErrorCode::kCancelled,
                         "stopped on request after step " + std::to_string(step));

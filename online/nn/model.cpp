@@ -158,8 +158,9 @@ Result<std::vector<ModelParameter>> model_parameters(const ModelConfig& model,
   for (const Linear& l : linears) {
     const std::uint64_t fan_in = l.conv ? l.shape.patch_columns() : l.in;
     const int scale = fixed.master_scale_bits();
-    parameters.push_back({l.name, false, weight_shape(l), fan_in, scale});
-    parameters.push_back({l.name, true, Shape{l.out}, fan_in, scale});
+    const bool output = &l == &linears.back();
+    parameters.push_back({l.name, false, output, weight_shape(l), fan_in, scale});
+    parameters.push_back({l.name, true, output, Shape{l.out}, fan_in, scale});
   }
   return parameters;
 }
@@ -199,7 +200,11 @@ Result<TrainingProgram> build_training_program(const ModelConfig& model, const F
   const ValueId predictions = builder.forward(x, used[0], used[1]);
   b.set_layer("loss");
   const ValueId difference = b.subtract(predictions, onehot);
-  if (options.difference_receivers != 0) b.reveal(difference, options.difference_receivers);
+  if (options.loss_receivers != 0) {
+    const ValueId squares = b.multiply(difference, difference);
+    const auto count = static_cast<std::uint32_t>(batch * model.classes());
+    b.reveal(b.sum_rows(b.reshape(squares, {count, 1})), options.loss_receivers);
+  }
   builder.backward(difference, states[0], states[1]);
 
   BP_ASSIGN(Program program, b.finish());

@@ -16,7 +16,8 @@ namespace beaverpond {
 struct ModelParameter {
   std::string layer;  ///< "conv1", "dense2"
   bool bias = false;
-  Shape shape;  ///< dense weights [in, units], conv weights [k, k, in, out], biases [n]
+  bool output = false;  ///< of the last layer
+  Shape shape;          ///< dense weights [in, units], conv weights [k, k, in, out], biases [n]
   std::uint64_t fan_in = 0;  ///< inputs of one output
   int scale_bits = 0;        ///< 2f+K
 };
@@ -33,13 +34,13 @@ struct BatchPart {
 
 struct TrainingProgramOptions {
   std::vector<BatchPart> parts;  ///< the batch is their rows, joined in this order
-  /// Players that learn p - onehot [batch, classes] at scale f: the step's loss, and the data's
-  /// labels with it. 0: nobody.
-  std::uint64_t difference_receivers = 0;
+  /// Players that learn the step's loss and nothing else: the sum of (p - onehot)^2 over the batch,
+  /// one word at scale 2f. 0: nobody.
+  std::uint64_t loss_receivers = 0;
 };
 
 /// Input slots 2i and 2i+1 are part i's images [rows, height, width, channels] and one-hot labels
-/// [rows, classes], at scale f. States are the parameters. Reveal slot 0 is the difference, if any.
+/// [rows, classes], at scale f. States are the parameters. Reveal slot 0 is the loss, if any.
 struct TrainingProgram {
   Program program;
   std::uint32_t image_slot(std::uint32_t part) const { return 2 * part; }

@@ -10,6 +10,9 @@ namespace {
 // First nonce word: what a stream is drawn for.
 constexpr std::uint32_t kWeightStreams = 1;
 constexpr std::uint32_t kShuffleStreams = 2;
+// The output layer starts four times smaller, as if its fan-in were 16 times larger: its sums are
+// compared with 0 and 1, and unlearning a large random start costs a third of a short training.
+constexpr std::uint64_t kOutputFanInFactor = 16;
 
 // Largest r with r * r <= value.
 std::uint64_t integer_sqrt(std::uint64_t value) {
@@ -43,7 +46,8 @@ std::vector<std::vector<std::uint64_t>> initial_weights(
     const ModelParameter& parameter = parameters[slot];
     std::vector<std::uint64_t> words(parameter.shape.count(), 0);
     if (!parameter.bias) {
-      const std::uint64_t limit = initial_weight_limit(parameter.fan_in, parameter.scale_bits);
+      const std::uint64_t fan_in = parameter.fan_in * (parameter.output ? kOutputFanInFactor : 1);
+      const std::uint64_t limit = initial_weight_limit(fan_in, parameter.scale_bits);
       ChaCha20Draws draws(ChaCha20Draws::key_of_seed(seed), {kWeightStreams, slot, 0});
       for (std::uint64_t& word : words) word = draws.symmetric(limit);
     }

@@ -13,7 +13,8 @@ namespace beaverpond {
 /// `scale_bits`, computed to 29 fractional bits.
 std::uint64_t initial_weight_limit(std::uint64_t fan_in, int scale_bits);
 
-/// State words by slot: weights uniform in [-limit, limit], biases zero.
+/// State words by slot: weights uniform in [-limit, limit] (a quarter of it in the output layer),
+/// biases zero.
 std::vector<std::vector<std::uint64_t>> initial_weights(
     const std::vector<ModelParameter>& parameters, std::uint64_t seed);
 

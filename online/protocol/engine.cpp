@@ -199,7 +199,8 @@ Result<void> EngineImpl::run(Bundle bundle, const RunInputs& inputs) {
     BP_TRY(exchange_round());
   }
   for (const bool started : op_started_) BP_CHECK(started, "an operation never became ready");
-  BP_TRY(reveal_all());
+  for (std::vector<std::uint64_t>& words : revealed_) words.clear();
+  if (!inputs.skip_reveals) BP_TRY(reveal_all());
   apply_updates(inputs);
   bundle_ = Bundle();
   return {};

@@ -29,6 +29,8 @@ struct RunInputs {
   std::vector<ConstWords> inputs;
   /// m of every kUpdate: state := state - m * gradient.
   std::uint64_t step_multiplier = 0;
+  /// Public, the same on all players: this run opens none of the program's reveals.
+  bool skip_reveals = false;
 };
 
 struct EngineStats {

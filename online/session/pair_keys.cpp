@@ -1,28 +1,8 @@
 #include "online/session/pair_keys.h"
 
-#include <sys/random.h>
-
-#include <cerrno>
-#include <cstring>
+#include "offline/pool/random.h"
 
 namespace beaverpond {
-namespace {
-
-Result<void> draw(Seed& seed) {
-  const std::span<std::uint8_t> bytes = seed.mutable_bytes();
-  std::size_t at = 0;
-  while (at < bytes.size()) {
-    const ssize_t got = getrandom(bytes.data() + at, bytes.size() - at, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) {
-      return make_error(ErrorCode::kIo, std::string("getrandom failed: ") + std::strerror(errno));
-    }
-    at += static_cast<std::size_t>(got);
-  }
-  return {};
-}
-
-}  // namespace
 
 Result<PairKeys> exchange_pair_keys(Transport& transport, const Tag& tag, Deadline deadline) {
   const int size = transport.size();
@@ -31,7 +11,7 @@ Result<PairKeys> exchange_pair_keys(Transport& transport, const Tag& tag, Deadli
   keys.sent.resize(static_cast<std::size_t>(size));
   keys.received.resize(static_cast<std::size_t>(size));
   for (int peer = 0; peer < size; ++peer) {
-    if (peer != rank) BP_TRY(draw(keys.sent[static_cast<std::size_t>(peer)]));
+    if (peer != rank) BP_TRY(fill_random_blocking(keys.sent[static_cast<std::size_t>(peer)].mutable_bytes()));
   }
   std::vector<Operation> pending;
   for (int peer = 0; peer < size; ++peer) {

@@ -13,6 +13,8 @@ namespace beaverpond {
 inline constexpr std::uint32_t kNonceOperation = 0xffff0000u;
 inline constexpr std::uint32_t kHelloOperation = 0xffff0001u;
 inline constexpr std::uint32_t kDurableOperation = 0xffff0002u;
+inline constexpr std::uint32_t kPairKeysOperation = 0xffff0003u;
+inline constexpr std::uint32_t kFinishedOperation = 0xffff0004u;
 
 class Session {
  public:

@@ -24,7 +24,7 @@ Error too_short(const char* what) {
 
 }  // namespace
 
-std::vector<std::uint8_t> encode(const Hello& hello) {
+std::vector<std::uint8_t> encode(const LinkHello& hello) {
   std::vector<std::uint8_t> bytes(kHelloBytes + hello.application.size());
   store_le(bytes.data(), hello.rank);
   std::copy(hello.roster_hash.begin(), hello.roster_hash.end(), bytes.begin() + 4);
@@ -40,9 +40,9 @@ std::vector<std::uint8_t> encode(const LostReport& report) {
   return number_and_text(report.player, report.reason);
 }
 
-Result<Hello> decode_hello(std::span<const std::uint8_t> bytes) {
+Result<LinkHello> decode_link_hello(std::span<const std::uint8_t> bytes) {
   if (bytes.size() < kHelloBytes) return too_short("hello");
-  Hello hello;
+  LinkHello hello;
   hello.rank = load_le<std::uint32_t>(bytes.data());
   std::copy_n(bytes.begin() + 4, hello.roster_hash.size(), hello.roster_hash.begin());
   hello.application.assign(bytes.begin() + kHelloBytes, bytes.end());

@@ -12,7 +12,7 @@
 namespace beaverpond {
 
 /// Who is there, and what both ends must have in common.
-struct Hello {
+struct LinkHello {
   std::uint32_t rank = 0;
   std::array<std::uint8_t, 32> roster_hash{};
   std::vector<std::uint8_t> application;
@@ -33,12 +33,12 @@ struct LostReport {
 };
 inline constexpr std::size_t kLostReportBytes = 4;  // and the text
 
-std::vector<std::uint8_t> encode(const Hello& hello);
+std::vector<std::uint8_t> encode(const LinkHello& hello);
 std::vector<std::uint8_t> encode(const Refusal& refusal);
 std::vector<std::uint8_t> encode(const LostReport& report);
 
 // Errors: kProtocolMismatch for a payload that is too short or names an unknown code or player.
-Result<Hello> decode_hello(std::span<const std::uint8_t> bytes);
+Result<LinkHello> decode_link_hello(std::span<const std::uint8_t> bytes);
 Result<Refusal> decode_refusal(std::span<const std::uint8_t> bytes);
 Result<LostReport> decode_lost_report(std::span<const std::uint8_t> bytes, int players);
 

@@ -51,7 +51,7 @@ Result<void> Link::on_bytes(std::span<const std::uint8_t> bytes) {
     BP_CHECK(session_.peer_rank().has_value(), "TLS came up without a pinned certificate");
     player_ = *session_.peer_rank();
     state_ = State::kHello;
-    const Hello hello{static_cast<std::uint32_t>(settings_.rank), settings_.roster_hash,
+    const LinkHello hello{static_cast<std::uint32_t>(settings_.rank), settings_.roster_hash,
                       settings_.hello};
     BP_TRY(write_frame(FrameType::kHello, encode(hello)));
   }
@@ -158,7 +158,7 @@ Result<void> Link::on_control() {
 }
 
 Result<void> Link::on_hello() {
-  Result<Hello> hello = decode_hello(payload_.bytes());
+  Result<LinkHello> hello = decode_link_hello(payload_.bytes());
   if (!hello.ok()) return refuse(hello.error());
   if (hello->rank != static_cast<std::uint32_t>(player_)) {
     return refuse(make_error(ErrorCode::kRosterMismatch,

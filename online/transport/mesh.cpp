@@ -108,9 +108,10 @@ Operation MeshTransport::start_all_reduce(std::span<std::uint64_t> words, Reduce
         }
       });
   for (int player = 0; player < size(); ++player) {
-    if (player == rank()) continue;
-    exchange->receive(player, words.size_bytes());
-    exchange->send(player, bytes_of(words));
+    if (player != rank()) exchange->send(player, bytes_of(words));
+  }
+  for (int player = 0; player < size(); ++player) {
+    if (player != rank()) exchange->receive(player, words.size_bytes());
   }
   return Operation(std::move(exchange));
 }
@@ -128,9 +129,10 @@ Operation MeshTransport::start_all_gather(std::span<const std::uint8_t> mine,
       *mesh_, tag,
       [part](int from, std::span<const std::uint8_t> payload) { copy_bytes(payload, part(from)); });
   for (int player = 0; player < size(); ++player) {
-    if (player == rank()) continue;
-    exchange->receive(player, mine.size());
-    exchange->send(player, mine);
+    if (player != rank()) exchange->send(player, mine);
+  }
+  for (int player = 0; player < size(); ++player) {
+    if (player != rank()) exchange->receive(player, mine.size());
   }
   return Operation(std::move(exchange));
 }
@@ -170,9 +172,10 @@ Result<std::vector<std::vector<std::uint8_t>>> MeshTransport::all_gather_message
     messages[static_cast<std::size_t>(from)].assign(payload.begin(), payload.end());
   });
   for (int player = 0; player < size(); ++player) {
-    if (player == rank()) continue;
-    exchange.receive(player, std::nullopt);
-    exchange.send(player, mine);
+    if (player != rank()) exchange.send(player, mine);
+  }
+  for (int player = 0; player < size(); ++player) {
+    if (player != rank()) exchange.receive(player, std::nullopt);
   }
   BP_TRY(exchange.wait(deadline));
   return messages;

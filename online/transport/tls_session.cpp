@@ -142,14 +142,12 @@ Result<std::shared_ptr<TlsContext>> TlsContext::create(const std::string& key_pa
     return unusable("certificate", certificate_path);
   }
   if (SSL_CTX_use_PrivateKey_file(raw, key_path.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return unusable("key", key_path);
-  }
-  if (SSL_CTX_check_private_key(raw) != 1) {
-    return make_error(ErrorCode::kConfig, "the key " + key_path +
-                                              " does not belong to the "
-                                              "certificate " +
-                                              certificate_path +
-                                              "; both come from one run of `beaverpond keygen`");
+    if (ERR_GET_REASON(ERR_peek_last_error()) != X509_R_KEY_VALUES_MISMATCH) {
+      return unusable("key", key_path);
+    }
+    return make_error(ErrorCode::kConfig,
+                      "the key " + key_path + " does not belong to the certificate " +
+                          certificate_path + "; both come from one run of `beaverpond keygen`");
   }
   unsigned int size = 0;
   const int digested =

@@ -1,0 +1,13 @@
+// The ring matrix product as a user of Eigen would write it: the reference of the benchmark.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace beaverpond {
+
+/// C[m,n] = A[m,k] * B[k,n] (mod 2^64), all row-major. The machine must have AVX2.
+void eigen_gemm(const std::uint64_t* a, const std::uint64_t* b, std::uint64_t* c, std::size_t m,
+                std::size_t k, std::size_t n);
+
+}  // namespace beaverpond

@@ -1,0 +1,78 @@
+// The commands of the program `beaverpond`, apart from their flags (main.cpp).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "beaverpond/result.h"
+#include "online/cli/player.h"
+
+namespace beaverpond {
+
+struct KeygenOptions {
+  int all = 0;           ///< players of one host, in base/player0 ..
+  std::string base;
+  std::string home;      ///< or one player's home
+  std::string name;
+};
+Result<void> run_keygen(const KeygenOptions& options);
+
+struct PlanOptions {
+  std::string job;
+  std::string output;        ///< empty: print only
+  bool inference = false;
+  std::uint32_t batch = 128; ///< of inference
+  std::uint32_t weights_owner = 0;
+  std::uint32_t asker = 0;
+};
+Result<void> run_plan(const PlanOptions& options);
+
+struct EmulateCommand {
+  std::string job;
+  bool use_float = false;
+  std::optional<std::uint32_t> alone;
+  std::string weights;  ///< evaluate these instead of training
+  std::string weights_out;
+  bool json = false;
+};
+Result<void> run_emulate(const EmulateCommand& options);
+
+struct TrainCommand {
+  std::string job;
+  PlayerOptions player;
+  std::string weights_out;
+  std::string report;  ///< file that receives the last JSON line
+  bool json = false;
+};
+Result<void> run_train(const TrainCommand& options);
+
+struct InferCommand {
+  std::string job;
+  PlayerOptions player;
+  std::string weights;  ///< read by the weights' owner only
+  std::string images;   ///< read by the asker only
+  std::string labels;   ///< optional, for its accuracy
+  std::uint32_t weights_owner = 0;
+  std::uint32_t asker = 0;
+  std::uint32_t batch = 128;
+  std::uint32_t count = 0;  ///< images to classify; public
+  std::string predictions_out;
+  std::string report;
+  bool json = false;
+};
+Result<void> run_infer(const InferCommand& options);
+
+struct LaunchCommand {
+  std::string homes;                   ///< folder with player0, player1 ..
+  std::vector<std::string> arguments;  ///< "train JOB ...", given to every player
+  std::string report;
+};
+/// Returns when all players have ended. The error is that of the first player that failed.
+Result<void> run_launch(const LaunchCommand& options);
+
+/// "error: message", with its player and operation, for a person.
+std::string describe(const Error& error);
+
+}  // namespace beaverpond

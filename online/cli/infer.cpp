@@ -1,0 +1,109 @@
+#include "online/nn/inference.h"
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+
+#include "online/cli/commands.h"
+#include "online/cli/progress.h"
+
+namespace beaverpond {
+namespace {
+
+struct OwnInputs {
+  std::optional<Dataset> images;
+  std::optional<std::vector<WeightTensor>> weights;
+  bool has_labels = false;
+};
+
+/// Reads what this player owns, and refuses to go on without it.
+Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uint32_t rank) {
+  OwnInputs own;
+  if (rank == options.asker) {
+    if (options.images.empty()) {
+      return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
+                                                " asks: give its images with --images FILE");
+    }
+    own.has_labels = !options.labels.empty();
+    if (own.has_labels) {
+      BP_ASSIGN(own.images, read_dataset(options.images, options.labels, job.model));
+    } else {
+      Dataset images;
+      BP_ASSIGN(images.images, read_idx_images(options.images));
+      own.images = std::move(images);
+    }
+  }
+  if (rank == options.weights_owner) {
+    if (options.weights.empty()) {
+      return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
+                                                " owns the weights: give --weights FILE");
+    }
+    BP_ASSIGN(own.weights, read_weights(options.weights));
+  }
+  return own;
+}
+
+Result<void> write_predictions(const std::string& path,
+                               const std::vector<std::uint32_t>& predictions) {
+  std::ofstream file(path, std::ios::trunc);
+  for (const std::uint32_t prediction : predictions) file << prediction << '\n';
+  file.close();
+  if (!file) return make_error(ErrorCode::kIo, "cannot write predictions to " + path);
+  return {};
+}
+
+}  // namespace
+
+Result<void> run_infer(const InferCommand& options) {
+  Progress progress(options.json);
+  BP_ASSIGN(const Job job, read_job(options.job));
+  const InferenceOptions ask{options.batch, options.count, options.asker, options.weights_owner};
+  BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+  const Home home{options.player.home};
+  BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
+  BP_ASSIGN(const int rank, rank_of_home(home, roster));
+  BP_ASSIGN(const OwnInputs own, read_own(job, options, static_cast<std::uint32_t>(rank)));
+  PlayerOptions player_options = options.player;
+  player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
+  BP_ASSIGN(const std::unique_ptr<Player> player,
+            Player::connect_blocking(job, plan_hash(setup.plan), player_options));
+  TrainOptions run;
+  run.lane = options.player.lane;
+  run.epoch = player->roster().epoch;
+  run.on_progress = [&progress](const TrainProgress& now) {
+    char line[96];
+    std::snprintf(line, sizeof line, "batch %llu/%llu  %.1f batches/s  bundles left %llu",
+                  static_cast<unsigned long long>(now.steps_done),
+                  static_cast<unsigned long long>(now.steps), now.steps_per_second,
+                  static_cast<unsigned long long>(now.bundles_left));
+    progress.step(line, {{"batch", now.steps_done}, {"batches", now.steps},
+                         {"bundles_left", now.bundles_left}},
+                  now.steps_done == now.steps);
+  };
+  BP_ASSIGN(const InferenceReport report,
+            infer_blocking(job, setup, own.images ? &*own.images : nullptr,
+                           own.weights ? &*own.weights : nullptr, player->backend(),
+                           player->transport(), player->session(), player->bundles(), run));
+  BP_TRY(player->finish_blocking());
+  JsonFields fields = {{"infer", job.name},
+                       {"rank", static_cast<std::uint64_t>(rank)},
+                       {"images", std::uint64_t{options.count}},
+                       {"seconds", report.seconds},
+                       {"bytes_sent", player->transport().stats().sent_bytes},
+                       {"rounds", report.engine.rounds}};
+  if (!report.predictions.empty() && !options.predictions_out.empty()) {
+    BP_TRY(write_predictions(options.predictions_out, report.predictions));
+  }
+  if (!report.predictions.empty() && own.has_labels) {
+    std::uint32_t correct = 0;
+    for (std::size_t i = 0; i < report.predictions.size(); ++i) {
+      correct += report.predictions[i] == own.images->labels[i] ? 1 : 0;
+    }
+    fields.emplace_back("accuracy", static_cast<double>(correct) /
+                                        static_cast<double>(report.predictions.size()));
+  }
+  progress.result(fields);
+  return write_report(options.report, fields);
+}
+
+}  // namespace beaverpond

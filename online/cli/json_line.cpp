@@ -1,0 +1,67 @@
+#include "online/cli/json_line.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace beaverpond {
+
+using Json = nlohmann::ordered_json;
+
+std::string json_line(const JsonFields& fields) {
+  Json object = Json::object();
+  for (const auto& [name, value] : fields) {
+    std::visit([&object, &key = name](const auto& v) { object[key] = v; }, value);
+  }
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<JsonFields> read_json_file(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return make_error(ErrorCode::kIo, "cannot open " + path);
+  const Json object = Json::parse(file, nullptr, false);
+  if (!object.is_object()) {
+    return make_error(ErrorCode::kConfig, path + " does not hold a JSON object");
+  }
+  JsonFields fields;
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_string()) {
+      fields.emplace_back(name, value.get<std::string>());
+    } else if (value.is_boolean()) {
+      fields.emplace_back(name, value.get<bool>());
+    } else if (value.is_number_unsigned()) {
+      fields.emplace_back(name, value.get<std::uint64_t>());
+    } else if (value.is_number()) {
+      fields.emplace_back(name, value.get<double>());
+    }
+  }
+  return fields;
+}
+
+double json_number(const JsonFields& fields, const std::string& name) {
+  for (const auto& [key, value] : fields) {
+    if (key != name) continue;
+    if (const auto* count = std::get_if<std::uint64_t>(&value)) return static_cast<double>(*count);
+    if (const auto* number = std::get_if<double>(&value)) return *number;
+  }
+  return 0;
+}
+
+Result<void> write_report(const std::string& path, const JsonFields& fields) {
+  if (path.empty()) return {};
+  std::ofstream file(path, std::ios::trunc);
+  file << json_line(fields) << '\n';
+  file.close();
+  if (!file) return make_error(ErrorCode::kIo, "cannot write the report " + path);
+  return {};
+}
+
+std::string json_error(const Error& error) {
+  JsonFields fields = {{"error", std::string(to_string(error.code))}, {"message", error.message}};
+  if (error.player.has_value()) {
+    fields.emplace_back("player", static_cast<std::uint64_t>(*error.player));
+  }
+  if (!error.operation.empty()) fields.emplace_back("operation", error.operation);
+  return json_line(fields);
+}
+
+}  // namespace beaverpond

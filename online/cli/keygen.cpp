@@ -1,0 +1,36 @@
+#include <cstdio>
+
+#include "online/cli/commands.h"
+
+namespace beaverpond {
+
+Result<void> run_keygen(const KeygenOptions& options) {
+  if (options.all > 0) {
+    // Ports 0: on one host the launcher binds free ports and passes descriptors.
+    BP_ASSIGN(const Roster roster, keygen_all(options.base, options.all, 0));
+    std::printf("%zu players in %s/player0 .. player%zu, pool %s\n", roster.players.size(),
+                options.base.c_str(), roster.players.size() - 1, to_hex(roster.pool_id).c_str());
+    return {};
+  }
+  if (options.home.empty() || options.name.empty()) {
+    return make_error(ErrorCode::kConfig,
+                      "keygen: give --all N --base DIR for players of one host, or --home DIR "
+                      "--name NAME for one player");
+  }
+  const Home home{options.home};
+  BP_ASSIGN(const Hash256 fingerprint, generate_identity(home, options.name));
+  std::printf(
+      "%s\n\nSend %s (never key.pem) to whoever writes the roster. Its entry:\n\n"
+      "[[player]]\nname = \"%s\"\nhost = \"HOST\"\nport = 7470\ncertificate = \"%s\"\n",
+      home.directory.c_str(), home.certificate_path().c_str(), options.name.c_str(),
+      to_hex(fingerprint).c_str());
+  return {};
+}
+
+std::string describe(const Error& error) {
+  std::string text = std::string(to_string(error.code)) + ": " + error.message;
+  if (!error.operation.empty()) text += " [in " + error.operation + "]";
+  return text;
+}
+
+}  // namespace beaverpond

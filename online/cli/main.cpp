@@ -1,0 +1,129 @@
+// beaverpond: trains and runs neural networks on data that none of the players can see.
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+#include "online/cli/commands.h"
+
+namespace {
+
+using namespace beaverpond;
+
+void add_player(CLI::App& command, PlayerOptions& options) {
+  command.add_option("--home", options.home, "this player's folder: key, certificate, roster, pool")
+      ->required();
+  command.add_option("--listen-fd", options.listen_descriptor,
+                     "descriptor that listens already (given by launch)");
+  command.add_option("--peers", options.peers, "host:port of every player, by rank")
+      ->delimiter(',');
+  command.add_option("--lane", options.lane, "lane of the pool")->capture_default_str();
+}
+
+void add_keygen(CLI::App& app, KeygenOptions& options) {
+  CLI::App& command = *app.add_subcommand("keygen", "make keys, certificates and homes");
+  command.add_option("--all", options.all, "players of one host")->check(CLI::Range(2, 64));
+  command.add_option("--base", options.base, "with --all: folder of player0, player1 ..");
+  command.add_option("--home", options.home, "home of one player");
+  command.add_option("--name", options.name, "with --home: the player's name");
+}
+
+void add_plan(CLI::App& app, PlanOptions& options) {
+  CLI::App& command = *app.add_subcommand("plan", "what a job needs; writes the .plan file");
+  command.add_option("job", options.job, "job file (TOML)")->required();
+  command.add_option("-o,--output", options.output, "plan file for triple-factory");
+  command.add_flag("--inference", options.inference, "plan one batch of inference");
+  command.add_option("--batch", options.batch, "with --inference")->capture_default_str();
+  command.add_option("--asker", options.asker, "with --inference")->capture_default_str();
+  command.add_option("--weights-owner", options.weights_owner, "with --inference")
+      ->capture_default_str();
+}
+
+void add_emulate(CLI::App& app, EmulateCommand& options) {
+  CLI::App& command =
+      *app.add_subcommand("emulate", "the same training in plaintext, on all data in one place");
+  command.add_option("job", options.job, "job file (TOML)")->required();
+  command.add_flag("--float", options.use_float, "floating point instead of fixed point");
+  command.add_option("--alone", options.alone, "train this player alone on its own rows");
+  command.add_option("--evaluate", options.weights, "weight file: measure it on the test set");
+  command.add_option("--weights-out", options.weights_out, "file for the trained weights");
+  command.add_flag("--json", options.json, "JSON lines even on a terminal");
+}
+
+void add_train(CLI::App& app, TrainCommand& options) {
+  CLI::App& command = *app.add_subcommand("train", "one player's part of a training job");
+  command.add_option("job", options.job, "job file (TOML)")->required();
+  add_player(command, options.player);
+  command.add_option("--weights-out", options.weights_out,
+                     "file for the weights, where the job reveals them to this player");
+  command.add_option("--report", options.report, "file for the last JSON line");
+  command.add_flag("--json", options.json, "JSON lines even on a terminal");
+}
+
+void add_infer(CLI::App& app, InferCommand& options) {
+  CLI::App& command = *app.add_subcommand("infer", "one player's part of an inference");
+  command.add_option("job", options.job, "job file of the model")->required();
+  add_player(command, options.player);
+  command.add_option("--asker", options.asker, "player that owns the images and learns the answers")
+      ->capture_default_str();
+  command.add_option("--weights-owner", options.weights_owner, "player that owns the weights")
+      ->capture_default_str();
+  command.add_option("--weights", options.weights, "weight file; its owner only");
+  command.add_option("--images", options.images, "IDX file; the asker only");
+  command.add_option("--labels", options.labels, "IDX file, to print the accuracy");
+  command.add_option("--batch", options.batch, "images per bundle")->capture_default_str();
+  command.add_option("--count", options.count, "images in all; the same on all players")
+      ->required();
+  command.add_option("--predictions-out", options.predictions_out, "one class per line");
+  command.add_option("--report", options.report, "file for the last JSON line");
+  command.add_flag("--json", options.json, "JSON lines even on a terminal");
+}
+
+void add_launch(CLI::App& app, LaunchCommand& options) {
+  CLI::App& command = *app.add_subcommand(
+      "launch", "all players on this host: launch --homes DIR train JOB [flags]");
+  command.add_option("--homes", options.homes, "folder of player0, player1 .. (keygen --all)")
+      ->required();
+  command.add_option("--report", options.report, "file for one JSON line over all players");
+  command.prefix_command();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
+      "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
+      "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
+      "cancelled.");
+  app.require_subcommand(1);
+  KeygenOptions keygen;
+  PlanOptions plan;
+  EmulateCommand emulate;
+  TrainCommand train;
+  InferCommand infer;
+  LaunchCommand launch;
+  add_keygen(app, keygen);
+  add_plan(app, plan);
+  add_emulate(app, emulate);
+  add_train(app, train);
+  add_infer(app, infer);
+  add_launch(app, launch);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : static_cast<int>(ErrorCode::kConfig);
+  }
+  const std::string name = app.get_subcommands().front()->get_name();
+  launch.arguments = app.get_subcommands().front()->remaining();
+  Result<void> result;
+  if (name == "keygen") result = run_keygen(keygen);
+  if (name == "plan") result = run_plan(plan);
+  if (name == "emulate") result = run_emulate(emulate);
+  if (name == "train") result = run_train(train);
+  if (name == "infer") result = run_infer(infer);
+  if (name == "launch") result = run_launch(launch);
+  if (result.ok()) return 0;
+  std::fprintf(stderr, "beaverpond: %s\n", describe(result.error()).c_str());
+  return static_cast<int>(result.error().code);
+}

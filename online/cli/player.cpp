@@ -1,0 +1,194 @@
+#include "online/cli/player.h"
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include "online/transport/tls.h"
+
+namespace beaverpond {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+std::vector<std::uint8_t> make_hello(const Hash256& plan, const Hash256& job) {
+  std::vector<std::uint8_t> hello(plan.begin(), plan.end());
+  hello.insert(hello.end(), job.begin(), job.end());
+  return hello;
+}
+
+/// Compares a peer's hello with ours; says which of the two differs.
+Result<void> check_hello(int player, std::span<const std::uint8_t> theirs,
+                         const std::vector<std::uint8_t>& ours) {
+  if (theirs.size() == ours.size() && std::equal(theirs.begin(), theirs.end(), ours.begin())) {
+    return {};
+  }
+  const bool same_plan =
+      theirs.size() == ours.size() && std::equal(ours.begin(), ours.begin() + 32, theirs.begin());
+  Error error = make_error(
+      ErrorCode::kRosterMismatch,
+      same_plan ? "the job files differ in seed, schedule, owners or reveals; give every player "
+                  "the same job"
+                : "the plans differ: another model, batch, fraction_bits or number of rows per "
+                  "owner; give every player the same job");
+  error.player = player;
+  return error;
+}
+
+Result<TlsPlayer> tls_player(const RosterPlayer& player, const std::string* address) {
+  TlsPlayer out{player.name, player.host, player.port, player.certificate};
+  if (address == nullptr) return out;
+  const std::size_t colon = address->rfind(':');
+  unsigned port = 0;
+  const char* end = address->data() + address->size();
+  if (colon == std::string::npos ||
+      std::from_chars(address->data() + colon + 1, end, port).ptr != end || port == 0 ||
+      port > 65535) {
+    return make_error(ErrorCode::kConfig, "--peers: '" + *address + "' is not host:port");
+  }
+  out.host = address->substr(0, colon);
+  out.port = static_cast<std::uint16_t>(port);
+  return out;
+}
+
+Result<TlsOptions> tls_options(const Job& job, const Home& home, const Roster& roster, int rank,
+                               const Hash256& plan, const PlayerOptions& options) {
+  TlsOptions tls;
+  tls.rank = rank;
+  if (!options.peers.empty() && options.peers.size() != roster.players.size()) {
+    return make_error(ErrorCode::kConfig,
+                      "--peers names " + std::to_string(options.peers.size()) +
+                          " addresses, the roster has " + std::to_string(roster.players.size()) +
+                          " players; give one host:port for each, by rank");
+  }
+  for (std::size_t i = 0; i < roster.players.size(); ++i) {
+    BP_ASSIGN(TlsPlayer player,
+              tls_player(roster.players[i], options.peers.empty() ? nullptr : &options.peers[i]));
+    tls.players.push_back(std::move(player));
+  }
+  tls.roster_hash = roster_hash(roster);
+  tls.key_path = home.key_path();
+  tls.certificate_path = home.certificate_path();
+  tls.listen_descriptor = options.listen_descriptor;
+  tls.connect_timeout = milliseconds(job.network.connect_timeout_ms);
+  tls.heartbeat_interval = milliseconds(job.network.heartbeat_ms);
+  tls.peer_timeout = milliseconds(job.network.peer_timeout_ms);
+  tls.hello = make_hello(plan, public_job_hash(job));
+  tls.check_hello = [ours = tls.hello](int player, std::span<const std::uint8_t> theirs) {
+    return check_hello(player, theirs, ours);
+  };
+  return tls;
+}
+
+class ConnectedPlayer final : public Player {
+ public:
+  ConnectedPlayer(Roster roster, int rank, Pool pool, std::unique_ptr<Transport> transport,
+                  const Session& session)
+      : roster_(std::move(roster)), rank_(rank), pool_(std::move(pool)),
+        transport_(std::move(transport)), session_(session), backend_(make_cpu_backend()) {}
+
+  void lease_from(const LeaseOptions& options, milliseconds dry_timeout) {
+    bundles_ = std::make_unique<PoolBundleSource>(pool_, *transport_, session_, options,
+                                                  dry_timeout);
+  }
+  int rank() const override { return rank_; }
+  const Roster& roster() const override { return roster_; }
+  Backend& backend() override { return *backend_; }
+  Transport& transport() override { return *transport_; }
+  const Session& session() const override { return session_; }
+  BundleSource& bundles() override { return *bundles_; }
+
+  Result<void> finish_blocking() override {
+    const Tag tag{session_.id(), 0, 0, kFinishedOperation};
+    BP_TRY(transport_->all_gather_messages_blocking({}, tag,
+                                                    steady_clock::now() + milliseconds(30000)));
+    return {};
+  }
+
+ private:
+  Roster roster_;
+  int rank_;
+  Pool pool_;
+  std::unique_ptr<Transport> transport_;
+  Session session_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<PoolBundleSource> bundles_;  // before all that it refers to
+};
+
+LeaseOptions lease_options(const Job& job, const Hash256& plan, const PlayerOptions& options) {
+  LeaseOptions lease;
+  lease.key = LaneKey{plan, options.lane};
+  lease.max_bundles = job.pool.lease_steps;
+  if (options.on_notice) {
+    lease.on_notice = [notify = options.on_notice](const LeaseNotice& notice) {
+      notify(notice.message);
+    };
+  }
+  return lease;
+}
+
+}  // namespace
+
+Result<int> rank_of_home(const Home& home, const Roster& roster) {
+  BP_ASSIGN(const Hash256 fingerprint, certificate_fingerprint(home.certificate_path()));
+  for (std::size_t rank = 0; rank < roster.players.size(); ++rank) {
+    if (roster.players[rank].certificate == fingerprint) return static_cast<int>(rank);
+  }
+  return make_error(ErrorCode::kRosterMismatch,
+                    home.certificate_path() + " (" + to_hex(fingerprint) + ") is not in " +
+                        home.roster_path() +
+                        "; send the certificate to whoever writes the roster, or use the home "
+                        "that belongs to it");
+}
+
+Hash256 public_job_hash(const Job& job) {
+  std::ostringstream text;
+  text << job.players << ' ' << job.seed << ' ' << job.fixed_point.fraction_bits << ' '
+       << job.fixed_point.master_extra_bits << ' ' << job.training.batch << ' '
+       << job.training.steps << '\n';
+  for (const RateChange& rate : job.training.rates) {
+    text << "rate " << rate.from_step << ' ' << rate.multiplier << '\n';
+  }
+  for (const DataOwner& owner : job.owners) {
+    text << "owner " << owner.player << ' ' << owner.rows_per_step << '\n';
+  }
+  text << "loss_every " << job.reveal.loss_every << " verify " << job.reveal.verify << '\n';
+  for (const std::uint32_t player : job.reveal.weights) text << "weights " << player << '\n';
+  for (const std::uint32_t player : job.reveal.predictions) {
+    text << "predictions " << player << '\n';
+  }
+  const std::string bytes = text.str();
+  return sha256({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+}
+
+Result<std::unique_ptr<Player>> Player::connect_blocking(const Job& job, const Hash256& plan,
+                                                         const PlayerOptions& options) {
+  const Home home{options.home};
+  BP_ASSIGN(Roster roster, read_roster_file(home.roster_path()));
+  if (roster.players.size() != job.players) {
+    return make_error(ErrorCode::kConfig, job.file + " is for " + std::to_string(job.players) +
+                                              " players, but " + home.roster_path() + " names " +
+                                              std::to_string(roster.players.size()));
+  }
+  BP_ASSIGN(const int rank, rank_of_home(home, roster));
+  static PosixStorage storage;
+  PoolOptions pool_options;
+  pool_options.directory = home.pool_path();
+  pool_options.identity = {roster.pool_id, roster.epoch, roster_hash(roster), rank,
+                           static_cast<int>(job.players)};
+  pool_options.storage = &storage;
+  BP_ASSIGN(Pool pool, Pool::open(pool_options));
+  BP_ASSIGN(const TlsOptions tls, tls_options(job, home, roster, rank, plan, options));
+  BP_ASSIGN(TlsConnected connected, connect_tls_blocking(tls));
+  std::unique_ptr<Transport> transport = std::move(connected.transport);
+  if (options.decorate) transport = options.decorate(std::move(transport));
+  BP_ASSIGN(const Session session,
+            Session::create_blocking(*transport, steady_clock::now() + tls.connect_timeout));
+  auto player = std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
+                                                  std::move(transport), session);
+  player->lease_from(lease_options(job, plan, options), milliseconds(job.network.pool_timeout_ms));
+  return std::unique_ptr<Player>(std::move(player));
+}
+
+}  // namespace beaverpond

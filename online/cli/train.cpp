@@ -1,0 +1,64 @@
+#include <cstdio>
+
+#include "online/cli/commands.h"
+#include "online/cli/progress.h"
+#include "online/nn/trainer.h"
+
+namespace beaverpond {
+namespace {
+
+void show_step(Progress& progress, const TrainProgress& now) {
+  char loss[32] = "-";
+  if (now.loss.has_value()) std::snprintf(loss, sizeof loss, "%.4f", *now.loss);
+  char line[128];
+  std::snprintf(line, sizeof line, "step %llu/%llu  loss %s  %.1f steps/s  bundles left %llu",
+                static_cast<unsigned long long>(now.steps_done),
+                static_cast<unsigned long long>(now.steps), loss, now.steps_per_second,
+                static_cast<unsigned long long>(now.bundles_left));
+  JsonFields fields = {{"step", now.steps_done},
+                       {"steps", now.steps},
+                       {"loss", nullptr},
+                       {"steps_per_second", now.steps_per_second},
+                       {"bundles_left", now.bundles_left}};
+  if (now.loss.has_value()) fields[2].second = *now.loss;
+  progress.step(line, fields, now.steps_done == now.steps);
+}
+
+}  // namespace
+
+Result<void> run_train(const TrainCommand& options) {
+  Progress progress(options.json);
+  BP_ASSIGN(const Job job, read_job(options.job));
+  for (const std::string& note : job.notes) progress.notice(note);
+  BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+  PlayerOptions player_options = options.player;
+  player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
+  BP_ASSIGN(const std::unique_ptr<Player> player,
+            Player::connect_blocking(job, plan_hash(setup.plan), player_options));
+  if (job.reveal.verify && player->rank() == 0) {
+    progress.notice("verify = true: the trained weights are opened to all players, and comparing "
+                    "them with the twin needs all data in one place");
+  }
+  TrainOptions train;
+  train.lane = options.player.lane;
+  train.epoch = player->roster().epoch;
+  train.on_progress = [&progress](const TrainProgress& now) { show_step(progress, now); };
+  BP_ASSIGN(const TrainReport report,
+            train_blocking(job, setup, player->backend(), player->transport(), player->session(),
+                           player->bundles(), train));
+  BP_TRY(player->finish_blocking());
+  JsonFields fields = {{"train", job.name},
+                       {"rank", static_cast<std::uint64_t>(player->rank())},
+                       {"steps", report.steps},
+                       {"train_seconds", report.seconds},
+                       {"bytes_sent", player->transport().stats().sent_bytes},
+                       {"rounds", report.engine.rounds}};
+  if (!report.weights.empty()) {
+    if (!options.weights_out.empty()) BP_TRY(write_weights(report.weights, options.weights_out));
+    fields.emplace_back("weights_sha256", weights_sha256(report.weights));
+  }
+  progress.result(fields);
+  return write_report(options.report, fields);
+}
+
+}  // namespace beaverpond

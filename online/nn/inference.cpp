@@ -1,0 +1,142 @@
+#include "online/nn/inference.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "online/nn/emulate.h"
+#include "online/session/pair_keys.h"
+
+namespace beaverpond {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Weights at scale f by parameter, once they are known to fit the model.
+Result<std::vector<std::vector<std::uint64_t>>> owned_weights(
+    const Job& job, const std::vector<WeightTensor>& weights) {
+  BP_ASSIGN(const std::vector<ModelParameter> parameters,
+            model_parameters(job.model, job.fixed_point));
+  bool fits = weights.size() == parameters.size();
+  for (std::size_t i = 0; fits && i < weights.size(); ++i) {
+    fits = weights[i].shape == parameters[i].shape &&
+           weights[i].scale_bits == parameters[i].scale_bits;
+  }
+  if (!fits) {
+    return make_error(ErrorCode::kConfig, "the weights do not fit the model of " + job.file +
+                                              "; use the job that trained them");
+  }
+  std::vector<std::vector<std::uint64_t>> words;
+  for (const WeightTensor& tensor : weights) {
+    words.push_back(inference_words(tensor, job.fixed_point));
+  }
+  return words;
+}
+
+std::vector<std::uint64_t> batch_words(const Job& job, const InferenceOptions& options,
+                                       const Dataset& images, std::uint32_t first) {
+  std::vector<std::uint32_t> rows;
+  const std::uint32_t end = std::min(options.count, first + options.batch);
+  for (std::uint32_t row = first; row < end; ++row) rows.push_back(row);
+  std::vector<std::uint64_t> words = image_words(images, rows, job.fixed_point.fraction_bits);
+  words.resize(std::size_t{options.batch} * job.model.height * job.model.width *
+               job.model.channels);
+  return words;
+}
+
+void take_predictions(ConstWords logits, std::uint32_t classes, std::uint32_t rows,
+                      std::vector<std::uint32_t>& predictions) {
+  const auto value = [&logits](std::size_t i) { return static_cast<std::int64_t>(logits[i]); };
+  for (std::uint32_t row = 0; row < rows; ++row) {
+    const std::size_t at = std::size_t{row} * classes;
+    std::uint32_t best = 0;
+    for (std::uint32_t c = 1; c < classes; ++c) {
+      if (value(at + c) > value(at + best)) best = c;
+    }
+    predictions.push_back(best);
+  }
+}
+
+}  // namespace
+
+Result<InferenceSetup> prepare_inference(const Job& job, PrgKind prg,
+                                         const InferenceOptions& options) {
+  if (options.asker >= job.players || options.weights_owner >= job.players) {
+    return make_error(ErrorCode::kConfig, "asker and weights owner are players 0.." +
+                                              std::to_string(job.players - 1) + " of " + job.file);
+  }
+  if (options.batch == 0 || options.count == 0) {
+    return make_error(ErrorCode::kConfig, "inference needs at least one image and a batch of one");
+  }
+  InferenceSetup setup;
+  setup.options = options;
+  const InferenceProgramOptions program{options.batch, options.asker, options.weights_owner,
+                                        std::uint64_t{1} << options.asker};
+  BP_ASSIGN(setup.inference, build_inference_program(job.model, job.fixed_point, program));
+  BP_ASSIGN(setup.plan, make_plan(setup.inference.program, prg));
+  return setup;
+}
+
+Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& setup,
+                                       const Dataset* images,
+                                       const std::vector<WeightTensor>* weights, Backend& backend,
+                                       Transport& transport, const Session& session,
+                                       BundleSource& bundles, const TrainOptions& options) {
+  const InferenceOptions& ask = setup.options;
+  const auto rank = static_cast<std::uint32_t>(transport.rank());
+  if ((rank == ask.asker) != (images != nullptr) ||
+      (rank == ask.weights_owner) != (weights != nullptr)) {
+    return make_error(ErrorCode::kConfig,
+                      "the asker gives the images and the weights' owner the weights, nobody else");
+  }
+  if (images != nullptr && images->images.count < ask.count) {
+    return make_error(ErrorCode::kConfig, "the image file holds " +
+                                              std::to_string(images->images.count) +
+                                              " images, fewer than the " +
+                                              std::to_string(ask.count) + " asked for");
+  }
+  std::vector<std::vector<std::uint64_t>> parameters;
+  if (weights != nullptr) {
+    BP_ASSIGN(parameters, owned_weights(job, *weights));
+  }
+  const Tag tag{session.id(), 0, options.lane, kPairKeysOperation};
+  BP_ASSIGN(PairKeys keys,
+            exchange_pair_keys(transport, tag,
+                               Clock::now() +
+                                   std::chrono::milliseconds(job.network.connect_timeout_ms)));
+  EngineOptions engine_options;
+  engine_options.session = session.id();
+  engine_options.lane = options.lane;
+  engine_options.epoch = options.epoch;
+  BP_ASSIGN(const std::unique_ptr<Engine> engine,
+            Engine::create(setup.inference.program, setup.plan, backend, transport, std::move(keys),
+                           engine_options));
+  RunInputs run;
+  run.inputs.resize(setup.inference.program.inputs);
+  for (std::uint32_t i = 0; i < parameters.size(); ++i) {
+    run.inputs[setup.inference.parameter_slot(i)] = parameters[i];
+  }
+  InferenceReport report;
+  const Clock::time_point start = Clock::now();
+  const std::uint64_t batches = (ask.count + ask.batch - 1) / ask.batch;
+  for (std::uint64_t step = 0; step < batches; ++step) {
+    const auto first = static_cast<std::uint32_t>(step * ask.batch);
+    std::vector<std::uint64_t> words;
+    if (images != nullptr) words = batch_words(job, ask, *images, first);
+    run.inputs[InferenceProgram::kImageSlot] = words;
+    BP_ASSIGN(Bundle bundle, bundles.next_blocking(step, batches - step));
+    BP_TRY(engine->run(std::move(bundle), run));
+    if (rank == ask.asker) {
+      take_predictions(engine->revealed(0), job.model.classes(),
+                       std::min(ask.batch, ask.count - first), report.predictions);
+    }
+    report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (options.on_progress) {
+      options.on_progress({step + 1, batches, std::nullopt,
+                           static_cast<double>(step + 1) / report.seconds, bundles.left()});
+    }
+  }
+  report.engine = engine->stats();
+  return report;
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,163 @@
+#include "online/nn/trainer.h"
+
+#include <chrono>
+#include <memory>
+
+#include "online/nn/dataset.h"
+#include "online/nn/schedule.h"
+#include "online/session/pair_keys.h"
+
+namespace beaverpond {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::uint64_t everyone(const Job& job) { return ~std::uint64_t{0} >> (64 - job.players); }
+
+/// This player's rows of every batch, if it owns any data.
+struct OwnRows {
+  std::uint32_t part = 0;
+  Dataset data;
+  std::vector<std::uint32_t> rows;
+  std::unique_ptr<RowSchedule> schedule;
+  std::vector<std::uint64_t> images;
+  std::vector<std::uint64_t> labels;
+
+  void load_step(const Job& job, std::uint64_t step) {
+    std::vector<std::uint32_t> chosen = schedule->rows_of_step(step);
+    for (std::uint32_t& row : chosen) row = rows[row];
+    const int f = job.fixed_point.fraction_bits;
+    images = image_words(data, chosen, f);
+    labels = label_words(data, chosen, job.model.classes(), f);
+  }
+};
+
+Result<std::optional<OwnRows>> load_own_rows(const Job& job, int rank) {
+  for (std::uint32_t part = 0; part < job.owners.size(); ++part) {
+    const DataOwner& owner = job.owners[part];
+    if (static_cast<int>(owner.player) != rank) continue;
+    OwnRows own;
+    own.part = part;
+    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job.model));
+    BP_ASSIGN(own.rows, owned_rows(owner, own.data));
+    own.schedule = std::make_unique<RowSchedule>(job.seed, owner.player,
+                                                 static_cast<std::uint32_t>(own.rows.size()),
+                                                 owner.rows_per_step);
+    return std::optional<OwnRows>(std::move(own));
+  }
+  return std::optional<OwnRows>();
+}
+
+/// Loss per row, from the sum of squares at scale 2f.
+std::optional<double> revealed_loss(const Job& job, const Engine& engine, bool opened) {
+  if (!opened || job.reveal.loss_every == 0 || engine.revealed(0).empty()) return std::nullopt;
+  const double one = static_cast<double>(std::uint64_t{1} << job.fixed_point.fraction_bits);
+  const auto sum = static_cast<double>(static_cast<std::int64_t>(engine.revealed(0)[0]));
+  return sum / (one * one) / 2 / job.training.batch;
+}
+
+Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup& setup,
+                                            Backend& backend, Transport& transport,
+                                            const Session& session, const TrainOptions& options) {
+  const Tag tag{session.id(), 0, options.lane, kPairKeysOperation};
+  const Deadline deadline =
+      Clock::now() + std::chrono::milliseconds(job.network.connect_timeout_ms);
+  BP_ASSIGN(PairKeys keys, exchange_pair_keys(transport, tag, deadline));
+  EngineOptions engine_options;
+  engine_options.session = session.id();
+  engine_options.lane = options.lane;
+  engine_options.epoch = options.epoch;
+  BP_ASSIGN(std::unique_ptr<Engine> engine,
+            Engine::create(setup.training.program, setup.plan, backend, transport, std::move(keys),
+                           engine_options));
+  const std::vector<std::vector<std::uint64_t>> initial =
+      initial_weights(setup.parameters, job.seed);
+  for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
+    engine->set_public_state(slot, initial[slot]);
+  }
+  return engine;
+}
+
+Result<std::vector<WeightTensor>> reveal_weights(const Job& job, const TrainingSetup& setup,
+                                                 Engine& engine, int rank) {
+  std::vector<WeightTensor> weights;
+  const std::uint64_t receivers = weight_receivers(job);
+  if (receivers == 0) return weights;
+  for (std::uint32_t slot = 0; slot < setup.parameters.size(); ++slot) {
+    BP_ASSIGN(std::vector<std::uint64_t> words, engine.reveal_state(slot, receivers, slot));
+    const ModelParameter& parameter = setup.parameters[slot];
+    if (((receivers >> rank) & 1) != 0) {
+      weights.push_back({parameter.shape, parameter.scale_bits, std::move(words)});
+    }
+  }
+  return weights;
+}
+
+}  // namespace
+
+std::uint64_t weight_receivers(const Job& job) {
+  if (job.reveal.verify) return everyone(job);
+  std::uint64_t receivers = 0;
+  for (const std::uint32_t player : job.reveal.weights) receivers |= std::uint64_t{1} << player;
+  return receivers;
+}
+
+Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
+  TrainingSetup setup;
+  TrainingProgramOptions options;
+  for (const DataOwner& owner : job.owners) {
+    options.parts.push_back({owner.player, owner.rows_per_step});
+  }
+  if (job.reveal.loss_every != 0) options.loss_receivers = everyone(job);
+  BP_ASSIGN(setup.training, build_training_program(job.model, job.fixed_point, options));
+  BP_ASSIGN(setup.parameters, model_parameters(job.model, job.fixed_point));
+  BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg));
+  return setup;
+}
+
+Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,
+                                   Transport& transport, const Session& session,
+                                   BundleSource& bundles, const TrainOptions& options) {
+  if (transport.size() != static_cast<int>(job.players)) {
+    return make_error(ErrorCode::kConfig, "the job is for " + std::to_string(job.players) +
+                                              " players, but " + std::to_string(transport.size()) +
+                                              " are connected");
+  }
+  BP_ASSIGN(std::optional<OwnRows> own, load_own_rows(job, transport.rank()));
+  BP_ASSIGN(const std::unique_ptr<Engine> engine,
+            make_engine(job, setup, backend, transport, session, options));
+  RunInputs run;
+  run.inputs.resize(setup.training.program.inputs);
+  TrainReport report;
+  const Clock::time_point start = Clock::now();
+  const auto seconds = [start] {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  for (std::uint64_t step = 0; step < job.training.steps; ++step) {
+    if (own.has_value()) {
+      own->load_step(job, step);
+      run.inputs[setup.training.image_slot(own->part)] = own->images;
+      run.inputs[setup.training.label_slot(own->part)] = own->labels;
+    }
+    run.step_multiplier = job.training.multiplier_of_step(step);
+    run.skip_reveals = job.reveal.loss_every == 0 || (step + 1) % job.reveal.loss_every != 0;
+    BP_ASSIGN(Bundle bundle, bundles.next_blocking(step, job.training.steps - step));
+    Result<void> done = engine->run(std::move(bundle), run);
+    if (!done.ok()) {
+      Error error = std::move(done).error();
+      error.message = "step " + std::to_string(step) + ": " + error.message;
+      return error;
+    }
+    if (!options.on_progress) continue;
+    options.on_progress({step + 1, job.training.steps,
+                         revealed_loss(job, *engine, !run.skip_reveals),
+                         static_cast<double>(step + 1) / seconds(), bundles.left()});
+  }
+  report.seconds = seconds();
+  report.steps = job.training.steps;
+  BP_ASSIGN(report.weights, reveal_weights(job, setup, *engine, transport.rank()));
+  report.engine = engine->stats();
+  return report;
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,62 @@
+// Trains a job's model among players: one bundle a step, weights always shared.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "beaverpond/result.h"
+#include "kernels/backend.h"
+#include "offline/plan/plan.h"
+#include "online/nn/job.h"
+#include "online/nn/model.h"
+#include "online/nn/weight_file.h"
+#include "online/protocol/engine.h"
+#include "online/session/bundle_source.h"
+#include "online/session/session.h"
+#include "online/transport/transport.h"
+
+namespace beaverpond {
+
+/// What all players derive from the job alone.
+struct TrainingSetup {
+  TrainingProgram training;
+  std::vector<ModelParameter> parameters;
+  Plan plan;
+};
+
+/// Errors: kConfig.
+Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg);
+
+/// Players that learn the weights: job.reveal.weights, or all if job.reveal.verify. A bit each.
+std::uint64_t weight_receivers(const Job& job);
+
+struct TrainProgress {
+  std::uint64_t steps_done = 0;
+  std::uint64_t steps = 0;
+  std::optional<double> loss;  ///< of this step's batch, where the job reveals it
+  double steps_per_second = 0;
+  std::uint64_t bundles_left = 0;
+};
+
+struct TrainOptions {
+  std::uint32_t lane = 0;
+  std::uint64_t epoch = 0;
+  std::function<void(const TrainProgress&)> on_progress;  ///< after every step
+};
+
+struct TrainReport {
+  std::uint64_t steps = 0;
+  double seconds = 0;                  ///< of the steps, without set-up
+  std::vector<WeightTensor> weights;   ///< empty if this player is no receiver
+  EngineStats engine;
+};
+
+/// One player's part. All players call it with the same job; each reads only its own rows.
+/// Errors: kConfig, kIo (data), and those of Engine::run and BundleSource.
+Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,
+                                   Transport& transport, const Session& session,
+                                   BundleSource& bundles, const TrainOptions& options);
+
+}  // namespace beaverpond

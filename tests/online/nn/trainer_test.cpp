@@ -1,0 +1,119 @@
+// Private training equals the plaintext twin, weights and all, for every number of players.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "online/nn/emulate.h"
+#include "online/nn/trainer.h"
+#include "online/transport/local.h"
+#include "tests/online/protocol/engine_harness.h"
+
+namespace beaverpond {
+namespace {
+
+const char* const kData = "/usr/share/datasets/fashion-mnist/";
+
+std::string job_text(const std::string& layers, int players, int fraction_bits) {
+  std::string text = "[job]\nname = \"test\"\nseed = 7\nplayers = " + std::to_string(players) +
+                     "\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
+                     "\nmaster_extra_bits = 12\n[model]\ninput = [28, 28, 1]\nloss = "
+                     "\"squared_error\"\n" + layers +
+                     "[training]\nbatch = 33\nsteps = 4\n[[training.rate]]\nfrom_step = 0\n"
+                     "multiplier = 3\n[[training.rate]]\nfrom_step = 2\nmultiplier = 2\n"
+                     "[reveal]\nloss_every = 2\nweights = [\"player0\"]\n";
+  for (int i = 0; i < players; ++i) {
+    text += "[[data.owner]]\nplayer = " + std::to_string(i) + "\ntrain_images = \"" + kData +
+            "t10k-images-idx3-ubyte.gz\"\ntrain_labels = \"" + kData +
+            "t10k-labels-idx1-ubyte.gz\"\nrows = [" + std::to_string(i * 100) + ", " +
+            std::to_string(i * 100 + 100) + "]\n";
+  }
+  return text;
+}
+
+std::string dense(int units) {
+  return "[[layer]]\nkind = \"dense\"\nunits = " + std::to_string(units) + "\n";
+}
+const std::string kRelu = "[[layer]]\nkind = \"relu\"\n";
+const std::string kConv =
+    "[[layer]]\nkind = \"conv2d\"\nchannels = 5\nkernel = 5\nstride = 2\npadding = 2\n";
+
+std::string layers_of(const std::string& net) {
+  if (net == "A") return dense(128) + kRelu + dense(128) + kRelu + dense(10);
+  return kConv + kRelu + dense(100) + kRelu + dense(10);
+}
+
+/// One dealt bundle per step, the same for all players.
+class DealtBundles final : public BundleSource {
+ public:
+  DealtBundles(std::vector<std::vector<Bundle>>& bundles, int rank)
+      : bundles_(bundles), rank_(static_cast<std::size_t>(rank)) {}
+  Result<Bundle> next_blocking(std::uint64_t step, std::uint64_t) override {
+    return std::move(bundles_[step][rank_]);
+  }
+  std::uint64_t left() const override { return 0; }
+
+ private:
+  std::vector<std::vector<Bundle>>& bundles_;
+  std::size_t rank_;
+};
+
+struct Case {
+  const char* net;
+  int players;
+  int fraction_bits;
+};
+
+class Training : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Training, WeightsAreBitIdenticalToTheTwins) {
+  const Case& c = GetParam();
+  const Result<Job> job = parse_job(job_text(layers_of(c.net), c.players, c.fraction_bits), "test");
+  ASSERT_TRUE(job.ok()) << job.error().message;
+  const Result<EmulateReport> twin = emulate(*job, {});
+  ASSERT_TRUE(twin.ok()) << twin.error().message;
+  const Result<TrainingSetup> setup = prepare_training(*job, PrgKind::kAes128Ctr);
+  ASSERT_TRUE(setup.ok()) << setup.error().message;
+  testing::TestDealer dealer(setup->plan, c.players, 3);
+  std::vector<std::vector<Bundle>> bundles;
+  for (std::uint64_t step = 0; step < job->training.steps; ++step) {
+    bundles.push_back(dealer.deal(100 + step));
+  }
+  std::vector<std::unique_ptr<Transport>> transports = make_local_transports(c.players);
+  std::vector<TrainReport> reports(static_cast<std::size_t>(c.players));
+  std::vector<double> losses;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < c.players; ++rank) {
+    threads.emplace_back([&, rank] {
+      Transport& transport = *transports[static_cast<std::size_t>(rank)];
+      const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      const Result<Session> session = Session::create_blocking(transport, deadline);
+      ASSERT_TRUE(session.ok()) << session.error().message;
+      const std::unique_ptr<Backend> backend = make_cpu_backend();
+      DealtBundles source(bundles, rank);
+      TrainOptions options;
+      options.on_progress = [&](const TrainProgress& progress) {
+        if (rank == 1 && progress.loss.has_value()) losses.push_back(*progress.loss);
+      };
+      Result<TrainReport> report =
+          train_blocking(*job, *setup, *backend, transport, *session, source, options);
+      ASSERT_TRUE(report.ok()) << report.error().message;
+      reports[static_cast<std::size_t>(rank)] = std::move(report).value();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_EQ(reports[0].weights.size(), twin->weights.size());
+  EXPECT_TRUE(reports[0].weights == twin->weights);
+  EXPECT_EQ(weights_sha256(reports[0].weights), twin->sha256);
+  EXPECT_TRUE(reports[1].weights.empty());  // named by nobody: learns nothing
+  ASSERT_EQ(losses.size(), 2u);
+  EXPECT_EQ(losses.back(), twin->last_step_loss);
+}
+
+INSTANTIATE_TEST_SUITE_P(Nets, Training,
+                         ::testing::Values(Case{"A", 2, 16}, Case{"A", 3, 20}, Case{"A", 5, 13},
+                                           Case{"D", 2, 16}, Case{"D", 3, 16}, Case{"D", 5, 20}));
+
+}  // namespace
+}  // namespace beaverpond

@@ -1,0 +1,181 @@
+// Every collective, on every transport, for several numbers of players.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <numeric>
+#include <random>
+#include <tuple>
+
+#include "online/transport/frame.h"
+#include "tests/online/transport/players.h"
+
+namespace beaverpond {
+namespace {
+
+using testing::in_ms;
+using testing::run_players;
+
+constexpr int kPatience = 60'000;
+
+class Collectives : public ::testing::TestWithParam<std::tuple<const char*, int>> {
+ protected:
+  void SetUp() override {
+    players_ = std::get<1>(GetParam());
+    transports_ = std::get<0>(GetParam()) == std::string("tls")
+                      ? testing::make_tls_transports(players_)
+                      : make_local_transports(players_);
+  }
+
+  Transport& transport(int rank) { return *transports_[static_cast<std::size_t>(rank)]; }
+
+  static std::vector<std::uint64_t> words_of(int rank, std::size_t count) {
+    std::mt19937_64 random(static_cast<unsigned>(rank) + 1);
+    std::vector<std::uint64_t> words(count);
+    for (std::uint64_t& word : words) word = random();
+    return words;
+  }
+
+  std::vector<std::uint64_t> reduced(std::size_t count, ReduceOp op) const {
+    std::vector<std::uint64_t> all(count);
+    for (int rank = 0; rank < players_; ++rank) {
+      const std::vector<std::uint64_t> words = words_of(rank, count);
+      for (std::size_t i = 0; i < count; ++i) {
+        all[i] = op == ReduceOp::kSum ? all[i] + words[i] : all[i] ^ words[i];
+      }
+    }
+    return all;
+  }
+
+  int players_ = 0;
+  std::vector<std::unique_ptr<Transport>> transports_;
+};
+
+TEST_P(Collectives, RankSizeAndNameAreRight) {
+  for (int rank = 0; rank < players_; ++rank) {
+    EXPECT_EQ(transport(rank).rank(), rank);
+    EXPECT_EQ(transport(rank).size(), players_);
+    EXPECT_EQ(transport(rank).name(), std::get<0>(GetParam()));
+  }
+}
+
+TEST_P(Collectives, AllReduceOfAnySize) {
+  // Around the limits of copied messages and TLS records, and 16 MB.
+  const std::vector<std::size_t> counts = {0, 1, 2, 1535, 1536, 1537, 2048, 40'000, 2'000'000};
+  for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kXor}) {
+    for (const std::size_t count : counts) {
+      const std::vector<std::uint64_t> expected = reduced(count, op);
+      run_players(players_, [&](int rank) {
+        std::vector<std::uint64_t> words = words_of(rank, count);
+        const Tag tag{.session = 1, .bundle = count, .lane = 0, .operation = 1};
+        const Result<void> result =
+            transport(rank).all_reduce_blocking(words, op, tag, in_ms(kPatience));
+        ASSERT_TRUE(result.ok()) << result.error().message;
+        EXPECT_TRUE(words == expected);
+      });
+    }
+  }
+}
+
+TEST_P(Collectives, AllGatherIsByRank) {
+  for (const std::size_t size : {0, 1, 1000, 300'000}) {
+    run_players(players_, [&](int rank) {
+      const std::vector<std::uint8_t> mine(size, static_cast<std::uint8_t>(rank + 1));
+      std::vector<std::uint8_t> all(size * static_cast<std::size_t>(players_));
+      Operation pending = transport(rank).start_all_gather(mine, all, {}, kHostStream);
+      ASSERT_TRUE(pending.wait(in_ms(kPatience)).ok());
+      for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], i / size + 1);
+    });
+  }
+}
+
+TEST_P(Collectives, BroadcastFromEveryRoot) {
+  run_players(players_, [&](int rank) {
+    for (int root = 0; root < players_; ++root) {
+      std::vector<std::uint8_t> bytes(100'000, static_cast<std::uint8_t>(rank));
+      const Tag tag{.operation = static_cast<std::uint32_t>(root)};
+      ASSERT_TRUE(transport(rank).broadcast_blocking(root, bytes, tag, in_ms(kPatience)).ok());
+      EXPECT_EQ(bytes, std::vector<std::uint8_t>(100'000, static_cast<std::uint8_t>(root)));
+    }
+  });
+}
+
+TEST_P(Collectives, SendsGoRound) {
+  run_players(players_, [&](int rank) {
+    const std::vector<std::uint8_t> mine(200'000, static_cast<std::uint8_t>(rank));
+    std::vector<std::uint8_t> got(200'000);
+    const int next = (rank + 1) % players_;
+    const int previous = (rank + players_ - 1) % players_;
+    Operation send = transport(rank).start_send(next, mine, {}, kHostStream);
+    ASSERT_TRUE(transport(rank).recv_blocking(previous, got, {}, in_ms(kPatience)).ok());
+    ASSERT_TRUE(send.wait(in_ms(kPatience)).ok());
+    EXPECT_EQ(got, std::vector<std::uint8_t>(200'000, static_cast<std::uint8_t>(previous)));
+  });
+}
+
+TEST_P(Collectives, MessagesMayDifferInLength) {
+  run_players(players_, [&](int rank) {
+    const std::vector<std::uint8_t> mine(static_cast<std::size_t>(rank) * 50'000, 7);
+    const auto all = transport(rank).all_gather_messages_blocking(mine, {}, in_ms(kPatience));
+    ASSERT_TRUE(all.ok()) << all.error().message;
+    ASSERT_EQ(all->size(), static_cast<std::size_t>(players_));
+    for (std::size_t i = 0; i < all->size(); ++i) {
+      EXPECT_EQ((*all)[i], std::vector<std::uint8_t>(i * 50'000, 7));
+    }
+  });
+}
+
+TEST_P(Collectives, ManyInFlightOnSeveralLanes) {
+  constexpr std::uint32_t kLanes = 3;
+  constexpr std::uint32_t kRounds = 40;
+  const std::vector<std::uint64_t> expected = reduced(3000, ReduceOp::kSum);
+  run_players(players_, [&](int rank) {
+    run_players(kLanes, [&](int lane) {
+      std::deque<std::vector<std::uint64_t>> words;
+      std::vector<Operation> pending;
+      for (std::uint32_t i = 0; i < kRounds; ++i) {
+        // Sizes differ, so that a message in the wrong place would show.
+        words.push_back(words_of(rank, i % 2 == 0 ? 3000 : i));
+        const Tag tag{.lane = static_cast<std::uint32_t>(lane), .operation = i};
+        pending.push_back(
+            transport(rank).start_all_reduce(words.back(), ReduceOp::kSum, tag, kHostStream));
+      }
+      // Waited for in another order than started in.
+      for (std::uint32_t i = kRounds; i-- > 0;) {
+        const Result<void> result = pending[i].wait(in_ms(kPatience));
+        ASSERT_TRUE(result.ok()) << result.error().message;
+        EXPECT_TRUE(std::equal(words[i].begin(), words[i].end(), expected.begin()));
+      }
+    });
+  });
+}
+
+TEST_P(Collectives, StatisticsCountPayloadsAndHeaders) {
+  run_players(players_, [&](int rank) {
+    std::vector<std::uint64_t> words(1000);
+    ASSERT_TRUE(
+        transport(rank).all_reduce_blocking(words, ReduceOp::kSum, {}, in_ms(kPatience)).ok());
+    const std::uint64_t each = 8000 + kFrameHeaderBytes + kTagBytes;
+    const TransportStats stats = transport(rank).stats();
+    EXPECT_EQ(stats.sent_bytes, each * static_cast<std::uint64_t>(players_ - 1));
+    EXPECT_EQ(stats.received_bytes, each * static_cast<std::uint64_t>(players_ - 1));
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Collectives,
+                         ::testing::Combine(::testing::Values("local", "tls"),
+                                            ::testing::Values(2, 3, 5)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param)) +
+                                  std::to_string(std::get<1>(info.param));
+                         });
+
+TEST(SinglePlayer, ReducesToItself) {
+  auto transports = make_local_transports(1);
+  std::vector<std::uint64_t> words = {3};
+  ASSERT_TRUE(transports[0]->all_reduce_blocking(words, ReduceOp::kSum, {}, in_ms(1000)).ok());
+  EXPECT_EQ(words[0], 3u);
+}
+
+}  // namespace
+}  // namespace beaverpond

@@ -1,0 +1,95 @@
+#include "online/transport/frame.h"
+
+#include <gtest/gtest.h>
+
+#include "online/transport/control.h"
+
+namespace beaverpond {
+namespace {
+
+TEST(Frame, HeaderLiesOnTheWireAsDocumented) {
+  const FrameHeaderBytes bytes =
+      encode_frame_header({FrameType::kData, 0x01020304, 0x1112131415161718, 0x18});
+  const FrameHeaderBytes expected = {'B',  'P', 'F',  'R',  1,    0,    1,    0,    4,    3,
+                                     2,    1,   0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
+                                     0x18, 0,   0,    0,    0,    0,    0,    0};
+  EXPECT_EQ(bytes, expected);
+  const Result<FrameHeader> header = decode_frame_header(bytes);
+  ASSERT_TRUE(header.ok());
+  EXPECT_EQ(header->type, FrameType::kData);
+  EXPECT_EQ(header->lane, 0x01020304u);
+  EXPECT_EQ(header->sequence, 0x1112131415161718u);
+  EXPECT_EQ(header->length, 0x18u);
+}
+
+TEST(Frame, TagLiesOnTheWireAsDocumented) {
+  const Tag tag{.session = 1, .bundle = 2, .lane = 3, .operation = 0x04000000};
+  const TagBytes expected = {1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0,
+                             0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 4};
+  EXPECT_EQ(encode_tag(tag), expected);
+  EXPECT_EQ(decode_tag(expected), tag);
+}
+
+TEST(Frame, ForeignOrImpossibleHeadersAreRefused) {
+  const FrameHeaderBytes good = encode_frame_header({FrameType::kData, 0, 0, kTagBytes});
+  ASSERT_TRUE(decode_frame_header(good).ok());
+  const auto refused = [](const FrameHeaderBytes& bytes, const std::string& what) {
+    const Result<FrameHeader> header = decode_frame_header(bytes);
+    ASSERT_FALSE(header.ok()) << what;
+    EXPECT_EQ(header.error().code, ErrorCode::kProtocolMismatch);
+    EXPECT_NE(header.error().message.find(what), std::string::npos) << header.error().message;
+  };
+  FrameHeaderBytes bytes = good;
+  bytes[0] = 'X';
+  refused(bytes, "magic");
+  bytes = good;
+  bytes[kFrameVersionOffset] = 2;
+  refused(bytes, "version 2");
+  bytes = good;
+  bytes[kFrameTypeOffset] = 8;
+  refused(bytes, "unknown type 8");
+  bytes[kFrameTypeOffset] = 0;
+  refused(bytes, "unknown type 0");
+  refused(encode_frame_header({FrameType::kData, 0, 0, kTagBytes - 1}), "without a tag");
+  refused(encode_frame_header({FrameType::kData, 0, 0, kMaxPayloadBytes + kTagBytes + 1}),
+          "above the limit");
+  refused(encode_frame_header({FrameType::kHello, 0, 0, kMaxControlBytes + 1}), "above the limit");
+  refused(encode_frame_header({FrameType::kData, 0, 0, ~std::uint64_t{0}}), "above the limit");
+}
+
+TEST(Control, PayloadsComeBack) {
+  LinkHello hello{2, {}, {9, 8, 7}};
+  hello.roster_hash.fill(5);
+  const Result<LinkHello> back = decode_link_hello(encode(hello));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->rank, 2u);
+  EXPECT_EQ(back->roster_hash, hello.roster_hash);
+  EXPECT_EQ(back->application, hello.application);
+
+  const Result<Refusal> refusal = decode_refusal(encode(Refusal{ErrorCode::kConfig, "no"}));
+  ASSERT_TRUE(refusal.ok());
+  EXPECT_EQ(refusal->code, ErrorCode::kConfig);
+  EXPECT_EQ(refusal->reason, "no");
+
+  const Result<LostReport> report = decode_lost_report(encode(LostReport{1, "gone"}), 3);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->player, 1u);
+  EXPECT_EQ(report->reason, "gone");
+}
+
+TEST(Control, ShortOrImpossiblePayloadsAreRefused) {
+  const std::vector<std::uint8_t> three(3);
+  EXPECT_EQ(decode_link_hello(three).error().code, ErrorCode::kProtocolMismatch);
+  EXPECT_EQ(decode_refusal(three).error().code, ErrorCode::kProtocolMismatch);
+  EXPECT_EQ(decode_lost_report(three, 3).error().code, ErrorCode::kProtocolMismatch);
+  EXPECT_FALSE(decode_refusal(encode(Refusal{static_cast<ErrorCode>(77), ""})).ok());
+  EXPECT_FALSE(decode_lost_report(encode(LostReport{3, ""}), 3).ok());
+}
+
+TEST(Control, TextOfAPeerCannotDriveTheTerminal) {
+  const std::vector<std::uint8_t> evil = {'a', 0x1b, '[', '2', 'J', '\n', 0, 0xff};
+  EXPECT_EQ(printable(evil), "a?[2J???");
+}
+
+}  // namespace
+}  // namespace beaverpond

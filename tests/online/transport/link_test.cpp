@@ -1,0 +1,222 @@
+// A link against a peer that has the right certificate and sends the wrong things.
+#include "online/transport/link.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/online/transport/players.h"
+
+namespace beaverpond {
+namespace {
+
+using testing::in_ms;
+using testing::TlsPlayers;
+
+constexpr Tag kTag{.session = 1, .bundle = 2, .lane = 3, .operation = 4};
+
+class RecordingOwner : public Link::Owner {
+ public:
+  Result<void> admit(int /*player*/) override { return {}; }
+  void up(int player, std::vector<std::uint8_t> hello) override {
+    up_player = player;
+    up_hello = std::move(hello);
+  }
+  void goodbye(int /*player*/, std::string reason) override { goodbye_reason = std::move(reason); }
+  void lost(int /*reporter*/, const LostReport& report) override { report_ = report; }
+
+  int up_player = -1;
+  std::vector<std::uint8_t> up_hello;
+  std::optional<std::string> goodbye_reason;
+  std::optional<LostReport> report_;
+};
+
+class LinkTest : public ::testing::Test {
+ protected:
+  LinkTest() {
+    for (int rank = 0; rank < 2; ++rank) {
+      auto context =
+          TlsContext::create(setup_.home(rank) + "/key.pem", setup_.home(rank) + "/cert.pem");
+      BP_CHECK(context.ok(), "context");
+      contexts_.push_back(*std::move(context));
+    }
+    settings_.rank = 0;
+    for (const RosterPlayer& player : setup_.roster.players) {
+      settings_.certificates.push_back(player.certificate);
+    }
+    settings_.roster_hash.fill(1);
+    settings_.context = contexts_[0];
+    link_ = std::make_unique<Link>(settings_, owner_, inbox_, -1);
+    peer_ = std::make_unique<TlsSession>(
+        contexts_[1], TlsRole::kClient,
+        std::vector<std::optional<Fingerprint>>{settings_.certificates[0], std::nullopt},
+        /*rekey_bytes=*/4096);
+  }
+
+  /// Carries bytes both ways until none are left; the error of the link, if it had one.
+  Result<void> exchange() {
+    for (;;) {
+      (void)peer_->handshake();
+      BP_TRY(link_->fill_output());
+      std::vector<std::uint8_t> to_peer;
+      to_peer.swap(link_->output());
+      std::vector<std::uint8_t> to_link;
+      to_link.swap(peer_->output());
+      if (to_peer.empty() && to_link.empty()) return {};
+      peer_->set_input(to_peer);
+      if (peer_->handshake().ok() && *peer_->handshake()) {
+        std::vector<std::uint8_t> plain(1 << 16);
+        for (;;) {
+          const Result<std::size_t> size = peer_->read(plain);
+          if (!size.ok() || *size == 0) break;
+          heard_.insert(heard_.end(), plain.begin(),
+                        plain.begin() + static_cast<std::ptrdiff_t>(*size));
+        }
+      }
+      // Byte by byte, to meet every way in which the network may cut the stream.
+      for (const std::uint8_t& byte : to_link) BP_TRY(link_->on_bytes({&byte, 1}));
+    }
+  }
+
+  void say(FrameType type, const std::vector<std::uint8_t>& payload, std::uint32_t lane = 0) {
+    const FrameHeaderBytes header = encode_frame_header({type, lane, sequence_++, payload.size()});
+    ASSERT_TRUE(peer_->write(header).ok());
+    ASSERT_TRUE(peer_->write(payload).ok());
+  }
+
+  static std::vector<std::uint8_t> tagged(const Tag& tag, std::vector<std::uint8_t> payload) {
+    const TagBytes bytes = encode_tag(tag);
+    payload.insert(payload.begin(), bytes.begin(), bytes.end());
+    return payload;
+  }
+
+  LinkHello good_hello() const { return {1, settings_.roster_hash, {5, 6}}; }
+
+  void come_up() {
+    ASSERT_TRUE(exchange().ok());
+    say(FrameType::kHello, encode(good_hello()));
+    say(FrameType::kAck, {});
+    const Result<void> result = exchange();
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    ASSERT_TRUE(link_->is_up());
+  }
+
+  void expect_error(ErrorCode code, const std::string& words) {
+    const Result<void> result = exchange();
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code, code) << result.error().message;
+    EXPECT_NE(result.error().message.find(words), std::string::npos) << result.error().message;
+  }
+
+  TlsPlayers setup_{2};
+  std::vector<std::shared_ptr<TlsContext>> contexts_;
+  LinkSettings settings_;
+  RecordingOwner owner_;
+  Inbox inbox_{2};
+  std::unique_ptr<Link> link_;
+  std::unique_ptr<TlsSession> peer_;
+  std::uint64_t sequence_ = 0;
+  std::vector<std::uint8_t> heard_;
+};
+
+TEST_F(LinkTest, ComesUpAndCarriesDataThroughKeyChanges) {
+  come_up();
+  EXPECT_EQ(owner_.up_player, 1);
+  EXPECT_EQ(owner_.up_hello, (std::vector<std::uint8_t>{5, 6}));
+  for (std::uint8_t i = 0; i < 10; ++i) {  // the peer changes its key every 4 KiB
+    const std::vector<std::uint8_t> payload(3000, i);
+    const Inbox::Ticket ticket = inbox_.expect(1, kTag, payload.size());
+    say(FrameType::kData, tagged(kTag, payload), kTag.lane);
+    ASSERT_TRUE(exchange().ok());
+    const Result<Buffer> got = inbox_.wait(ticket, in_ms(0));
+    ASSERT_TRUE(got.ok());
+    EXPECT_TRUE(std::equal(payload.begin(), payload.end(), got->bytes().begin()));
+  }
+  say(FrameType::kLost, encode(LostReport{0, "silent"}));
+  say(FrameType::kGoodbye, {'d', 'o', 'n', 'e'});
+  ASSERT_TRUE(exchange().ok());
+  EXPECT_EQ(owner_.report_->reason, "silent");
+  EXPECT_EQ(owner_.goodbye_reason, "done");
+}
+
+TEST_F(LinkTest, DataBeforeTheHelloIsRefused) {
+  ASSERT_TRUE(exchange().ok());
+  say(FrameType::kData, tagged(kTag, {1}), kTag.lane);
+  expect_error(ErrorCode::kProtocolMismatch, "outside the connection's time");
+}
+
+TEST_F(LinkTest, DataBeforeTheAckIsRefused) {
+  ASSERT_TRUE(exchange().ok());
+  say(FrameType::kHello, encode(good_hello()));
+  say(FrameType::kData, tagged(kTag, {1}), kTag.lane);
+  expect_error(ErrorCode::kProtocolMismatch, "outside the connection's time");
+}
+
+TEST_F(LinkTest, AHelloWithAnotherRankIsRefused) {
+  ASSERT_TRUE(exchange().ok());
+  LinkHello hello = good_hello();
+  hello.rank = 0;
+  say(FrameType::kHello, encode(hello));
+  expect_error(ErrorCode::kRosterMismatch, "its certificate is that of player 1");
+}
+
+TEST_F(LinkTest, ASecondHelloIsRefused) {
+  come_up();
+  say(FrameType::kHello, encode(good_hello()));
+  expect_error(ErrorCode::kProtocolMismatch, "type 2");
+}
+
+TEST_F(LinkTest, AFrameWithTwoLanesIsRefused) {
+  come_up();
+  say(FrameType::kData, tagged(kTag, {1}), kTag.lane + 1);
+  expect_error(ErrorCode::kProtocolMismatch, "two lanes");
+}
+
+TEST_F(LinkTest, ASkippedOrRepeatedFrameIsRefused) {
+  come_up();
+  --sequence_;
+  say(FrameType::kHeartbeat, {});
+  expect_error(ErrorCode::kProtocolMismatch, "frame number 1 where 2 was due");
+}
+
+TEST_F(LinkTest, AnEnormousLengthIsRefusedBeforeAnythingIsAllocated) {
+  come_up();
+  const FrameHeaderBytes header =
+      encode_frame_header({FrameType::kData, 0, sequence_, std::uint64_t{1} << 60});
+  ASSERT_TRUE(peer_->write(header).ok());
+  expect_error(ErrorCode::kProtocolMismatch, "above the limit");
+}
+
+TEST_F(LinkTest, ATruncatedFrameIsNeverDelivered) {
+  come_up();
+  const Inbox::Ticket ticket = inbox_.expect(1, kTag, 4);
+  ASSERT_TRUE(
+      peer_->write(encode_frame_header({FrameType::kData, kTag.lane, sequence_, kTagBytes + 4}))
+          .ok());
+  const std::vector<std::uint8_t> part = tagged(kTag, {1, 2, 3});
+  ASSERT_TRUE(peer_->write(part).ok());
+  ASSERT_TRUE(exchange().ok());
+  EXPECT_EQ(inbox_.wait(ticket, in_ms(0)).error().code, ErrorCode::kTimeout);
+}
+
+TEST_F(LinkTest, AFlippedBitOnTheWireEndsTheConnection) {
+  come_up();
+  const Inbox::Ticket ticket = inbox_.expect(1, kTag, 4);
+  say(FrameType::kData, tagged(kTag, {1, 2, 3, 4}), kTag.lane);
+  std::vector<std::uint8_t> bytes;
+  bytes.swap(peer_->output());
+  bytes[bytes.size() / 2] ^= 1;
+  const Result<void> result = link_->on_bytes(bytes);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, ErrorCode::kIo);
+  EXPECT_EQ(inbox_.wait(ticket, in_ms(0)).error().code, ErrorCode::kTimeout);
+}
+
+TEST_F(LinkTest, ARefusalSurfacesWithItsReason) {
+  ASSERT_TRUE(exchange().ok());
+  say(FrameType::kRefuse, encode(Refusal{ErrorCode::kConfig, "not today"}));
+  expect_error(ErrorCode::kConfig, "player 1 refused this player: not today");
+}
+
+}  // namespace
+}  // namespace beaverpond

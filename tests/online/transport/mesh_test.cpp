@@ -1,0 +1,178 @@
+// What goes wrong between operations, over the local mesh: exact, since nothing waits for a
+// network.
+#include "online/transport/mesh.h"
+
+#include <gtest/gtest.h>
+
+#include "online/transport/inbox.h"
+#include "tests/online/transport/players.h"
+
+namespace beaverpond {
+namespace {
+
+using testing::in_ms;
+using testing::run_players;
+using testing::seconds_since;
+
+constexpr Tag kTag{.session = 1, .bundle = 2, .lane = 0, .operation = 3};
+
+Tag operation(std::uint32_t number) {
+  Tag tag = kTag;
+  tag.operation = number;
+  return tag;
+}
+
+TEST(Mesh, ATagThatDiffersInAnyFieldIsAMismatchAndNeverData) {
+  for (int field = 0; field < 3; ++field) {
+    auto transports = make_local_transports(2);
+    Tag other = kTag;
+    if (field == 0) other.session = 9;
+    if (field == 1) other.bundle = 9;
+    if (field == 2) other.operation = 9;
+    std::vector<std::uint64_t> words(4, 1);
+    std::vector<std::uint64_t> others(4, 2);
+    Operation mine = transports[0]->start_all_reduce(words, ReduceOp::kSum, kTag, kHostStream);
+    Operation theirs = transports[1]->start_all_reduce(others, ReduceOp::kSum, other, kHostStream);
+    for (Operation* pending : {&mine, &theirs}) {
+      const Result<void> result = pending->wait(in_ms(5000));
+      ASSERT_FALSE(result.ok());
+      EXPECT_EQ(result.error().code, ErrorCode::kProtocolMismatch);
+      EXPECT_NE(result.error().message.find("where session"), std::string::npos);
+    }
+    EXPECT_EQ(words, std::vector<std::uint64_t>(4, 1));
+    EXPECT_EQ(others, std::vector<std::uint64_t>(4, 2));
+    // The order of messages is lost for good.
+    const Result<void> later =
+        transports[0]->all_reduce_blocking(words, ReduceOp::kSum, kTag, in_ms(5000));
+    EXPECT_EQ(later.error().code, ErrorCode::kProtocolMismatch);
+  }
+}
+
+TEST(Mesh, AnotherLaneWaits) {
+  auto transports = make_local_transports(2);
+  Tag lane_1 = kTag;
+  lane_1.lane = 1;
+  std::vector<std::uint8_t> a = {1};
+  std::vector<std::uint8_t> b = {2};
+  std::vector<std::uint8_t> got_a(1);
+  std::vector<std::uint8_t> got_b(1);
+  ASSERT_TRUE(transports[0]->send_blocking(1, a, kTag, in_ms(5000)).ok());
+  ASSERT_TRUE(transports[0]->send_blocking(1, b, lane_1, in_ms(5000)).ok());
+  ASSERT_TRUE(transports[1]->recv_blocking(0, got_b, lane_1, in_ms(5000)).ok());
+  ASSERT_TRUE(transports[1]->recv_blocking(0, got_a, kTag, in_ms(5000)).ok());
+  EXPECT_EQ(got_a, a);
+  EXPECT_EQ(got_b, b);
+}
+
+TEST(Mesh, AWrongLengthIsAMismatch) {
+  for (const std::size_t size : {0, 3, 5}) {
+    auto transports = make_local_transports(2);
+    const std::vector<std::uint8_t> sent(size, 7);
+    std::vector<std::uint8_t> received(4, 9);
+    ASSERT_TRUE(transports[0]->send_blocking(1, sent, kTag, in_ms(5000)).ok());
+    const Result<void> result = transports[1]->recv_blocking(0, received, kTag, in_ms(5000));
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code, ErrorCode::kProtocolMismatch);
+    EXPECT_EQ(result.error().player, 0);
+    EXPECT_EQ(received, std::vector<std::uint8_t>(4, 9));
+  }
+}
+
+TEST(Mesh, AMessageForControlHasALimit) {
+  auto transports = make_local_transports(2);
+  const std::vector<std::uint8_t> huge(Inbox::kMaxMessageBytes + 1);
+  ASSERT_TRUE(transports[0]->send_blocking(1, huge, kTag, in_ms(5000)).ok());
+  const auto result = transports[1]->all_gather_messages_blocking({}, kTag, in_ms(5000));
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, ErrorCode::kProtocolMismatch);
+}
+
+TEST(Mesh, ADeadlineNamesThePlayerAndTheLateMessageIsDropped) {
+  auto transports = make_local_transports(2);
+  std::vector<std::uint8_t> byte(1);
+  const Deadline start = in_ms(0);
+  const Result<void> late = transports[1]->recv_blocking(0, byte, operation(1), in_ms(100));
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code, ErrorCode::kTimeout);
+  EXPECT_EQ(late.error().player, 0);
+  EXPECT_EQ(late.error().operation, "session 1, bundle 2, lane 0, operation 1");
+  EXPECT_LT(seconds_since(start), 3.0);
+
+  const std::vector<std::uint8_t> first = {1};
+  const std::vector<std::uint8_t> second = {2};
+  ASSERT_TRUE(transports[0]->send_blocking(1, first, operation(1), in_ms(5000)).ok());
+  ASSERT_TRUE(transports[0]->send_blocking(1, second, operation(2), in_ms(5000)).ok());
+  ASSERT_TRUE(transports[1]->recv_blocking(0, byte, operation(2), in_ms(5000)).ok());
+  EXPECT_EQ(byte, second);
+}
+
+TEST(Mesh, AFailedReductionLeavesItsWords) {
+  auto transports = make_local_transports(3);
+  std::vector<std::uint64_t> words(3, 5);
+  std::vector<std::uint64_t> others(3, 6);
+  Operation theirs = transports[1]->start_all_reduce(others, ReduceOp::kSum, kTag, kHostStream);
+  const Result<void> result =
+      transports[0]->all_reduce_blocking(words, ReduceOp::kSum, kTag, in_ms(50));
+  EXPECT_EQ(result.error().code, ErrorCode::kTimeout);
+  EXPECT_EQ(result.error().player, 2);
+  EXPECT_EQ(words, std::vector<std::uint64_t>(3, 5));
+  EXPECT_FALSE(theirs.wait(in_ms(50)).ok());
+}
+
+TEST(Local, AbandonFailsEveryoneAtOnceNamingThePlayer) {
+  auto transports = make_local_transports(3);
+  const Deadline start = in_ms(0);
+  run_players(3, [&](int rank) {
+    if (rank == 2) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      return abandon(*transports[2]);
+    }
+    // Player 1 does not even wait for player 2.
+    std::vector<std::uint8_t> byte(1);
+    const Result<void> result = transports[static_cast<std::size_t>(rank)]->recv_blocking(
+        1 - rank, byte, kTag, in_ms(20'000));
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code, ErrorCode::kPeerLost);
+    EXPECT_EQ(result.error().player, 2);
+  });
+  EXPECT_LT(seconds_since(start), 5.0);
+  std::vector<std::uint64_t> words(1);
+  const Result<void> later =
+      transports[0]->all_reduce_blocking(words, ReduceOp::kSum, kTag, in_ms(5000));
+  EXPECT_EQ(later.error().code, ErrorCode::kPeerLost);
+}
+
+TEST(Local, ACleanEndIsALossOnlyForWhoWaits) {
+  auto transports = make_local_transports(3);
+  const std::vector<std::uint8_t> last = {42};
+  std::vector<std::uint8_t> byte(1);
+  ASSERT_TRUE(transports[2]->send_blocking(0, last, kTag, in_ms(5000)).ok());
+  transports[2].reset();
+  // What it sent before it left still arrives, and the others still talk.
+  ASSERT_TRUE(transports[0]->recv_blocking(2, byte, kTag, in_ms(5000)).ok());
+  EXPECT_EQ(byte, last);
+  ASSERT_TRUE(transports[0]->send_blocking(1, last, kTag, in_ms(5000)).ok());
+  ASSERT_TRUE(transports[1]->recv_blocking(0, byte, kTag, in_ms(5000)).ok());
+
+  const Result<void> lost = transports[0]->recv_blocking(2, byte, operation(4), in_ms(20'000));
+  ASSERT_FALSE(lost.ok());
+  EXPECT_EQ(lost.error().code, ErrorCode::kPeerLost);
+  EXPECT_EQ(lost.error().player, 2);
+  EXPECT_NE(lost.error().message.find("closed the connection"), std::string::npos);
+  EXPECT_EQ(transports[0]->send_blocking(1, last, operation(5), in_ms(5000)).error().code,
+            ErrorCode::kPeerLost);
+}
+
+TEST(Operation, DroppingOneThatWasNotWaitedForAborts) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        auto transports = make_local_transports(2);
+        std::vector<std::uint64_t> words(1);
+        transports[0]->start_all_reduce(words, ReduceOp::kSum, kTag, kHostStream);
+      },
+      "dropped before wait");
+}
+
+}  // namespace
+}  // namespace beaverpond
