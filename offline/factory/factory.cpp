@@ -48,8 +48,8 @@ Result<Factory> Factory::open(FactoryOptions options) {
   BP_ASSIGN(PoolSet pools, PoolSet::open(options.pools));
   BP_TRY(pools.clean(options.key));
   if (options.segment_bundles == 0) {
-    options.segment_bundles = default_segment_bundles(
-        options.correction_size, static_cast<std::uint64_t>(pools.players()));
+    options.segment_bundles = default_segment_bundles(options.correction_size,
+                                                      static_cast<std::uint64_t>(pools.players()));
   }
   return Factory(std::move(options), std::move(pools));
 }
@@ -76,11 +76,11 @@ Result<void> Factory::serve_blocking(std::uint64_t low, std::uint64_t high) {
                       "the marks must satisfy 1 <= low <= high; check --low and --high");
   }
   if (options_.disk_budget.value != 0 && bytes_of(low) > options_.disk_budget.value) {
-    return make_error(ErrorCode::kNoSpace,
-                      std::to_string(low) + " bundles need " + std::to_string(bytes_of(low)) +
-                          " bytes, more than the disk budget of " +
-                          std::to_string(options_.disk_budget.value) +
-                          "; raise --disk-budget or lower --low");
+    return make_error(ErrorCode::kNoSpace, std::to_string(low) + " bundles need " +
+                                               std::to_string(bytes_of(low)) +
+                                               " bytes, more than the disk budget of " +
+                                               std::to_string(options_.disk_budget.value) +
+                                               "; raise --disk-budget or lower --low");
   }
   bool filling = true;
   while (!stopped()) {
@@ -202,8 +202,7 @@ Result<void> Factory::deal_all(SegmentSetWriter& writer, const PublishedRange& r
     const int designated = designated_player(range.first + index, pools_.players());
     jobs.push_back({buffer, std::async(std::launch::async,
                                        [&deal = options_.dealers[index % workers], designated,
-                                        bytes = buffer.bytes,
-                                        own_seeds = std::move(bundle_seeds)] {
+                                        bytes = buffer.bytes, own_seeds = std::move(bundle_seeds)] {
                                          deal(own_seeds, designated, bytes);
                                        })});
     return {};

@@ -40,8 +40,8 @@ struct FactoryOptions {
   /// Each deals one bundle at a time, all of them at once; at least one.
   std::vector<DealFunction> dealers;
   std::uint64_t segment_bundles = 0;  ///< 0: about 64 MiB of corrections per player and file
-  ByteCount disk_budget;   ///< files of all given pools together; 0: no limit
-  ByteCount disk_reserve;  ///< left free on the disk
+  ByteCount disk_budget;              ///< files of all given pools together; 0: no limit
+  ByteCount disk_reserve;             ///< left free on the disk
   std::chrono::milliseconds poll_interval{100};
   EntropySource entropy = fill_random_blocking;
   const std::atomic<bool>* stop = nullptr;  ///< set to stop; may be null
@@ -50,8 +50,8 @@ struct FactoryOptions {
 
 struct FactoryTotals {
   std::uint64_t bundles = 0;
-  std::uint64_t bytes = 0;   ///< written to all pools
-  double cpu_seconds = 0;    ///< of this process since open()
+  std::uint64_t bytes = 0;  ///< written to all pools
+  double cpu_seconds = 0;   ///< of this process since open()
 };
 
 /// One thread, besides the threads that deal.

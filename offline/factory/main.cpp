@@ -1,6 +1,5 @@
 // triple-factory: makes one-time correlated randomness from a plan and fills the players' pools.
 #include <CLI/CLI.hpp>
-
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -12,7 +11,9 @@ namespace {
 std::atomic<bool> stop_requested = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
 
-void request_stop(int) { stop_requested = true; }
+void request_stop(int) {
+  stop_requested = true;
+}
 
 void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
   command.add_option("--plan", arguments.plan_path, "plan file (beaverpond plan -o x.plan)")

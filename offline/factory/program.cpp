@@ -34,7 +34,9 @@ void print_line(const std::string& line) {
   std::fflush(stdout);
 }
 
-std::string number(std::uint64_t value) { return std::to_string(value); }
+std::string number(std::uint64_t value) {
+  return std::to_string(value);
+}
 
 void report(const FactoryEvent& event, bool json) {
   const std::string level = number(event.level_bundles);
@@ -47,8 +49,8 @@ void report(const FactoryEvent& event, bool json) {
                             " bytes; each pool now has " + level + " bundles");
       break;
     case FactoryEvent::Kind::kPaused:
-      print_line(json ? R"({"factory":"paused","level":)" + level + ",\"reason\":" +
-                            json_string(event.reason) + "}"
+      print_line(json ? R"({"factory":"paused","level":)" + level +
+                            ",\"reason\":" + json_string(event.reason) + "}"
                       : "paused at " + level + " bundles: " + event.reason);
       break;
     case FactoryEvent::Kind::kFull:
@@ -63,8 +65,8 @@ void report_totals(const FactoryTotals& totals, bool json) {
   std::snprintf(seconds, sizeof(seconds), "%.3f", totals.cpu_seconds);
   print_line(json ? R"({"factory":"done","bundles":)" + number(totals.bundles) +
                         ",\"cpu_seconds\":" + seconds + ",\"bytes\":" + number(totals.bytes) + "}"
-                  : "made " + number(totals.bundles) + " bundles in " + seconds +
-                        " CPU seconds, " + number(totals.bytes) + " bytes");
+                  : "made " + number(totals.bundles) + " bundles in " + seconds + " CPU seconds, " +
+                        number(totals.bytes) + " bytes");
 }
 
 /// One dealer with a backend of its own per thread; a backend serves one thread at a time.
@@ -81,11 +83,11 @@ Result<DealerTeam> make_team(const Plan& plan, int players, int threads) {
     team.backends.push_back(make_cpu_backend());
     BP_ASSIGN(Dealer dealer, Dealer::create(plan, players, *team.backends.back()));
     team.dealers.push_back(std::make_unique<Dealer>(std::move(dealer)));
-    team.functions.push_back([dealing = team.dealers.back().get()](
-                                 std::span<const Seed> seeds, int designated,
-                                 std::span<std::uint8_t> correction) {
-      dealing->deal(seeds, designated, correction, kHostStream);
-    });
+    team.functions.push_back(
+        [dealing = team.dealers.back().get()](std::span<const Seed> seeds, int designated,
+                                              std::span<std::uint8_t> correction) {
+          dealing->deal(seeds, designated, correction, kHostStream);
+        });
   }
   return team;
 }
@@ -102,8 +104,8 @@ Result<void> run_factory(const FactoryArguments& arguments, const std::atomic<bo
                           number(arguments.pool_directories.size()) +
                           " pool folders were given; give --pool once per player, in order");
   }
-  BP_ASSIGN(const DealerTeam team, make_team(plan, static_cast<int>(roster.players.size()),
-                                             arguments.threads));
+  BP_ASSIGN(const DealerTeam team,
+            make_team(plan, static_cast<int>(roster.players.size()), arguments.threads));
   PosixStorage storage;
   FactoryOptions options;
   options.pools.directories = arguments.pool_directories;

@@ -66,9 +66,9 @@ Result<BufferCache::Buffer> BufferCache::take(std::size_t size) {
     memory.size = (std::max<std::size_t>(size, 1) + kAlignment - 1) / kAlignment * kAlignment;
     memory.data = static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, memory.size));
     if (memory.data == nullptr) {
-      return make_error(ErrorCode::kOutOfMemory, "no memory for a correction of " +
-                                                     std::to_string(size) +
-                                                     " bytes; use a smaller batch");
+      return make_error(
+          ErrorCode::kOutOfMemory,
+          "no memory for a correction of " + std::to_string(size) + " bytes; use a smaller batch");
     }
   }
   Buffer buffer;

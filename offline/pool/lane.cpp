@@ -115,8 +115,7 @@ void PoolLane::erase_spent() {
   if (!listed.ok()) return;
   for (const PublishedRange& range : listed.value()) {
     if (range.end() > floor) continue;
-    const auto removed =
-        storage_->unlink(directory_ + "/" + segment_name(range, kSegmentSuffix));
+    const auto removed = storage_->unlink(directory_ + "/" + segment_name(range, kSegmentSuffix));
     if (removed.ok()) verified_.erase(range);
   }
   if (reader_ != nullptr && reader_->header().range.end() <= floor) reader_.reset();

@@ -81,8 +81,9 @@ Result<Slots> read_slots(StorageFile& file, const std::string& path, const PoolI
     if (read != block.size() || !is_slot(block)) continue;
     if (!belongs_here(block, pool, key)) {
       return make_error(ErrorCode::kRosterMismatch,
-                        "the ledger " + path + " belongs to another pool, player or lane; do not "
-                        "copy ledgers: put the right one back");
+                        "the ledger " + path +
+                            " belongs to another pool, player or lane; do not "
+                            "copy ledgers: put the right one back");
     }
     LedgerState state = decode(block, pool.players);
     if (!best || state.sequence > best->state.sequence) best = Slots{std::move(state), slot};
@@ -155,8 +156,7 @@ Result<void> Ledger::advance_blocking(std::uint64_t watermark,
   }
   const int slot = 1 - newer_slot_;
   poisoned_ = true;  // until both calls below have succeeded
-  BP_TRY(file_->write_at(static_cast<std::uint64_t>(slot) * kBlockSize,
-                         encode(next, pool_, key_)));
+  BP_TRY(file_->write_at(static_cast<std::uint64_t>(slot) * kBlockSize, encode(next, pool_, key_)));
   BP_TRY(file_->sync());
   poisoned_ = false;
   state_ = std::move(next);

@@ -13,8 +13,8 @@ namespace beaverpond {
 /// Content of one slot.
 struct LedgerState {
   std::uint64_t sequence = 0;
-  std::uint64_t watermark = 0;            ///< first bundle that was never leased
-  std::vector<std::uint64_t> witnesses;   ///< last watermark seen of every player, own one ignored
+  std::uint64_t watermark = 0;           ///< first bundle that was never leased
+  std::vector<std::uint64_t> witnesses;  ///< last watermark seen of every player, own one ignored
 };
 
 /// The ledger of one lane: two alternating checksummed slots. A write goes to the older slot, so a

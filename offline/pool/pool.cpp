@@ -57,7 +57,9 @@ Result<Pool> Pool::open(const PoolOptions& options) {
   return Pool(std::move(state));
 }
 
-const PoolIdentity& Pool::identity() const { return state_->options.identity; }
+const PoolIdentity& Pool::identity() const {
+  return state_->options.identity;
+}
 
 Result<std::vector<PublishedRange>> Pool::ranges(const LaneKey& key) {
   BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));

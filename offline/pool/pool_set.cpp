@@ -68,9 +68,9 @@ Result<std::vector<std::vector<PublishedRange>>> PoolSet::published(const LaneKe
 Result<std::uint64_t> PoolSet::highest_watermark(const LaneKey& key) {
   std::uint64_t highest = 0;
   for (int player = 0; player < players(); ++player) {
-    BP_ASSIGN(const LedgerState state,
-              Ledger::peek(storage(), lane_directory(directory(player), key), identity(player),
-                           key));
+    BP_ASSIGN(
+        const LedgerState state,
+        Ledger::peek(storage(), lane_directory(directory(player), key), identity(player), key));
     highest = std::max(highest, state.watermark);
     for (const std::uint64_t witness : state.witnesses) highest = std::max(highest, witness);
   }

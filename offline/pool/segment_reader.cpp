@@ -119,8 +119,8 @@ Result<Bundle> SegmentReader::read_bundle_blocking(std::uint64_t number, BufferC
   const std::uint64_t begin = header_.correction_offset(number);
   const std::uint64_t end = begin + header_.correction_size.value;
   const std::uint64_t from = begin / kChunkSizeBytes * kChunkSizeBytes;
-  const std::uint64_t to = std::min(
-      (end + kChunkSizeBytes - 1) / kChunkSizeBytes * kChunkSizeBytes, header_.payload_size());
+  const std::uint64_t to = std::min((end + kChunkSizeBytes - 1) / kChunkSizeBytes * kChunkSizeBytes,
+                                    header_.payload_size());
   BP_ASSIGN(auto buffer, buffers.take(to - from));
   BP_TRY(read_chunks(from / kChunkSizeBytes, buffer.bytes));
   // Chunks are multiples of 64 bytes, so alignment in the file is alignment in memory.

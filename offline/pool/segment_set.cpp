@@ -34,7 +34,9 @@ SegmentSetWriter::SegmentSetWriter(SegmentSetWriter&& other) noexcept
       appended_(other.appended_),
       created_(std::exchange(other.created_, 0)) {}
 
-SegmentSetWriter::~SegmentSetWriter() { remove_temporaries(); }
+SegmentSetWriter::~SegmentSetWriter() {
+  remove_temporaries();
+}
 
 std::string SegmentSetWriter::path(int player, const char* suffix) const {
   return lane_directory(pools_->directory(player), spec_.key) + "/" +

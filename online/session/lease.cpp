@@ -45,7 +45,9 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   return *this;
 }
 
-Lease::~Lease() { burn(); }
+Lease::~Lease() {
+  burn();
+}
 
 void Lease::burn() {
   if (pool_ != nullptr && next_ != end_) pool_->release(key_, end_);
@@ -61,10 +63,7 @@ Result<Bundle> Lease::next() {
 
 LeaseAgreement::LeaseAgreement(Pool& pool, Transport& transport, const Session& session,
                                LeaseOptions options)
-    : pool_(&pool),
-      transport_(&transport),
-      session_(session.id()),
-      options_(std::move(options)) {
+    : pool_(&pool), transport_(&transport), session_(session.id()), options_(std::move(options)) {
   BP_CHECK(options_.max_bundles >= 1, "a lease has at least one bundle");
   BP_CHECK(pool.identity().players == transport.size(), "pool and transport differ in players");
   BP_CHECK(pool.identity().player == transport.rank(), "pool and transport differ in rank");
@@ -96,8 +95,8 @@ Result<Lease> LeaseAgreement::acquire_blocking(std::uint64_t step, std::uint64_t
     const LeaseDecision decision = decide_lease(hellos);
     if (!decision.empty()) return claim(decision, hellos, messages);
     // All see the same HELLOs, so all stop in the same round.
-    const bool stop = std::any_of(hellos.begin(), hellos.end(),
-                                  [](const Hello& h) { return h.gave_up; });
+    const bool stop =
+        std::any_of(hellos.begin(), hellos.end(), [](const Hello& h) { return h.gave_up; });
     if (stop) return dry(hellos, decision);
     report_waiting(hellos, decision);
     std::this_thread::sleep_for(options_.poll_interval);
@@ -145,8 +144,8 @@ Result<std::vector<Hello>> LeaseAgreement::exchange_hellos(const Hello& mine, Me
   return hellos;
 }
 
-Result<Lease> LeaseAgreement::claim(const LeaseDecision& decision,
-                                    const std::vector<Hello>& hellos, const Messages& messages) {
+Result<Lease> LeaseAgreement::claim(const LeaseDecision& decision, const std::vector<Hello>& hellos,
+                                    const Messages& messages) {
   Claim claim;
   claim.first = decision.first;
   claim.end = decision.end;
@@ -226,20 +225,20 @@ void LeaseAgreement::report_waiting(const std::vector<Hello>& hellos,
   LeaseNotice notice;
   notice.kind = LeaseNotice::Kind::kWaiting;
   notice.message = "waiting for bundles of " + options_.key.str() + " from number " +
-                   std::to_string(decision.floor) + " on: " +
-                   describe_levels(hellos, decision.floor) + ", none in common";
+                   std::to_string(decision.floor) +
+                   " on: " + describe_levels(hellos, decision.floor) + ", none in common";
   options_.on_notice(notice);
 }
 
 Error LeaseAgreement::dry(const std::vector<Hello>& hellos, const LeaseDecision& decision) const {
   std::uint64_t wanted = ~std::uint64_t{0};
   for (const Hello& hello : hellos) wanted = std::min(wanted, hello.wanted);
-  return make_error(ErrorCode::kPoolDry,
-                    "the pool is dry: " + options_.key.str() + " wanted " +
-                        std::to_string(wanted) + " bundles from number " +
-                        std::to_string(decision.floor) + " on, have 0 that all players hold (" +
-                        describe_levels(hellos, decision.floor) +
-                        "); start triple-factory or raise its marks");
+  return make_error(ErrorCode::kPoolDry, "the pool is dry: " + options_.key.str() + " wanted " +
+                                             std::to_string(wanted) + " bundles from number " +
+                                             std::to_string(decision.floor) +
+                                             " on, have 0 that all players hold (" +
+                                             describe_levels(hellos, decision.floor) +
+                                             "); start triple-factory or raise its marks");
 }
 
 }  // namespace beaverpond

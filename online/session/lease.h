@@ -62,8 +62,8 @@ struct LeaseNotice {
 struct LeaseOptions {
   LaneKey key;
   std::uint64_t max_bundles = 16;  ///< k; a lease costs one sync, a crash burns up to k bundles
-  std::chrono::milliseconds poll_interval{50};    ///< while the pool is dry
-  std::chrono::milliseconds peer_timeout{60000};  ///< how much later than us a peer may ask
+  std::chrono::milliseconds poll_interval{50};        ///< while the pool is dry
+  std::chrono::milliseconds peer_timeout{60000};      ///< how much later than us a peer may ask
   std::function<void(const LeaseNotice&)> on_notice;  ///< called on the acquiring thread
 };
 

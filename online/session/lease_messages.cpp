@@ -19,9 +19,9 @@ constexpr std::uint64_t kMaxNumber = std::uint64_t{1} << 62;
 static_assert(sizeof(SetId) + 16 == kRangeSize);
 
 Error malformed(const char* what) {
-  return make_error(ErrorCode::kProtocolMismatch,
-                    std::string("a malformed ") + what +
-                        " arrived; run the same release on all players");
+  return make_error(
+      ErrorCode::kProtocolMismatch,
+      std::string("a malformed ") + what + " arrived; run the same release on all players");
 }
 
 bool ranges_are_sorted(const std::vector<PublishedRange>& ranges) {

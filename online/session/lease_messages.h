@@ -16,12 +16,12 @@ struct Hello {
   LaneKey key;
   std::uint64_t session = 0;
   std::uint64_t step = 0;
-  std::uint64_t wanted = 0;     ///< min(k, steps left)
-  std::uint64_t watermark = 0;  ///< first bundle that the sender never leased
-  std::vector<std::uint64_t> witnesses;    ///< watermarks it saw of the others, by rank
-  std::vector<PublishedRange> published;   ///< sorted, ending above its watermark
-  bool gave_up = false;    ///< its deadline has passed
-  std::uint8_t failed = 0;  ///< ErrorCode of a sender that cannot go on, 0 otherwise
+  std::uint64_t wanted = 0;               ///< min(k, steps left)
+  std::uint64_t watermark = 0;            ///< first bundle that the sender never leased
+  std::vector<std::uint64_t> witnesses;   ///< watermarks it saw of the others, by rank
+  std::vector<PublishedRange> published;  ///< sorted, ending above its watermark
+  bool gave_up = false;                   ///< its deadline has passed
+  std::uint8_t failed = 0;                ///< ErrorCode of a sender that cannot go on, 0 otherwise
 };
 
 /// Ranges that a HELLO holds at most; a longer list is cut, the rest is offered by later ones.

@@ -164,8 +164,7 @@ void crash_while_publishing(int players, std::uint64_t n, Loss loss, bool power_
     const auto ranges = engine->ranges(test_key());
     ASSERT_TRUE(ranges.ok()) << ranges.error().message;
     const std::uint64_t end = ranges->back().end();
-    ASSERT_TRUE(
-        engine->claim_blocking(test_key(), claim_of(*ranges, 0, end, players)).ok());
+    ASSERT_TRUE(engine->claim_blocking(test_key(), claim_of(*ranges, 0, end, players)).ok());
     for (std::uint64_t number = 0; number < end; ++number) {
       const auto bundle = engine->read_bundle_blocking(test_key(), number);
       ASSERT_TRUE(bundle.ok()) << bundle.error().message;

@@ -118,10 +118,8 @@ TEST(Segment, ForeignFilesAreRefused) {
   identity = test_identity(0, 2);
   identity.roster_hash[0] ^= 1;
   EXPECT_EQ(file.open(0, identity, test_key()).error().code, ErrorCode::kRosterMismatch);
-  EXPECT_EQ(file.open(0, test_identity(1, 2), test_key()).error().code,
-            ErrorCode::kRosterMismatch);
-  EXPECT_EQ(file.open(0, test_identity(0, 3), test_key()).error().code,
-            ErrorCode::kRosterMismatch);
+  EXPECT_EQ(file.open(0, test_identity(1, 2), test_key()).error().code, ErrorCode::kRosterMismatch);
+  EXPECT_EQ(file.open(0, test_identity(0, 3), test_key()).error().code, ErrorCode::kRosterMismatch);
   LaneKey key = test_key();
   key.plan[31] ^= 1;
   EXPECT_EQ(file.open(0, test_identity(0, 2), key).error().code, ErrorCode::kRosterMismatch);
@@ -134,8 +132,7 @@ TEST(Segment, RenamedFileIsRefused) {
   const std::string from = file.site.segment_path(0, file.range);
   file.range.set_id[0] ^= 1;
   ASSERT_TRUE(file.disk.rename(from, file.site.segment_path(0, file.range)).ok());
-  EXPECT_EQ(file.open(0, test_identity(0, 2), test_key()).error().code,
-            ErrorCode::kPoolCorrupt);
+  EXPECT_EQ(file.open(0, test_identity(0, 2), test_key()).error().code, ErrorCode::kPoolCorrupt);
 }
 
 TEST(Segment, ForgedHeaderWithHugeSizesIsRefused) {

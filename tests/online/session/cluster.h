@@ -34,10 +34,10 @@ struct Cluster {
     auto transports = make_local_transports(site.players);
     std::vector<std::thread> threads;
     for (int player = 0; player < site.players; ++player) {
-      threads.emplace_back([&body, player, mine = std::move(
-                                               transports[static_cast<std::size_t>(player)])] {
-        body(player, *mine);
-      });
+      threads.emplace_back(
+          [&body, player, mine = std::move(transports[static_cast<std::size_t>(player)])] {
+            body(player, *mine);
+          });
     }
     for (std::thread& thread : threads) thread.join();
   }

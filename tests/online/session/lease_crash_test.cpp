@@ -52,8 +52,7 @@ bool consume(Cluster& cluster, Oracle& oracle) {
       while (lease->remaining() > 0) {
         const auto bundle = lease->next();
         if (!bundle.ok()) return;
-        cluster.site.expect_bundle(*bundle, player, bundle->number() < 5 ? 1 : 2,
-                                   bundle->number());
+        cluster.site.expect_bundle(*bundle, player, bundle->number() < 5 ? 1 : 2, bundle->number());
         oracle.record(session->id(), bundle->number());
       }
     }

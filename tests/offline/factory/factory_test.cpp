@@ -1,0 +1,211 @@
+#include "offline/factory/factory.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/offline/factory/factory_fixture.h"
+#include "tests/offline/pool/memory_disk.h"
+
+namespace beaverpond::testing {
+namespace {
+
+class FactoryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    site_.storage = &disk_;
+    site_.root = "/f/p";
+    ASSERT_TRUE(disk_.make_directory("/f").ok());
+    site_.make_machines();
+    ASSERT_TRUE(disk_.sync_directory("/f").ok());
+  }
+
+  Factory open(const FactoryOptions& options) {
+    auto factory = Factory::open(options);
+    EXPECT_TRUE(factory.ok()) << factory.error().message;
+    return std::move(factory).value();
+  }
+
+  std::uint64_t level() {
+    auto pools = PoolSet::open(site_.set_options());
+    return pools->survey(test_key())->level_bundles;
+  }
+
+  MemoryDisk disk_;
+  TestSite site_;
+};
+
+TEST_F(FactoryTest, MakesWhatIsConsumed) {
+  for (const int players : {2, 3, 5}) {
+    MemoryDisk disk;
+    TestSite site;
+    site.storage = &disk;
+    site.players = players;
+    site.correction_size = 70001;
+    site.make_machines();
+    Consumer consumer(site);
+    FactoryOptions options = factory_options(site);
+    std::vector<FactoryEvent> events;
+    options.on_event = [&](const FactoryEvent& event) { events.push_back(event); };
+    auto factory = open(options);
+    ASSERT_TRUE(factory.make_blocking(10).ok());
+    EXPECT_EQ(factory.totals().bundles, 10u);
+    ASSERT_EQ(events.size(), 3u);  // 4 + 4 + 2
+    EXPECT_EQ(events[2].range.first, 8u);
+    EXPECT_EQ(events[2].level_bundles, 10u);
+    EXPECT_EQ(factory.totals().bytes, events[0].bytes + events[1].bytes + events[2].bytes);
+    EXPECT_EQ(consumer.consume(7), 7u);
+    ASSERT_TRUE(factory.make_blocking(3).ok());
+    EXPECT_EQ(events.back().range.first, 10u);
+    EXPECT_EQ(consumer.consume(100), 6u);
+    EXPECT_EQ(consumer.spent(), 13u);
+  }
+}
+
+TEST_F(FactoryTest, DefaultSegmentsSuitThePlan) {
+  FactoryOptions options = factory_options(site_);
+  options.segment_bundles = 0;
+  std::uint64_t largest = 0;
+  options.on_event = [&](const FactoryEvent& e) { largest = std::max(largest, e.range.count); };
+  ASSERT_TRUE(open(options).make_blocking(600).ok());
+  EXPECT_EQ(largest, 512u);
+}
+
+TEST_F(FactoryTest, SecondFactoryAndWrongFoldersAreRefused) {
+  const FactoryOptions options = factory_options(site_);
+  auto factory = open(options);
+  EXPECT_EQ(Factory::open(options).error().code, ErrorCode::kPoolBusy);
+  FactoryOptions swapped = options;
+  std::swap(swapped.pools.directories[0], swapped.pools.directories[1]);
+  { const Factory gone = std::move(factory); }
+  EXPECT_EQ(Factory::open(swapped).error().code, ErrorCode::kRosterMismatch);
+  FactoryOptions other_roster = options;
+  other_roster.pools.roster_hash[5] ^= 1;
+  EXPECT_EQ(Factory::open(other_roster).error().code, ErrorCode::kRosterMismatch);
+}
+
+TEST_F(FactoryTest, RefusesBeforeWritingWhenTheDiskIsTooSmall) {
+  FactoryOptions options = factory_options(site_);
+  options.disk_reserve.value = 1 << 20;
+  auto factory = open(options);
+  disk_.set_free_bytes((1 << 20) + 1000);
+  const std::uint64_t files = disk_.files("/f").size();
+  const auto made = factory.make_blocking(4);
+  ASSERT_FALSE(made.ok());
+  EXPECT_EQ(made.error().code, ErrorCode::kNoSpace);
+  EXPECT_EQ(disk_.files("/f").size(), files);
+}
+
+TEST_F(FactoryTest, DiskThatFillsUpWhileWritingPublishesNothing) {
+  auto factory = open(factory_options(site_));
+  ASSERT_TRUE(factory.make_blocking(4).ok());
+  for (const std::uint64_t write : {0u, 1u, 3u, 5u, 7u}) {
+    disk_.refuse_write("/f", write);
+    EXPECT_EQ(factory.make_blocking(4).error().code, ErrorCode::kNoSpace) << write;
+    for (const std::string& path : disk_.files("/f")) {
+      EXPECT_FALSE(path.ends_with(kTemporarySuffix)) << path;
+    }
+  }
+  ASSERT_TRUE(factory.make_blocking(4).ok());
+  Consumer consumer(site_);
+  EXPECT_EQ(consumer.consume(100), 8u);
+}
+
+TEST_F(FactoryTest, StopDropsTheUnfinishedSegment) {
+  std::atomic<bool> stop = false;
+  FactoryOptions options = factory_options(site_);
+  options.stop = &stop;
+  std::atomic<int> dealt = 0;
+  options.dealers = {
+      [&](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
+        fake_deal(seeds, designated, correction);
+        if (++dealt == 6) stop = true;
+      }};
+  {
+    auto factory = open(options);
+    EXPECT_EQ(factory.make_blocking(100).error().code, ErrorCode::kCancelled);
+  }
+  EXPECT_EQ(level(), 4u);
+  for (const std::string& path : disk_.files("/f")) {
+    EXPECT_FALSE(path.ends_with(kTemporarySuffix)) << path;
+  }
+}
+
+TEST_F(FactoryTest, ServeKeepsBetweenTheMarks) {
+  std::atomic<bool> stop = false;
+  FactoryOptions options = factory_options(site_);
+  options.stop = &stop;
+  std::atomic<std::uint64_t> highest = 0;
+  std::atomic<std::uint64_t> made = 0;
+  options.on_event = [&](const FactoryEvent& event) {
+    highest = std::max<std::uint64_t>(highest, event.level_bundles);
+    if (event.kind == FactoryEvent::Kind::kSegment) made += event.range.count;
+  };
+  auto factory = open(options);
+  std::thread server([&] { EXPECT_TRUE(factory.serve_blocking(5, 10).ok()); });
+  Consumer consumer(site_);
+  std::uint64_t consumed = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (consumed < 40 && std::chrono::steady_clock::now() < deadline) {
+    consumed += consumer.consume(3);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  // With the consumer at rest the pools fill up to a level between the marks and stay there.
+  std::uint64_t before = made;
+  do {
+    before = made;
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  } while (before != made);
+  EXPECT_EQ(consumed, consumer.spent());
+  EXPECT_GE(consumed, 40u);
+  EXPECT_GE(made - consumed, 5u);
+  EXPECT_LE(made - consumed, 10u);
+  EXPECT_LE(highest, 10u);
+  stop = true;
+  server.join();
+}
+
+TEST_F(FactoryTest, ServeStaysWithinTheBudgetAndPauses) {
+  std::atomic<bool> stop = false;
+  FactoryOptions options = factory_options(site_);
+  site_.correction_size = 100000;
+  options.correction_size.value = 100000;
+  options.stop = &stop;
+  options.disk_budget.value = 1000000;  // about nine bundles
+  std::uint64_t level = 0;
+  options.on_event = [&](const FactoryEvent& event) {
+    level = event.level_bundles;
+    if (event.kind == FactoryEvent::Kind::kPaused) stop = true;
+  };
+  {
+    auto factory = open(options);
+    EXPECT_EQ(factory.serve_blocking(40, 50).error().code, ErrorCode::kNoSpace);
+    EXPECT_EQ(factory.serve_blocking(5, 4).error().code, ErrorCode::kConfig);
+    EXPECT_TRUE(factory.serve_blocking(5, 50).ok());
+  }
+  EXPECT_GE(level, 5u);
+  EXPECT_LE(level, 9u);
+  auto pools = PoolSet::open(site_.set_options());
+  EXPECT_LE(pools->used_bytes().value(), 1000000u);
+}
+
+TEST_F(FactoryTest, PowerLossAtEveryOperation) {
+  Consumer consumer(site_);
+  std::uint64_t runs = 0;
+  for (bool finished = false; !finished; ++runs) {
+    ASSERT_LT(runs, 400u);
+    {
+      auto factory = Factory::open(factory_options(site_));
+      ASSERT_TRUE(factory.ok()) << factory.error().message;
+      disk_.stop_after("/f", runs);
+      finished = factory->make_blocking(5).ok();
+    }
+    disk_.crash("/f", runs % 2 == 0 ? Loss::kDropAll : Loss::kTornSectors, runs);
+    consumer.consume(runs % 3);
+  }
+  consumer.consume(100000);
+  EXPECT_GT(consumer.spent(), 5u);
+}
+
+}  // namespace
+}  // namespace beaverpond::testing
