@@ -79,6 +79,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
   Inbox inbox_;
   asio::io_context io_{1};
   tcp::acceptor acceptor_{io_};
+  asio::steady_timer accept_pause_{io_};
   asio::steady_timer tick_{io_};
   Clock::time_point last_tick_ = Clock::now();
   std::map<int, Dial> dials_;
@@ -176,8 +177,13 @@ void TlsMesh::start_accept() {
     if (!error) {
       limit_strangers();
       adopt(std::move(socket), -1);
+      return start_accept();
     }
-    start_accept();
+    // Out of descriptors, most likely: the next attempt at once would fail as well.
+    accept_pause_.expires_after(kFirstBackoff);
+    accept_pause_.async_wait([this](const AsioError& ended) {
+      if (!ended && !closing_) start_accept();
+    });
   });
 }
 
@@ -279,6 +285,7 @@ void TlsMesh::begin_close() {
   closing_ = true;
   AsioError ignored;
   acceptor_.close(ignored);
+  accept_pause_.cancel();
   for (auto& [player, dial] : dials_) {
     dial.resolver.cancel();
     dial.socket.close(ignored);
