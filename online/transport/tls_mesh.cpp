@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <condition_variable>
@@ -19,7 +18,6 @@
 #include <thread>
 #include <utility>  // before Asio: 1.74 uses std::exchange without it
 
-#include "online/transport/link.h"
 #include "online/transport/tls_connection.h"
 
 namespace beaverpond {
@@ -189,16 +187,14 @@ void TlsMesh::start_accept() {
 
 /// Whoever connects and says nothing holds memory: the oldest of too many such must go.
 void TlsMesh::limit_strangers() {
-  std::vector<std::shared_ptr<Connection>> strangers;
+  std::shared_ptr<Connection> oldest;
+  std::size_t strangers = 0;
   for (const auto& connection : connections_) {
-    if (connection->dialled() < 0 && connection->link().player() < 0) {
-      strangers.push_back(connection);
-    }
+    if (connection->dialled() >= 0 || connection->link().player() >= 0) continue;
+    ++strangers;
+    if (oldest == nullptr || connection->started() < oldest->started()) oldest = connection;
   }
-  if (strangers.size() < kMaxStrangers) return;
-  (*std::min_element(strangers.begin(), strangers.end(), [](const auto& a, const auto& b) {
-    return a->started() < b->started();
-  }))->close();
+  if (strangers >= kMaxStrangers) oldest->close();
 }
 
 void TlsMesh::start_dial(int player) {
