@@ -198,8 +198,8 @@ TEST_P(ComparePlayers, LocalOperationsAndUpdate) {
   EXPECT_EQ(got[1], (WordVector{12, 15, 18}));
   EXPECT_EQ(got[2], (WordVector{101, 202, 303, 104, 205, 306, 107, 208, 309}));
   EXPECT_EQ(got[3], (WordVector{8, 16, 24, 32, 40, 48, 56, 64, 72}));
-  EXPECT_EQ(result.states[0],
-            (WordVector{std::uint64_t{100} - 120, std::uint64_t{200} - 150, std::uint64_t{300} - 180}));
+  EXPECT_EQ(result.states[0], (WordVector{std::uint64_t{100} - 120, std::uint64_t{200} - 150,
+                                          std::uint64_t{300} - 180}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Engine, ComparePlayers, ::testing::Values(2, 3, 5));
