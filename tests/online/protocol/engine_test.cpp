@@ -11,7 +11,7 @@ using testing::run_program;
 using testing::RunResult;
 using testing::WordVector;
 
-constexpr std::uint32_t kElements = 9001;  // not a multiple of 64 or of a block
+constexpr std::uint32_t kElements = 12001;  // not a multiple of 64 or of a block
 
 std::uint64_t floor_shift(std::uint64_t x, std::uint64_t added, std::uint32_t shift) {
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(x + added) >> shift);
