@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "offline/factory/program.h"
+#include "offline/plan/file.h"
 
 namespace {
 
@@ -41,6 +42,7 @@ void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
 
 int main(int argc, char** argv) {
   using beaverpond::ErrorCode;
+  beaverpond::occupy_standard_descriptors();
   beaverpond::FactoryArguments arguments;
   CLI::App app{
       "Makes bundles of one-time correlated randomness and publishes them to every player's pool.\n"

@@ -32,9 +32,13 @@ int write_and_sync(int descriptor, std::string_view content, unsigned mode) {
   return ::fsync(descriptor) == 0 ? 0 : errno;
 }
 
-int sync_folder_of(const std::string& path) {
+std::string folder_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+int sync_folder_of(const std::string& path) {
+  const std::string folder = folder_of(path);
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return errno;
   const int reason = ::fsync(descriptor) == 0 ? 0 : errno;
@@ -70,6 +74,27 @@ Result<void> replace_file(const std::string& path, std::string_view content, uns
   reason = sync_folder_of(path);
   if (reason != 0) return cannot_write(path, reason);
   return {};
+}
+
+Result<void> check_output_path(const std::string& path) {
+  if (path.empty()) return {};
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    // A rename would replace a device such as /dev/null for the whole machine.
+    return make_error(ErrorCode::kIo,
+                      "cannot write " + path + ": it is no regular file; name another");
+  }
+  if (::access(folder_of(path).c_str(), W_OK | X_OK) != 0) return cannot_write(path, errno);
+  return {};
+}
+
+void occupy_standard_descriptors() {
+  int descriptor = 0;
+  // Read-only, so that writing to what was closed still fails.
+  do {
+    descriptor = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+  if (descriptor >= 0) ::close(descriptor);
 }
 
 }  // namespace beaverpond

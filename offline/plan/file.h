@@ -16,4 +16,12 @@ Result<std::string> read_small_file(const std::string& path);
 /// Errors: kNoSpace, kIo, naming the file and the reason.
 Result<void> replace_file(const std::string& path, std::string_view content, unsigned mode);
 
+/// What every output path of a command gets before work begins: its folder exists and can be
+/// written, and it is no folder itself. An empty path passes. Errors: kIo, naming the path.
+Result<void> check_output_path(const std::string& path);
+
+/// Opens /dev/null in place of those of descriptors 0..2 that the caller of a program has closed:
+/// otherwise the next file would get the number, and everything that is printed.
+void occupy_standard_descriptors();
+
 }  // namespace beaverpond

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
 #include "online/nn/dataset.h"
@@ -12,8 +13,9 @@ namespace {
 Result<void> evaluate_file(const Job& job, const EmulateCommand& options, Progress& progress) {
   BP_ASSIGN(const std::vector<WeightTensor> weights, read_weights(options.weights));
   if (job.test_images.empty()) {
-    return make_error(ErrorCode::kConfig, job.file + " names no test set; add test_images and "
-                                                     "test_labels to [data]");
+    return make_error(ErrorCode::kConfig, job.file +
+                                              " names no test set; add test_images and "
+                                              "test_labels to [data]");
   }
   BP_ASSIGN(const Dataset test, read_dataset(job.test_images, job.test_labels, job.model));
   BP_ASSIGN(const Evaluation result, evaluate(job, weights, test));
@@ -28,6 +30,7 @@ Result<void> evaluate_file(const Job& job, const EmulateCommand& options, Progre
 }  // namespace
 
 Result<void> run_emulate(const EmulateCommand& options) {
+  BP_TRY(check_output_path(options.weights_out));
   BP_ASSIGN(const Job job, read_job(options.job));
   Progress progress(options.json);
   for (const std::string& note : job.notes) progress.notice(note);

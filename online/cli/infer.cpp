@@ -1,11 +1,11 @@
-#include "online/nn/inference.h"
-
 #include <cstdio>
 #include <fstream>
 #include <memory>
 
+#include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
+#include "online/nn/inference.h"
 
 namespace beaverpond {
 namespace {
@@ -56,6 +56,8 @@ Result<void> write_predictions(const std::string& path,
 
 Result<void> run_infer(const InferCommand& options) {
   Progress progress(options.json);
+  BP_TRY(check_output_path(options.predictions_out));
+  BP_TRY(check_output_path(options.report));
   BP_ASSIGN(const Job job, read_job(options.job));
   const InferenceOptions ask{options.batch, options.count, options.asker, options.weights_owner};
   BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
@@ -76,9 +78,10 @@ Result<void> run_infer(const InferCommand& options) {
                   static_cast<unsigned long long>(now.steps_done),
                   static_cast<unsigned long long>(now.steps), now.steps_per_second,
                   static_cast<unsigned long long>(now.bundles_left));
-    progress.step(line, {{"batch", now.steps_done}, {"batches", now.steps},
-                         {"bundles_left", now.bundles_left}},
-                  now.steps_done == now.steps);
+    progress.step(
+        line,
+        {{"batch", now.steps_done}, {"batches", now.steps}, {"bundles_left", now.bundles_left}},
+        now.steps_done == now.steps);
   };
   BP_ASSIGN(const InferenceReport report,
             infer_blocking(job, setup, own.images ? &*own.images : nullptr,
@@ -99,8 +102,8 @@ Result<void> run_infer(const InferCommand& options) {
     for (std::size_t i = 0; i < report.predictions.size(); ++i) {
       correct += report.predictions[i] == own.images->labels[i] ? 1 : 0;
     }
-    fields.emplace_back("accuracy", static_cast<double>(correct) /
-                                        static_cast<double>(report.predictions.size()));
+    fields.emplace_back(
+        "accuracy", static_cast<double>(correct) / static_cast<double>(report.predictions.size()));
   }
   progress.result(fields);
   return write_report(options.report, fields);

@@ -1,13 +1,17 @@
 // Starts all players of one host: binds a free port for each, passes the descriptors, waits.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 
+#include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/cli/json_line.h"
 #include "online/transport/tls.h"
@@ -15,7 +19,13 @@
 namespace beaverpond {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int kChildDescriptor = 3;
+/// Players notice a lost one within 5 s; those that still wait for it to connect do not.
+constexpr std::chrono::seconds kFailureGrace{8};
+/// Between asking a player to stop and ending it.
+constexpr std::chrono::seconds kStopGrace{3};
 
 struct Child {
   pid_t pid = -1;
@@ -26,24 +36,50 @@ struct Child {
   bool ended = false;
 };
 
-volatile sig_atomic_t stop_signal = 0;
-void remember_signal(int number) { stop_signal = number; }
+/// Signals that are waited for instead of handled, so that none can slip in between two calls.
+class AwaitedSignals {
+ public:
+  AwaitedSignals() {
+    signal(SIGCHLD, SIG_DFL);  // ignored, it would leave nothing to wait for
+    sigemptyset(&set_);
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&set_, number);
+    sigprocmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~AwaitedSignals() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  AwaitedSignals(const AwaitedSignals&) = delete;             // restores the mask once
+  AwaitedSignals& operator=(const AwaitedSignals&) = delete;  // restores the mask once
+
+  /// 0 if none comes within a fraction of a second.
+  int wait() const {
+    const timespec limit{0, 200'000'000};
+    return std::max(0, sigtimedwait(&set_, nullptr, &limit));
+  }
+  const sigset_t& before() const { return before_; }
+
+ private:
+  sigset_t set_{};
+  sigset_t before_{};
+};
 
 std::vector<std::string> child_arguments(const LaunchCommand& options, const Child& child,
                                          const std::string& peers) {
   std::vector<std::string> arguments = {"/proc/self/exe"};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
-  for (const std::string& extra :
-       {std::string("--home"), child.home, std::string("--listen-fd"),
-        std::to_string(kChildDescriptor), std::string("--peers"), peers, std::string("--report"),
-        child.report}) {
+  for (const std::string& extra : {std::string("--home"), child.home, std::string("--listen-fd"),
+                                   std::to_string(kChildDescriptor), std::string("--peers"), peers,
+                                   std::string("--report"), child.report}) {
     arguments.push_back(extra);
   }
   return arguments;
 }
 
 /// In the child, between fork and exec: only async-signal-safe calls.
-[[noreturn]] void become_player(const Child& child, int log, char* const* argv) {
+[[noreturn]] void become_player(const Child& child, int log, const sigset_t& signals, pid_t parent,
+                                char* const* argv) {
+  // A launcher that is killed takes its players along.
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != parent) _exit(127);
+  sigprocmask(SIG_SETMASK, &signals, nullptr);
   if (log >= 0) {
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
@@ -58,7 +94,7 @@ std::vector<std::string> child_arguments(const LaunchCommand& options, const Chi
 }
 
 Result<void> start(const LaunchCommand& options, Child& child, const std::string& peers,
-                   bool quiet) {
+                   const sigset_t& signals, bool quiet) {
   const std::vector<std::string> arguments = child_arguments(options, child, peers);
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -71,13 +107,14 @@ Result<void> start(const LaunchCommand& options, Child& child, const std::string
       return make_error(ErrorCode::kIo, "cannot write " + path + ": " + std::strerror(errno));
     }
   }
+  const pid_t parent = getpid();
   child.pid = fork();
-  if (child.pid == 0) become_player(child, log, argv.data());
+  if (child.pid == 0) become_player(child, log, signals, parent, argv.data());
   const int fork_error = errno;
   if (log >= 0) close(log);
   if (child.pid < 0) {
-    return make_error(ErrorCode::kIo, std::string("cannot start a player: ") +
-                                          std::strerror(fork_error));
+    return make_error(ErrorCode::kIo,
+                      std::string("cannot start a player: ") + std::strerror(fork_error));
   }
   return {};
 }
@@ -96,32 +133,74 @@ std::string how_it_ended(const Child& child) {
          to_string(static_cast<ErrorCode>(WEXITSTATUS(child.status))) + ")";
 }
 
-/// Waits for all; the others notice a lost player by themselves. Returns the first that failed.
-const Child* wait_for_all(std::vector<Child>& children) {
-  const Child* first_failed = nullptr;
-  std::size_t running = children.size();
-  while (running > 0) {
-    int status = 0;
-    const pid_t pid = waitpid(-1, &status, 0);
-    if (pid < 0 && errno == EINTR) {
-      if (stop_signal != 0) signal_all(children, stop_signal);
-      continue;
-    }
-    if (pid < 0) break;
-    for (std::size_t rank = 0; rank < children.size(); ++rank) {
-      Child& child = children[rank];
-      if (child.pid != pid) continue;
-      child.ended = true;
-      child.status = status;
-      --running;
-      if (status == 0) continue;
-      std::fprintf(stderr, "beaverpond: player %zu %s; its log is %s/player.log\n", rank,
-                   how_it_ended(child).c_str(), child.home.c_str());
-      if (first_failed == nullptr) first_failed = &child;
+bool lost_a_peer(const Child& child) {
+  return WIFEXITED(child.status) &&
+         WEXITSTATUS(child.status) == static_cast<int>(ErrorCode::kPeerLost);
+}
+
+/// All players, from their start to their end.
+class Players {
+ public:
+  explicit Players(std::vector<Child>& children) : children_(children) {}
+
+  /// Waits for all. The others notice a lost player by themselves; whoever does not is ended.
+  void wait_for_all(const AwaitedSignals& signals) {
+    while (reap()) {
+      const int number = signals.wait();
+      if (number != 0 && number != SIGCHLD) {
+        stopped_ = true;
+        ask_to_stop(number);
+      } else if (Clock::now() >= ask_again_) {
+        ask_to_stop(asked_ ? SIGKILL : SIGTERM);
+      }
     }
   }
-  return first_failed;
-}
+
+  void ask_to_stop(int number) {
+    signal_all(children_, number);
+    asked_ = true;
+    ask_again_ = Clock::now() + kStopGrace;
+  }
+
+  const Child* first_failed() const { return first_failed_; }
+  bool stopped() const { return stopped_; }
+
+ private:
+  /// Whether any is left.
+  bool reap() {
+    bool left = false;
+    for (std::size_t rank = 0; rank < children_.size(); ++rank) {
+      Child& child = children_[rank];
+      if (child.pid < 0 || child.ended) continue;
+      const pid_t pid = waitpid(child.pid, &child.status, WNOHANG);
+      child.ended = pid == child.pid || (pid < 0 && errno != EINTR);
+      left = left || !child.ended;
+      if (child.ended && child.status != 0) report_failure(rank);
+    }
+    return left;
+  }
+
+  void report_failure(std::size_t rank) {
+    const Child& child = children_[rank];
+    if (stopped_) return;
+    if (!asked_) {
+      const std::string log = rank == 0 ? "" : "; its log is " + child.home + "/player.log";
+      std::fprintf(stderr, "beaverpond: player %zu %s%s\n", rank, how_it_ended(child).c_str(),
+                   log.c_str());
+    }
+    if (first_failed_ == nullptr) ask_again_ = Clock::now() + kFailureGrace;
+    // Who lost a peer is a witness, not the cause, although its end may be seen first.
+    if (first_failed_ == nullptr || (lost_a_peer(*first_failed_) && !lost_a_peer(child))) {
+      first_failed_ = &child;
+    }
+  }
+
+  std::vector<Child>& children_;
+  const Child* first_failed_ = nullptr;
+  Clock::time_point ask_again_ = Clock::time_point::max();
+  bool asked_ = false;
+  bool stopped_ = false;
+};
 
 /// Sums the players' reports; player 0's other fields stand for all.
 Result<void> collect_reports(const LaunchCommand& options, const std::vector<Child>& children) {
@@ -164,22 +243,26 @@ Result<void> run_launch(const LaunchCommand& options) {
     return make_error(ErrorCode::kConfig,
                       "launch: say what to run, as in `beaverpond launch --homes DIR train JOB`");
   }
+  BP_TRY(check_output_path(options.report));
   std::string peers;
   BP_ASSIGN(std::vector<Child> children, prepare_children(options, peers));
-  struct sigaction action {};
-  action.sa_handler = remember_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  const AwaitedSignals signals;
+  Players players(children);
   for (std::size_t rank = 0; rank < children.size(); ++rank) {
-    Result<void> started = start(options, children[rank], peers, rank != 0);
+    Result<void> started = start(options, children[rank], peers, signals.before(), rank != 0);
     if (!started.ok()) {
-      signal_all(children, SIGTERM);
-      wait_for_all(children);
+      players.ask_to_stop(SIGTERM);
+      players.wait_for_all(signals);
       return started;
     }
   }
   for (const Child& child : children) close(child.listener);
-  const Child* failed = wait_for_all(children);
+  players.wait_for_all(signals);
+  if (players.stopped()) {
+    return make_error(ErrorCode::kCancelled,
+                      "stopped on request; the bundles that the players had leased are burned");
+  }
+  const Child* failed = players.first_failed();
   if (failed == nullptr) return collect_reports(options, children);
   ErrorCode code = ErrorCode::kPeerLost;
   if (WIFEXITED(failed->status)) code = static_cast<ErrorCode>(WEXITSTATUS(failed->status));

@@ -1,8 +1,9 @@
 // beaverpond: trains and runs neural networks on data that none of the players can see.
 #include <CLI/CLI.hpp>
-
+#include <csignal>
 #include <cstdio>
 
+#include "offline/plan/file.h"
 #include "online/cli/commands.h"
 
 namespace {
@@ -10,7 +11,8 @@ namespace {
 using namespace beaverpond;
 
 void add_player(CLI::App& command, PlayerOptions& options) {
-  command.add_option("--home", options.home, "this player's folder: key, certificate, roster, pool")
+  command
+      .add_option("--home", options.home, "this player's folder: key, certificate, roster, pool")
       ->required();
   command.add_option("--listen-fd", options.listen_descriptor,
                      "descriptor that listens already (given by launch)");
@@ -63,7 +65,8 @@ void add_infer(CLI::App& app, InferCommand& options) {
   CLI::App& command = *app.add_subcommand("infer", "one player's part of an inference");
   command.add_option("job", options.job, "job file of the model")->required();
   add_player(command, options.player);
-  command.add_option("--asker", options.asker, "player that owns the images and learns the answers")
+  command
+      .add_option("--asker", options.asker, "player that owns the images and learns the answers")
       ->capture_default_str();
   command.add_option("--weights-owner", options.weights_owner, "player that owns the weights")
       ->capture_default_str();
@@ -87,9 +90,20 @@ void add_launch(CLI::App& app, LaunchCommand& options) {
   command.prefix_command();
 }
 
+/// Results that nobody received are a failure, although the work itself is done.
+Result<void> flush_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
+  return make_error(ErrorCode::kIo,
+                    "standard output is closed or full and did not take all lines; files that were "
+                    "asked for are complete");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_standard_descriptors();
+  // A reader of progress lines that goes away must not end a training.
+  std::signal(SIGPIPE, SIG_IGN);
   CLI::App app(
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
@@ -123,6 +137,7 @@ int main(int argc, char** argv) {
   if (name == "train") result = run_train(train);
   if (name == "infer") result = run_infer(infer);
   if (name == "launch") result = run_launch(launch);
+  if (result.ok()) result = flush_output();
   if (result.ok()) return 0;
   std::fprintf(stderr, "beaverpond: %s\n", describe(result.error()).c_str());
   return static_cast<int>(result.error().code);

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "offline/plan/entry_layout.h"
+#include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/nn/model.h"
 #include "online/nn/trainer.h"
@@ -45,6 +46,7 @@ void print_table(const Plan& plan) {
 }  // namespace
 
 Result<void> run_plan(const PlanOptions& options) {
+  BP_TRY(check_output_path(options.output));
   BP_ASSIGN(const Job job, read_job(options.job));
   Plan plan;
   std::uint64_t bundles = 0;

@@ -57,10 +57,10 @@ Result<TlsOptions> tls_options(const Job& job, const Home& home, const Roster& r
   TlsOptions tls;
   tls.rank = rank;
   if (!options.peers.empty() && options.peers.size() != roster.players.size()) {
-    return make_error(ErrorCode::kConfig,
-                      "--peers names " + std::to_string(options.peers.size()) +
-                          " addresses, the roster has " + std::to_string(roster.players.size()) +
-                          " players; give one host:port for each, by rank");
+    return make_error(ErrorCode::kConfig, "--peers names " + std::to_string(options.peers.size()) +
+                                              " addresses, the roster has " +
+                                              std::to_string(roster.players.size()) +
+                                              " players; give one host:port for each, by rank");
   }
   for (std::size_t i = 0; i < roster.players.size(); ++i) {
     BP_ASSIGN(TlsPlayer player,
@@ -85,12 +85,16 @@ class ConnectedPlayer final : public Player {
  public:
   ConnectedPlayer(Roster roster, int rank, Pool pool, std::unique_ptr<Transport> transport,
                   const Session& session)
-      : roster_(std::move(roster)), rank_(rank), pool_(std::move(pool)),
-        transport_(std::move(transport)), session_(session), backend_(make_cpu_backend()) {}
+      : roster_(std::move(roster)),
+        rank_(rank),
+        pool_(std::move(pool)),
+        transport_(std::move(transport)),
+        session_(session),
+        backend_(make_cpu_backend()) {}
 
   void lease_from(const LeaseOptions& options, milliseconds dry_timeout) {
-    bundles_ = std::make_unique<PoolBundleSource>(pool_, *transport_, session_, options,
-                                                  dry_timeout);
+    bundles_ =
+        std::make_unique<PoolBundleSource>(pool_, *transport_, session_, options, dry_timeout);
   }
   int rank() const override { return rank_; }
   const Roster& roster() const override { return roster_; }

@@ -8,7 +8,9 @@ namespace beaverpond {
 
 Progress::Progress(bool json) : terminal_(!json && isatty(STDOUT_FILENO) == 1) {}
 
-Progress::~Progress() { end_line(); }
+Progress::~Progress() {
+  end_line();
+}
 
 void Progress::end_line() {
   if (open_line_) std::fputc('\n', stdout);

@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
 #include "online/nn/trainer.h"
@@ -28,6 +29,8 @@ void show_step(Progress& progress, const TrainProgress& now) {
 
 Result<void> run_train(const TrainCommand& options) {
   Progress progress(options.json);
+  BP_TRY(check_output_path(options.weights_out));
+  BP_TRY(check_output_path(options.report));
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
@@ -36,8 +39,9 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const std::unique_ptr<Player> player,
             Player::connect_blocking(job, plan_hash(setup.plan), player_options));
   if (job.reveal.verify && player->rank() == 0) {
-    progress.notice("verify = true: the trained weights are opened to all players, and comparing "
-                    "them with the twin needs all data in one place");
+    progress.notice(
+        "verify = true: the trained weights are opened to all players, and comparing "
+        "them with the twin needs all data in one place");
   }
   TrainOptions train;
   train.lane = options.player.lane;

@@ -92,8 +92,8 @@ struct PoolConfig {
 
 struct NetworkConfig {
   std::uint32_t connect_timeout_ms = 30000;
-  std::uint32_t peer_timeout_ms = 10000;
-  std::uint32_t heartbeat_ms = 1000;
+  std::uint32_t peer_timeout_ms = 3500;  ///< a loss shows within 5 s, checks included
+  std::uint32_t heartbeat_ms = 500;
   std::uint32_t pool_timeout_ms = 60000;
 };
 
