@@ -1,7 +1,7 @@
 // How many bundles one core deals: one thread, corrections into memory, no disk. Before a plan is
 // timed, one of its bundles is spent in an engine run whose result must be right.
 //
-//   beaverpond-factory-bench [--json FILE] [--examples DIR] [--quick]
+//   beaverpond-factory-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -159,8 +159,8 @@ Result<bool> product_is_right(const Program& program, const Plan& plan, std::siz
   return product == naive_product(inputs[0], inputs[1], n);
 }
 
-Result<void> bench_product(BenchReport& report, std::uint32_t n, double recorded, bool quick) {
-  const std::string name = "factory/matmul/" + std::to_string(n);
+Result<void> bench_product(BenchReport& report, const std::string& name, std::uint32_t n,
+                           double recorded, bool quick) {
   ProgramBuilder builder;
   builder.set_layer("product");
   const ValueId x = builder.input(0, {n, n}, 0);
@@ -182,16 +182,26 @@ Result<void> bench_product(BenchReport& report, std::uint32_t n, double recorded
 
 int run(const BenchOptions& options) {
   BenchReport report;
-  const auto check = [&report](const std::string& name, const Result<void>& result) {
+  const auto bench = [&](const std::string& name, auto function) {
+    if (!options.wants(name)) return;
+    const Result<void> result = function(name);
     if (!result.ok()) report.fail(name, result.error().message);
   };
-  const auto training = [&](const std::string& name, const std::string& file) {
-    check(name, bench_training(report, name, options.examples + "/" + file, options.quick));
+  const auto bench_steps = [&](const std::string& name, const std::string& file) {
+    bench(name, [&](const std::string& row) {
+      return bench_training(report, row, options.examples + "/" + file, options.quick);
+    });
   };
-  training("factory/netD-b128", "chameleon.toml");
-  training("factory/netA-b128", "netA.toml");
-  check("factory/matmul/128", bench_product(report, 128, 182, options.quick));
-  check("factory/matmul/512", bench_product(report, 512, 3.0, options.quick));
+  const auto bench_triples = [&](std::uint32_t n, double recorded) {
+    const auto size = std::to_string(n);
+    bench("factory/matmul/" + size, [&](const std::string& row) {
+      return bench_product(report, row, n, recorded, options.quick);
+    });
+  };
+  bench_steps("factory/netD-b128", "chameleon.toml");
+  bench_steps("factory/netA-b128", "netA.toml");
+  bench_triples(128, 182);
+  bench_triples(512, 3.0);
   return report.finish(options.json_path);
 }
 

@@ -2,11 +2,12 @@
 // What is timed is verified: every ReLU element by element, every training step by the final
 // weights, which must be the plaintext twin's bit for bit.
 //
-//   beaverpond-online-bench [--json FILE] [--examples DIR] [--quick]
+//   beaverpond-online-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -186,16 +187,24 @@ Result<void> bench_relu(BenchReport& report, const std::string& name,
 
 int run(const BenchOptions& options) {
   BenchReport report;
-  const auto check = [&report](const std::string& name, const Result<void>& result) {
+  const auto bench = [&](const std::string& name, auto function) {
+    if (!options.wants(name)) return;
+    const Result<void> result = function(name);
     if (!result.ok()) report.fail(name, result.error().message);
   };
-  const Repetitions steps = options.quick ? Repetitions{1, 3} : Repetitions{3, 25};
-  const Repetitions relus = options.quick ? Repetitions{1, 2} : Repetitions{2, 9};
-  check("online/relu-1M", bench_relu(report, "online/relu-1M", relus));
-  const std::string a = "online/step/netA-b128", d = "online/step/netD-b128";
-  check(a, bench_training(report, a, options.examples + "/netA.toml", steps,
-                          Reference{"SecureNN's public code, another machine", "recorded", 0.367}));
-  check(d, bench_training(report, d, options.examples + "/chameleon.toml", steps, std::nullopt));
+  const auto bench_steps = [&](const std::string& name, const std::string& file,
+                               std::optional<Reference> reference) {
+    const Repetitions repetitions = options.quick ? Repetitions{1, 3} : Repetitions{3, 25};
+    bench(name, [&](const std::string& row) {
+      return bench_training(report, row, options.examples + "/" + file, repetitions, reference);
+    });
+  };
+  bench("online/relu-1M", [&](const std::string& row) {
+    return bench_relu(report, row, options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
+  });
+  bench_steps("online/step/netA-b128", "netA.toml",
+              Reference{"SecureNN's public code, another machine", "recorded", 0.367});
+  bench_steps("online/step/netD-b128", "chameleon.toml", std::nullopt);
   return report.finish(options.json_path);
 }
 

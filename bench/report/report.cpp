@@ -52,8 +52,11 @@ std::optional<BenchOptions> parse_bench_options(int argc, char** argv) {
       options.json_path = argv[++i];
     } else if (option == "--examples" && i + 1 < argc) {
       options.examples = argv[++i];
+    } else if (option == "--only" && i + 1 < argc) {
+      options.only = argv[++i];
     } else {
-      std::fprintf(stderr, "usage: %s [--json FILE] [--examples DIR] [--quick]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--json FILE] [--examples DIR] [--only NAME] [--quick]\n",
+                   argv[0]);
       return std::nullopt;
     }
   }

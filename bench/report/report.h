@@ -29,10 +29,14 @@ double ratio(const BenchRow& row);
 struct BenchOptions {
   std::string json_path;  ///< empty: only printed
   std::string examples;   ///< folder of the job files
+  std::string only;       ///< a part of the names of the rows to run; empty: all
   bool quick = false;     ///< few repetitions: a smoke test
+
+  bool wants(const std::string& name) const { return name.find(only) != std::string::npos; }
 };
 
-/// `--json FILE`, `--examples DIR`, `--quick`. Prints the usage and returns nothing otherwise.
+/// `--json FILE`, `--examples DIR`, `--only NAME`, `--quick`. Prints the usage and returns nothing
+/// otherwise.
 std::optional<BenchOptions> parse_bench_options(int argc, char** argv);
 
 /// Collects rows and prints each as it comes. Only verified results become rows.
