@@ -84,7 +84,7 @@ class [[nodiscard]] Result {
     BP_CHECK(ok(), "value() of a failed Result");
     return std::get<0>(state_);
   }
-  T&& value() && {
+  T value() && {
     BP_CHECK(ok(), "value() of a failed Result");
     return std::get<0>(std::move(state_));
   }
@@ -141,9 +141,11 @@ class [[nodiscard]] Result<void> {
 #define BP_CONCAT(a, b) BP_CONCAT_INNER(a, b)
 
 /// `BP_ASSIGN(auto x, f())`: assigns the value of a Result, or returns its error.
+// NOLINTBEGIN(bugprone-macro-parentheses): the target may be a declaration
 #define BP_ASSIGN(target, expression)                          \
   auto BP_CONCAT(bp_result_, __LINE__) = (expression);         \
   if (!BP_CONCAT(bp_result_, __LINE__).ok()) {                 \
     return std::move(BP_CONCAT(bp_result_, __LINE__)).error(); \
   }                                                            \
   target = std::move(BP_CONCAT(bp_result_, __LINE__)).value()
+// NOLINTEND(bugprone-macro-parentheses)

@@ -81,9 +81,13 @@ std::string describe_difference(const PoolIdentity& expected, const PoolIdentity
 }
 
 Result<void> check_identity(Storage& storage, const std::string& directory,
-                            const PoolIdentity& identity) {
+                            const PoolIdentity& identity, PoolUser user) {
   const std::string path = directory + "/pool";
-  if (!storage.exists(path)) BP_TRY(write_file_atomically(storage, path, encode(identity)));
+  if (!storage.exists(path)) {
+    const std::string temporary =
+        path + (user == PoolUser::kEngine ? ".engine" : ".factory") + kTemporarySuffix;
+    BP_TRY(write_file_atomically(storage, path, temporary, encode(identity)));
+  }
   BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
   Block block{};
   BP_ASSIGN(const std::size_t size, file->read_at(0, block));

@@ -19,9 +19,13 @@ struct PoolIdentity {
 /// Names the first field in which `found` differs from `expected`; empty if none does.
 std::string describe_difference(const PoolIdentity& expected, const PoolIdentity& found);
 
-/// Writes DIR/pool if it is missing, then reads and compares it. Errors: kRosterMismatch (another
-/// pool, epoch, roster or player), kPoolCorrupt, kIo, kNoSpace.
+/// Who opens a pool; each has its own lock.
+enum class PoolUser : std::uint8_t { kEngine, kFactory };
+
+/// Writes DIR/pool if it is missing, then reads and compares it. Engine and factory may both find
+/// it missing: each renames its own file over it, with the same content. Errors: kRosterMismatch
+/// (another pool, epoch, roster or player), kPoolCorrupt, kIo, kNoSpace.
 Result<void> check_identity(Storage& storage, const std::string& directory,
-                            const PoolIdentity& identity);
+                            const PoolIdentity& identity, PoolUser user);
 
 }  // namespace beaverpond

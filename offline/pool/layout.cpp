@@ -105,8 +105,8 @@ Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::str
 }
 
 Result<void> write_file_atomically(Storage& storage, const std::string& path,
+                                   const std::string& temporary,
                                    std::span<const std::uint8_t> bytes) {
-  const std::string temporary = path + kTemporarySuffix;
   if (storage.exists(temporary)) BP_TRY(storage.unlink(temporary));
   {
     BP_ASSIGN(const auto file, storage.open(temporary, Storage::Mode::kCreateNew));

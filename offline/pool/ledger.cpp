@@ -105,7 +105,7 @@ Result<void> create_ledger(Storage& storage, const std::string& path, const Pool
   const Block slot = encode(state, pool, key);
   std::vector<std::uint8_t> bytes;
   for (int i = 0; i < kSlots; ++i) bytes.insert(bytes.end(), slot.begin(), slot.end());
-  return write_file_atomically(storage, path, bytes);
+  return write_file_atomically(storage, path, path + kTemporarySuffix, bytes);
 }
 
 }  // namespace

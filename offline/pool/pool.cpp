@@ -53,7 +53,7 @@ Result<Pool> Pool::open(const PoolOptions& options) {
   state->options = options;
   BP_TRY(ensure_pool_directory(*options.storage, options.directory));
   BP_ASSIGN(state->lock, options.storage->lock(options.directory + "/engine.lock"));
-  BP_TRY(check_identity(*options.storage, options.directory, identity));
+  BP_TRY(check_identity(*options.storage, options.directory, identity, PoolUser::kEngine));
   return Pool(std::move(state));
 }
 

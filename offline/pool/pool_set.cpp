@@ -36,7 +36,7 @@ Result<PoolSet> PoolSet::open(const PoolSetOptions& options) {
     BP_TRY(ensure_pool_directory(*options.storage, directory));
     BP_ASSIGN(auto lock, options.storage->lock(directory + "/factory.lock"));
     set.locks_.push_back(std::move(lock));
-    BP_TRY(check_identity(*options.storage, directory, set.identity(player)));
+    BP_TRY(check_identity(*options.storage, directory, set.identity(player), PoolUser::kFactory));
   }
   return set;
 }

@@ -179,7 +179,7 @@ bool ConfigSection::boolean(std::string_view key, bool fallback) {
   return node == nullptr ? fallback : node->boolean;
 }
 
-std::string ConfigSection::text(std::string_view key, std::optional<std::string> fallback) {
+std::string ConfigSection::text(std::string_view key, const std::optional<std::string>& fallback) {
   const ConfigNode* node = want(key, ConfigNode::Kind::kString, !fallback.has_value());
   if (node == nullptr) return fallback.value_or("");
   if (node->text.empty()) fail(key, "empty", "give it a value");

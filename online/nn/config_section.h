@@ -41,7 +41,7 @@ class ConfigSection {
                         std::optional<std::uint64_t> fallback = std::nullopt);
   double positive_real(std::string_view key);
   bool boolean(std::string_view key, bool fallback);
-  std::string text(std::string_view key, std::optional<std::string> fallback = std::nullopt);
+  std::string text(std::string_view key, const std::optional<std::string>& fallback = std::nullopt);
   std::vector<std::uint64_t> integers(std::string_view key, std::uint64_t low, std::uint64_t high);
   std::vector<std::string> texts(std::string_view key, std::vector<std::string> fallback);
   /// The tables of [[key]], or none.

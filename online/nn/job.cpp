@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint32_t kMaxPlayers = 64;  // a receiver mask is one word
 constexpr std::uint32_t kMaxSize = 65536;  // units, channels, pixels of a side
 constexpr std::uint32_t kMaxBatch = 1u << 20;
-constexpr std::uint64_t kMaxSteps = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMaxSteps =
+    UINT32_MAX;  // an epoch, of at least one step, is one nonce word
 constexpr std::uint64_t kMaxMultiplier = std::uint64_t{1} << 40;
 constexpr std::uint32_t kMaxTimeoutMs = 3'600'000;
 constexpr std::uint64_t kMaxBundles = std::uint64_t{1} << 32;
@@ -25,11 +26,6 @@ std::uint32_t u32(std::uint64_t value) {
 
 std::string indexed(const std::string& name, std::size_t index) {
   return name + "[" + std::to_string(index) + "]";
-}
-
-// "1 to 3, by lower rank first": part `index` of `total` over `parts`.
-std::uint32_t even_part(std::uint32_t total, std::uint32_t parts, std::uint32_t index) {
-  return total / parts + (index < total % parts ? 1 : 0);
 }
 
 class JobReader {
@@ -218,7 +214,8 @@ class JobReader {
              exact < 0.5 ? "raise master_extra_bits or the rate" : "lower the rate");
       return 1;
     }
-    const auto nearest = static_cast<std::uint64_t>(exact + 0.5);
+    const auto below = static_cast<std::uint64_t>(exact);
+    const std::uint64_t nearest = below + (exact - static_cast<double>(below) >= 0.5 ? 1 : 0);
     job_.notes.push_back(s.field("learning_rate") + " = " + std::to_string(wanted) +
                          " becomes multiplier " + std::to_string(nearest) + ", a rate of " +
                          std::to_string(static_cast<double>(nearest) * unit));
@@ -298,7 +295,8 @@ class JobReader {
     std::uint32_t index = 0;
     for (DataOwner& owner : job_.owners) {
       if (owner.rows_per_step == 0) {
-        owner.rows_per_step = even_part(u32(batch - claimed), open, index++);
+        const std::uint32_t rest = u32(batch - claimed);
+        owner.rows_per_step = rest / open + (index++ < rest % open ? 1 : 0);
       }
     }
   }

@@ -61,7 +61,7 @@ Result<WeightTensor> decode_tensor(Reader& in) {
   const std::uint32_t scale = in.u32();
   std::uint64_t count = 1;
   // Divides instead of multiplying, so that a damaged header cannot overflow.
-  const std::uint64_t limit = (in.left() - 4 * Shape::kMaxRank) / 8;
+  const std::uint64_t limit = (in.left() - std::size_t{4} * Shape::kMaxRank) / 8;
   bool good = tensor.shape.rank >= 1 && tensor.shape.rank <= Shape::kMaxRank && scale <= 62;
   for (std::uint32_t i = 0; i < Shape::kMaxRank; ++i) {
     const std::uint32_t dim = in.u32();

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <exception>
 #include <utility>
 
 #include "online/transport/mesh.h"
@@ -61,11 +62,18 @@ Result<TlsConnected> connect_tls_blocking(const TlsOptions& options) {
   } else if (descriptor >= 0 && !dialled_by_others) {
     ::close(std::exchange(descriptor, -1));
   }
-  auto mesh = make_tls_mesh(options, *std::move(context));
-  TlsConnected connected;
-  BP_ASSIGN(connected.hellos, mesh->connect_blocking(descriptor));
-  connected.transport = std::make_unique<MeshTransport>(std::move(mesh));
-  return connected;
+  try {
+    auto mesh = make_tls_mesh(options, *std::move(context));
+    TlsConnected connected;
+    BP_ASSIGN(connected.hellos, mesh->connect_blocking(std::exchange(descriptor, -1)));
+    connected.transport = std::make_unique<MeshTransport>(std::move(mesh));
+    return connected;
+  } catch (const std::exception& problem) {
+    // Asio throws where the system has no more descriptors or threads.
+    return give_up(make_error(ErrorCode::kIo, std::string("cannot start the network: ") +
+                                                  problem.what() +
+                                                  "; raise the limits of `ulimit -n` and -u"));
+  }
 }
 
 }  // namespace beaverpond

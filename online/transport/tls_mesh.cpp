@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <condition_variable>
@@ -19,7 +18,6 @@
 #include <thread>
 #include <utility>  // before Asio: 1.74 uses std::exchange without it
 
-#include "online/transport/link.h"
 #include "online/transport/tls_connection.h"
 
 namespace beaverpond {
@@ -79,6 +77,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
   Inbox inbox_;
   asio::io_context io_{1};
   tcp::acceptor acceptor_{io_};
+  asio::steady_timer accept_pause_{io_};
   asio::steady_timer tick_{io_};
   Clock::time_point last_tick_ = Clock::now();
   std::map<int, Dial> dials_;
@@ -176,23 +175,26 @@ void TlsMesh::start_accept() {
     if (!error) {
       limit_strangers();
       adopt(std::move(socket), -1);
+      return start_accept();
     }
-    start_accept();
+    // Out of descriptors, most likely: the next attempt at once would fail as well.
+    accept_pause_.expires_after(kFirstBackoff);
+    accept_pause_.async_wait([this](const AsioError& ended) {
+      if (!ended && !closing_) start_accept();
+    });
   });
 }
 
 /// Whoever connects and says nothing holds memory: the oldest of too many such must go.
 void TlsMesh::limit_strangers() {
-  std::vector<std::shared_ptr<Connection>> strangers;
+  std::shared_ptr<Connection> oldest;
+  std::size_t strangers = 0;
   for (const auto& connection : connections_) {
-    if (connection->dialled() < 0 && connection->link().player() < 0) {
-      strangers.push_back(connection);
-    }
+    if (connection->dialled() >= 0 || connection->link().player() >= 0) continue;
+    ++strangers;
+    if (oldest == nullptr || connection->started() < oldest->started()) oldest = connection;
   }
-  if (strangers.size() < kMaxStrangers) return;
-  (*std::min_element(strangers.begin(), strangers.end(), [](const auto& a, const auto& b) {
-    return a->started() < b->started();
-  }))->close();
+  if (strangers >= kMaxStrangers) oldest->close();
 }
 
 void TlsMesh::start_dial(int player) {
@@ -279,6 +281,7 @@ void TlsMesh::begin_close() {
   closing_ = true;
   AsioError ignored;
   acceptor_.close(ignored);
+  accept_pause_.cancel();
   for (auto& [player, dial] : dials_) {
     dial.resolver.cancel();
     dial.socket.close(ignored);

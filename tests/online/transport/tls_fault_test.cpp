@@ -22,7 +22,8 @@ constexpr int kVictim = 1;
 struct Verdict {
   int code = -1;
   int player = -1;
-  double seconds = 0;  ///< from the order to wait until the error
+  double seconds = 0;          ///< from the order to wait until the error
+  double closing_seconds = 0;  ///< to destroy the transport
 };
 
 /// Starts all players as processes. Each says "up" on its pipe, then runs `body` and reports.
@@ -82,6 +83,7 @@ class Processes {
  private:
   [[noreturn]] static void play(const TlsOptions& options, const Body& body, int pipe) {
     Verdict verdict;
+    Deadline closing;
     {
       Result<TlsConnected> connected = connect_tls_blocking(options);
       if (!connected.ok()) {
@@ -94,7 +96,9 @@ class Processes {
       verdict.seconds = seconds_since(start);
       verdict.code = result.ok() ? 0 : static_cast<int>(result.error().code);
       verdict.player = result.ok() ? -1 : result.error().player.value_or(-1);
+      closing = in_ms(0);
     }
+    verdict.closing_seconds = seconds_since(closing);
     BP_CHECK(::write(pipe, &verdict, sizeof verdict) == sizeof verdict, "pipe");
     ::_exit(0);
   }
@@ -108,6 +112,7 @@ void expect_lost(const Verdict& verdict) {
   EXPECT_EQ(verdict.code, static_cast<int>(ErrorCode::kPeerLost));
   EXPECT_EQ(verdict.player, kVictim);
   EXPECT_LT(verdict.seconds, 5.0);
+  EXPECT_LT(verdict.closing_seconds, 3.0);
 }
 
 /// Everyone waits for everyone.

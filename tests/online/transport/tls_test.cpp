@@ -122,6 +122,8 @@ TEST(Tls, SwappedRanksAreAnError) {
     const std::string home = setup.home(rank == 1 ? 2 : 1);
     options[rank].key_path = home + "/key.pem";
     options[rank].certificate_path = home + "/cert.pem";
+    // Once the first of them is refused, player 0 is gone for the other.
+    options[rank].connect_timeout = std::chrono::milliseconds(3'000);
   }
   const auto connected = connect_each(std::move(options));
   for (const std::size_t rank : {1, 2}) {
@@ -308,6 +310,20 @@ TEST(Tls, ACleanEndIsALossOnlyForWhoWaits) {
   EXPECT_EQ(lost.error().code, ErrorCode::kPeerLost);
   EXPECT_EQ(lost.error().player, 2);
   EXPECT_NE(lost.error().message.find("closed the connection"), std::string::npos);
+}
+
+TEST(Tls, HeartbeatsKeepAnIdleConnection) {
+  TlsPlayers setup(2);
+  std::vector<TlsOptions> options = {setup.options(0), setup.options(1)};
+  for (TlsOptions& each : options) {
+    each.heartbeat_interval = std::chrono::milliseconds(50);
+    each.peer_timeout = std::chrono::milliseconds(1'000);
+  }
+  auto connected = connect_each(std::move(options));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2'500));
+  expect_works(connected);
+  // They are not traffic of the application.
+  EXPECT_EQ(connected[0]->transport->stats().sent_bytes, 28u + 24u + 8u);
 }
 
 TEST(Tls, ADeadlineNamesThePlayerAndBuffersMayGo) {

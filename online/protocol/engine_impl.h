@@ -1,0 +1,110 @@
+// The engine's class, private to this folder: engine.cpp schedules, engine_products.cpp computes,
+// engine_rounds.cpp exchanges.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "online/protocol/compare_task.h"
+#include "online/protocol/engine.h"
+#include "online/protocol/sharing.h"
+#include "online/protocol/value_store.h"
+
+namespace beaverpond {
+
+/// A mask opening or a comparison that takes part in the current round.
+struct InFlight {
+  ValueSlot* opening = nullptr;
+  CompareTask* task = nullptr;
+  std::uint32_t op = 0;
+  std::uint64_t words_at = 0;
+  std::uint64_t words = 0;
+  std::uint64_t planes_at = 0;
+  std::uint64_t planes = 0;
+};
+
+/// Send and receive memory of one round; two of them alternate, since the planes of the last round
+/// are read while the next is written.
+struct RoundMemory {
+  Buffer words;
+  Buffer planes;
+};
+
+class EngineImpl final : public Engine {
+ public:
+  EngineImpl(const Program& program, const Plan& plan, Backend& backend, Transport& transport,
+             PairKeys keys, const EngineOptions& options, ValueStore values)
+      : program_(program),
+        plan_(plan),
+        backend_(backend),
+        transport_(transport),
+        sharing_(transport, std::move(keys)),
+        options_(options),
+        values_(std::move(values)) {}
+
+  Result<void> prepare();
+  Result<void> run(Bundle bundle, const RunInputs& inputs) override;
+  Words state(std::uint32_t slot) override { return values_.state(slot); }
+  void set_public_state(std::uint32_t slot, ConstWords words) override;
+  ConstWords revealed(std::uint32_t slot) const override { return revealed_[slot]; }
+  Result<std::vector<std::uint64_t>> reveal_state(std::uint32_t slot, std::uint64_t receivers,
+                                                  std::uint32_t serial) override;
+  const EngineStats& stats() const override { return stats_; }
+
+ private:
+  bool designated() const { return bundle_.designated() == transport_.rank(); }
+  Deadline deadline() const {
+    return std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.round_timeout_ms);
+  }
+  Tag next_tag() { return {options_.session, bundle_.number(), options_.lane, operation_++}; }
+  Material material(std::uint32_t entry) const;
+  Result<void> check_inputs(const Bundle& bundle, const RunInputs& inputs) const;
+
+  Result<void> execute(const RunInputs& inputs);
+  void advance(const RunInputs& inputs);
+  bool start_op(std::uint32_t index, const RunInputs& inputs);
+  bool start_product(std::uint32_t index, const Op& op);
+  bool start_compare(std::uint32_t index, const Op& op);
+  void run_local(const Op& op, const RunInputs& inputs);
+  bool masks_open(const Op& op);
+  void send_mask(ValueSlot& slot, std::uint32_t op);
+  void compute_product(std::uint32_t index, const Op& op);
+  void multiply(const Op& op, ConstWords x, ConstWords y, Words out);
+  bool run_one_deferred();
+
+  Result<void> exchange_round();
+  Result<RoundMemory*> lay_out_round(std::uint64_t& words, std::uint64_t& planes);
+  void write_round(const RoundMemory& memory);
+  void read_round(const RoundMemory& memory);
+  void finish_mask(ValueSlot& slot, ConstWords opened);
+  Error in_progress(Error error) const;
+
+  void apply_updates(const RunInputs& inputs);
+  Result<void> reveal_all();
+  void find_deferrable();
+
+  const Program& program_;
+  const Plan& plan_;
+  Backend& backend_;
+  Transport& transport_;
+  Sharing sharing_;
+  EngineOptions options_;
+  ValueStore values_;
+  EngineStats stats_;
+
+  std::vector<int> entry_of_op_;
+  std::vector<std::unique_ptr<CompareTask>> tasks_;  ///< by operation
+  std::vector<CompareTask*> task_of_bit_;            ///< by value
+  std::vector<bool> deferrable_;                     ///< no message waits for its result
+  std::vector<bool> op_started_;
+  std::vector<std::uint32_t> deferred_;
+  std::vector<InFlight> in_flight_;
+  RoundMemory round_memory_[2];
+  std::vector<std::vector<std::uint64_t>> revealed_;
+
+  Bundle bundle_;
+  std::uint32_t operation_ = 0;
+  std::uint64_t round_ = 0;
+};
+
+}  // namespace beaverpond

@@ -1,0 +1,121 @@
+#include <algorithm>
+
+#include "online/protocol/engine_impl.h"
+
+namespace beaverpond {
+
+/// Products wait until both masks are open; those nobody waits for are put off.
+bool EngineImpl::start_product(std::uint32_t index, const Op& op) {
+  for (const ValueId input : op.inputs) send_mask(values_[input], index);
+  if (!masks_open(op)) return false;
+  if (deferrable_[index]) {
+    deferred_.push_back(index);
+  } else {
+    compute_product(index, op);
+  }
+  return true;
+}
+
+bool EngineImpl::masks_open(const Op& op) {
+  return std::all_of(op.inputs.begin(), op.inputs.end(),
+                     [this](ValueId id) { return values_[id].mask_open; });
+}
+
+void EngineImpl::send_mask(ValueSlot& slot, std::uint32_t op) {
+  if (slot.mask_sent) return;
+  slot.mask_sent = true;
+  InFlight flight;
+  flight.opening = &slot;
+  flight.op = op;
+  in_flight_.push_back(flight);
+}
+
+bool EngineImpl::run_one_deferred() {
+  if (deferred_.empty()) return false;
+  const std::uint32_t index = deferred_.back();
+  deferred_.pop_back();
+  compute_product(index, program_.ops[index]);
+  return true;
+}
+
+/// [XY]_i = E (B_i + d_i F) + A_i F + C_i, with d_i = 1 on the designated player (Beaver 1991).
+void EngineImpl::compute_product(std::uint32_t index, const Op& op) {
+  const auto entry = static_cast<std::uint32_t>(entry_of_op_[index]);
+  ValueSlot& x = values_[op.inputs[0]];
+  ValueSlot& y = values_[op.inputs[1]];
+  const Words out = values_[op.out].share;
+  const Material m = material(entry);
+  if (m.correction != nullptr) {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(m.correction);
+    backend_.copy({words, out.size()}, out, kHostStream);
+  } else {
+    backend_.prg_fill(*m.seed, m.prg, m.correction_stream, 0,
+                      {reinterpret_cast<std::uint8_t*>(out.data()), out.size() * 8}, kHostStream);
+  }
+  multiply(op, x.opened.words(), designated() ? y.shifted.words() : y.mask.words(), out);
+  multiply(op, x.mask.words(), y.opened.words(), out);
+  values_[op.out].ready = true;
+}
+
+void EngineImpl::multiply(const Op& op, ConstWords x, ConstWords y, Words out) {
+  switch (op.code) {
+    case OpCode::kMatMul: {
+      const Shape& shape = program_.value(op.out).shape;
+      const MatMulShape matmul{shape[0], shape[1], x.size() / shape[0], op.transpose_x,
+                               op.transpose_y};
+      backend_.matmul(matmul, x, y, out, true, kHostStream);
+      return;
+    }
+    case OpCode::kMultiply: backend_.multiply(x, y, out, true, kHostStream); return;
+    case OpCode::kConv2d:
+      backend_.conv2d(ConvKind::kForward, op.conv, x, y, out, true, kHostStream);
+      return;
+    case OpCode::kConv2dGradWeight:
+      backend_.conv2d(ConvKind::kGradWeight, op.conv, x, y, out, true, kHostStream);
+      return;
+    case OpCode::kConv2dGradInput:
+      backend_.conv2d(ConvKind::kGradInput, op.conv, x, y, out, true, kHostStream);
+      return;
+    default: BP_CHECK(false, "not a product");
+  }
+}
+
+void EngineImpl::run_local(const Op& op, const RunInputs& inputs) {
+  const auto share = [this, &op](std::size_t i) -> ConstWords {
+    return values_[op.inputs[i]].share;
+  };
+  const Words out = op.out == kNoValue ? Words() : values_[op.out].share;
+  switch (op.code) {
+    case OpCode::kInput:
+      sharing_.share_input(backend_, static_cast<int>(op.owner),
+                           bundle_.number() * program_.inputs + op.slot, inputs.inputs[op.slot],
+                           out);
+      return;
+    case OpCode::kBitToWord:
+      backend_.bit_to_word(task_of_bit_[op.inputs[0]]->bit(), designated(), out, kHostStream);
+      return;
+    case OpCode::kAdd: backend_.add(share(0), share(1), out, kHostStream); return;
+    case OpCode::kSubtract: backend_.subtract(share(0), share(1), out, kHostStream); return;
+    case OpCode::kAddRow: backend_.add_row(share(0), share(1), out, kHostStream); return;
+    case OpCode::kSumRows: backend_.sum_rows(share(0), out, kHostStream); return;
+    case OpCode::kShiftLeft:
+      backend_.shift_left(share(0), static_cast<int>(op.shift), out, kHostStream);
+      return;
+    case OpCode::kConcatRows: {
+      std::size_t at = 0;
+      for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+        backend_.copy(share(i), out.subspan(at, share(i).size()), kHostStream);
+        at += share(i).size();
+      }
+      return;
+    }
+    case OpCode::kState:
+    case OpCode::kReshape:  // a view
+    case OpCode::kUpdate:   // applied when the whole run has succeeded
+    case OpCode::kReveal:   // sent when all else is done
+      return;
+    default: BP_CHECK(false, "not a local operation");
+  }
+}
+
+}  // namespace beaverpond

@@ -1,0 +1,141 @@
+#include <set>
+
+#include "online/protocol/engine_impl.h"
+
+namespace beaverpond {
+
+Result<RoundMemory*> EngineImpl::lay_out_round(std::uint64_t& words, std::uint64_t& planes) {
+  words = planes = 0;
+  for (InFlight& flight : in_flight_) {
+    flight.words =
+        flight.opening != nullptr ? flight.opening->share.size() : flight.task->round_words();
+    flight.planes = flight.opening != nullptr ? 0 : flight.task->round_planes();
+    flight.words_at = words;
+    flight.planes_at = planes;
+    words += flight.words;
+    planes += flight.planes;
+  }
+  RoundMemory& memory = round_memory_[round_++ % 2];
+  const auto grow = [this](Buffer& buffer, std::uint64_t count) -> Result<void> {
+    if (buffer.words().size() >= count) return {};
+    BP_ASSIGN(buffer, backend_.allocate(bytes_of_words(ElementCount{count + count / 4})));
+    return {};
+  };
+  BP_TRY(grow(memory.words, words));
+  BP_TRY(grow(memory.planes, planes));
+  return &memory;
+}
+
+void EngineImpl::write_round(const RoundMemory& memory) {
+  for (const InFlight& flight : in_flight_) {
+    const Words words = memory.words.words().subspan(flight.words_at, flight.words);
+    const Words planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
+    if (flight.task != nullptr) {
+      flight.task->write(backend_, words, planes, kHostStream);
+      continue;
+    }
+    ValueSlot& slot = *flight.opening;
+    backend_.prg_fill(bundle_.seed(), plan_.prg,
+                      Plan::mask_stream(static_cast<std::uint32_t>(slot.mask_entry)), 0,
+                      slot.mask.bytes(), kHostStream);
+    backend_.subtract(slot.share, slot.mask.words(), words, kHostStream);
+  }
+}
+
+void EngineImpl::finish_mask(ValueSlot& slot, ConstWords opened) {
+  backend_.copy(opened, slot.opened.words(), kHostStream);
+  if (designated() && slot.second_factor) {
+    backend_.add(slot.mask.words(), opened, slot.shifted.words(), kHostStream);
+  }
+  slot.mask_open = true;
+}
+
+void EngineImpl::read_round(const RoundMemory& memory) {
+  std::vector<InFlight> still;
+  for (const InFlight& flight : in_flight_) {
+    const ConstWords words = memory.words.words().subspan(flight.words_at, flight.words);
+    const ConstWords planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
+    if (flight.opening != nullptr) {
+      finish_mask(*flight.opening, words);
+      continue;
+    }
+    flight.task->read(backend_, words, planes, kHostStream);
+    if (!flight.task->done()) {
+      still.push_back(flight);
+      continue;
+    }
+    const Op& op = program_.ops[flight.op];
+    values_[op.out].ready = true;
+    if (op.bit != kNoValue) values_[op.bit].ready = true;
+  }
+  in_flight_ = std::move(still);
+}
+
+Result<void> EngineImpl::exchange_round() {
+  std::uint64_t words = 0;
+  std::uint64_t planes = 0;
+  BP_ASSIGN(RoundMemory * memory, lay_out_round(words, planes));
+  write_round(*memory);
+  std::vector<Operation> pending;
+  if (words > 0) {
+    pending.push_back(transport_.start_all_reduce(memory->words.words().first(words),
+                                                  ReduceOp::kSum, next_tag(), kHostStream));
+  }
+  if (planes > 0) {
+    pending.push_back(transport_.start_all_reduce(memory->planes.words().first(planes),
+                                                  ReduceOp::kXor, next_tag(), kHostStream));
+  }
+  run_one_deferred();
+  const Deadline until = deadline();
+  Result<void> outcome;
+  for (Operation& operation : pending) {
+    Result<void> result = operation.wait(until);
+    if (outcome.ok() && !result.ok()) outcome = std::move(result);
+  }
+  if (!outcome.ok()) return in_progress(std::move(outcome).error());
+  ++stats_.rounds;
+  stats_.opened_words += words;
+  stats_.opened_plane_words += planes;
+  read_round(*memory);
+  return {};
+}
+
+Error EngineImpl::in_progress(Error error) const {
+  std::set<std::string> names;
+  for (const InFlight& flight : in_flight_) {
+    const Op& op = program_.ops[flight.op];
+    names.insert(op.layer + " " + to_string(op.code));
+  }
+  for (const std::string& name : names) {
+    error.operation += (error.operation.empty() ? "" : ", ") + name;
+  }
+  error.epoch = options_.epoch;
+  return error;
+}
+
+Result<void> EngineImpl::reveal_all() {
+  bool any = false;
+  for (const Op& op : program_.ops) {
+    if (op.code != OpCode::kReveal) continue;
+    any = true;
+    const Tag tag = next_tag();
+    Result<std::vector<std::uint64_t>> words = sharing_.reveal(
+        backend_, values_[op.inputs[0]].share, op.receivers,
+        Sharing::run_serial(bundle_.number(), program_.reveals, op.slot), tag, deadline());
+    if (!words.ok()) return in_progress(std::move(words).error());
+    revealed_[op.slot] = std::move(words).value();
+  }
+  if (any) ++stats_.rounds;
+  return {};
+}
+
+Result<std::vector<std::uint64_t>> EngineImpl::reveal_state(std::uint32_t slot,
+                                                            std::uint64_t receivers,
+                                                            std::uint32_t serial) {
+  // Bundle number 2^64 - 1 never exists, so these tags meet no other.
+  const Tag tag{options_.session, ~std::uint64_t{0}, options_.lane, serial};
+  return sharing_.reveal(backend_, values_.state(slot), receivers, Sharing::state_serial(serial),
+                         tag, deadline());
+}
+
+}  // namespace beaverpond
