@@ -7,8 +7,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
 namespace beaverpond {
 
@@ -19,6 +17,11 @@ Error cannot_write(const std::string& path, int reason) {
   return make_error(full ? ErrorCode::kNoSpace : ErrorCode::kIo,
                     "cannot write " + path + ": " + std::strerror(reason) + "; " +
                         (full ? "make room on that disk" : "check the folder and its permissions"));
+}
+
+Error cannot_read(const std::string& path, const char* reason) {
+  return make_error(ErrorCode::kConfig,
+                    "cannot read " + path + ": " + reason + "; check the path and its permissions");
 }
 
 int write_and_sync(int descriptor, std::string_view content, unsigned mode) {
@@ -48,15 +51,22 @@ int sync_folder_of(const std::string& path) {
 
 }  // namespace
 
-Result<std::string> read_small_file(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string content{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad()) {
-    return make_error(ErrorCode::kConfig, "cannot read " + path + ": " +
-                                              (errno == 0 ? "read error" : std::strerror(errno)) +
-                                              "; check the path and its permissions");
+Result<std::string> read_small_file(const std::string& path, std::size_t limit_bytes) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return cannot_read(path, std::strerror(errno));
+  std::string content;
+  ssize_t got = 1;
+  int reason = 0;
+  while (got > 0 && content.size() <= limit_bytes) {
+    char block[65536];
+    got = ::read(descriptor, block, sizeof block);
+    if (got > 0) content.append(block, static_cast<std::size_t>(got));
+    if (got < 0) reason = errno;
+    if (got < 0 && reason == EINTR) got = 1;
   }
+  ::close(descriptor);
+  if (got < 0) return cannot_read(path, std::strerror(reason));
+  if (content.size() > limit_bytes) return cannot_read(path, "it is too large to be such a file");
   return content;
 }
 

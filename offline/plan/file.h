@@ -1,6 +1,7 @@
 // Whole small files, read and replaced at once.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -8,8 +9,9 @@
 
 namespace beaverpond {
 
-/// Errors: kConfig, naming the file and the reason.
-Result<std::string> read_small_file(const std::string& path);
+/// Errors: kConfig, naming the file and the reason; also for a folder, and for more than
+/// `limit_bytes`.
+Result<std::string> read_small_file(const std::string& path, std::size_t limit_bytes = 16 << 20);
 
 /// Writes beside `path`, syncs, renames over it and syncs the folder: after a crash the file is the
 /// old one or the new one. `mode` as for chmod; the file never exists with a wider one.

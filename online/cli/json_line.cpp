@@ -3,6 +3,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "offline/plan/file.h"
+
 namespace beaverpond {
 
 using Json = nlohmann::ordered_json;
@@ -16,9 +18,8 @@ std::string json_line(const JsonFields& fields) {
 }
 
 Result<JsonFields> read_json_file(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return make_error(ErrorCode::kIo, "cannot open " + path);
-  const Json object = Json::parse(file, nullptr, false);
+  BP_ASSIGN(const std::string text, read_small_file(path));
+  const Json object = Json::parse(text, nullptr, false);
   if (!object.is_object()) {
     return make_error(ErrorCode::kConfig, path + " does not hold a JSON object");
   }

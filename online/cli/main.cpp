@@ -5,6 +5,7 @@
 
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
+#include "online/nn/config_section.h"
 
 namespace {
 
@@ -90,6 +91,19 @@ void add_launch(CLI::App& app, LaunchCommand& options) {
   command.prefix_command();
 }
 
+/// CLI11 would only say that a subcommand is required.
+bool is_command(const CLI::App& app, const std::string& word) {
+  if (word.empty() || word[0] == '-') return true;
+  std::vector<std::string_view> known;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == word) return true;
+    known.push_back(command->get_name());
+  }
+  std::fprintf(stderr, "beaverpond: unknown command '%s'%s; `beaverpond --help` lists them\n",
+               word.c_str(), did_you_mean(word, known).c_str());
+  return false;
+}
+
 /// Results that nobody received are a failure, although the work itself is done.
 Result<void> flush_output() {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
@@ -122,6 +136,7 @@ int main(int argc, char** argv) {
   add_train(app, train);
   add_infer(app, infer);
   add_launch(app, launch);
+  if (argc > 1 && !is_command(app, argv[1])) return static_cast<int>(ErrorCode::kConfig);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

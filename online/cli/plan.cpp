@@ -4,7 +4,7 @@
 #include "offline/plan/entry_layout.h"
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
-#include "online/nn/model.h"
+#include "online/nn/inference.h"
 #include "online/nn/trainer.h"
 
 namespace beaverpond {
@@ -51,11 +51,9 @@ Result<void> run_plan(const PlanOptions& options) {
   Plan plan;
   std::uint64_t bundles = 0;
   if (options.inference) {
-    const InferenceProgramOptions inference{options.batch, options.asker, options.weights_owner,
-                                            std::uint64_t{1} << options.asker};
-    BP_ASSIGN(const InferenceProgram program,
-              build_inference_program(job.model, job.fixed_point, inference));
-    BP_ASSIGN(plan, make_plan(program.program, PrgKind::kAes128Ctr));
+    const InferenceOptions ask{options.batch, 1, options.asker, options.weights_owner};
+    BP_ASSIGN(InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+    plan = std::move(setup.plan);
   } else {
     BP_ASSIGN(TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
     plan = std::move(setup.plan);

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
+#include "offline/plan/file.h"
 #include "online/nn/config_section.h"
 #include "online/nn/model.h"
 
@@ -392,13 +391,9 @@ Result<Job> parse_job(const std::string& text, const std::string& file) {
 }
 
 Result<Job> read_job(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    return make_error(ErrorCode::kIo, path + ": cannot open the job file; check the path");
-  }
-  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) return make_error(ErrorCode::kIo, path + ": cannot read the job file");
-  return parse_job(text, path);
+  const Result<std::string> text = read_small_file(path);
+  if (!text.ok()) return make_error(ErrorCode::kIo, "job file: " + text.error().message);
+  return parse_job(*text, path);
 }
 
 }  // namespace beaverpond

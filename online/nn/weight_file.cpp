@@ -5,9 +5,8 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
+#include "offline/plan/file.h"
 #include "offline/plan/hash.h"
 
 namespace beaverpond {
@@ -180,13 +179,10 @@ Result<void> write_weights(const std::vector<WeightTensor>& tensors, const std::
 }
 
 Result<std::vector<WeightTensor>> read_weights(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return make_error(ErrorCode::kIo, path + ": cannot open the weight file");
-  const std::vector<char> chars{std::istreambuf_iterator<char>(in),
-                                std::istreambuf_iterator<char>()};
-  if (in.bad()) return make_error(ErrorCode::kIo, path + ": cannot read the weight file");
-  const std::vector<std::uint8_t> bytes(chars.begin(), chars.end());
-  return decode_weights(bytes, path);
+  const Result<std::string> bytes = read_small_file(path, std::size_t{1} << 32);
+  if (!bytes.ok()) return make_error(ErrorCode::kIo, "weight file: " + bytes.error().message);
+  return decode_weights({reinterpret_cast<const std::uint8_t*>(bytes->data()), bytes->size()},
+                        path);
 }
 
 }  // namespace beaverpond

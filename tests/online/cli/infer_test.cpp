@@ -1,0 +1,164 @@
+// Private inference by the real programs, against the plaintext twin.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <sstream>
+
+#include "online/nn/dataset.h"
+#include "online/nn/emulate.h"
+#include "online/nn/model.h"
+#include "online/nn/twin.h"
+#include "online/nn/weight_file.h"
+#include "tests/online/cli/cluster.h"
+
+namespace beaverpond::testing {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using std::chrono::seconds;
+
+constexpr std::uint32_t kAsker = 1;
+constexpr std::uint32_t kBatch = 8;
+constexpr std::uint32_t kCount = 21;  // the last batch is not full
+
+const std::string kImages = std::string(kDataFolder) + "/t10k-images-idx3-ubyte.gz";
+const std::string kLabels = std::string(kDataFolder) + "/t10k-labels-idx1-ubyte.gz";
+
+/// The largest logit of every image, by run_fixed on the inference program; the lower class wins a
+/// tie.
+std::vector<std::uint32_t> twin_predictions(const Job& job,
+                                            const std::vector<WeightTensor>& weights) {
+  const auto inference =
+      build_inference_program(job.model, job.fixed_point, {kCount, kAsker, 0, 1u << kAsker});
+  BP_CHECK(inference.ok(), "the model can be built");
+  const auto data = read_dataset(kImages, kLabels, job.model);
+  BP_CHECK(data.ok(), "the data set is there");
+  std::vector<std::uint32_t> rows;
+  for (std::uint32_t row = 0; row < kCount; ++row) rows.push_back(row);
+  std::vector<std::vector<std::uint64_t>> inputs(inference->program.inputs);
+  inputs[InferenceProgram::kImageSlot] = image_words(*data, rows, job.fixed_point.fraction_bits);
+  for (std::uint32_t i = 0; i < weights.size(); ++i) {
+    inputs[inference->parameter_slot(i)] = inference_words(weights[i], job.fixed_point);
+  }
+  std::vector<std::vector<std::uint64_t>> states;
+  const auto reveals = run_fixed({inference->program, inputs, states});
+  BP_CHECK(reveals.ok(), "the twin runs");
+  std::vector<std::uint32_t> predictions;
+  const std::uint32_t classes = job.model.classes();
+  for (std::uint32_t row = 0; row < kCount; ++row) {
+    std::uint32_t best = 0;
+    for (std::uint32_t c = 1; c < classes; ++c) {
+      const auto logit = [&](std::uint32_t k) {
+        return static_cast<std::int64_t>(reveals->at(0)[row * classes + k]);
+      };
+      if (logit(c) > logit(best)) best = c;
+    }
+    predictions.push_back(best);
+  }
+  return predictions;
+}
+
+std::vector<std::uint32_t> read_predictions(const std::string& path) {
+  std::istringstream text(read_text(path));
+  std::vector<std::uint32_t> predictions;
+  for (std::uint32_t prediction = 0; text >> prediction;) predictions.push_back(prediction);
+  return predictions;
+}
+
+class Infer : public ::testing::Test {
+ protected:
+  /// Trains, with the weights revealed to player 0 only, and deals for inference.
+  void SetUp() override {
+    JobText text;
+    text.steps = 30;
+    text.reveal = "weights = [\"player0\"]";
+    job_ = cluster_.write_job("job.toml", text);
+    const std::string train_plan = cluster_.path("train.plan");
+    const std::string infer_plan = cluster_.path("infer.plan");
+    ASSERT_EQ(cluster_.beaverpond({"plan", job_, "-o", train_plan}).code, 0);
+    ASSERT_EQ(cluster_
+                  .beaverpond({"plan", job_, "--inference", "--asker", "1", "--batch", "8", "-o",
+                               infer_plan})
+                  .code,
+              0);
+    ASSERT_EQ(cluster_.make_bundles(train_plan, 30).code, 0);
+    ASSERT_EQ(cluster_.make_bundles(infer_plan, 6).code, 0);
+    std::vector<Process> players = cluster_.start_players("train", [&](int player) {
+      return Arguments{BEAVERPOND_PROGRAM, "train", job_, "--weights-out", weights_path(player)};
+    });
+    for (Process& player : players) ASSERT_EQ(player.wait(seconds(30)), 0);
+  }
+
+  std::string weights_path(int player) const { return cluster_.home(player) + "/weights"; }
+  std::string predictions_path(int player) const { return cluster_.home(player) + "/predictions"; }
+  static Arguments infer_flags() {
+    return {"--asker",         "1",
+            "--weights-owner", "0",
+            "--batch",         std::to_string(kBatch),
+            "--count",         std::to_string(kCount)};
+  }
+  std::vector<std::uint32_t> expected() const {
+    const auto job = read_job(job_);
+    const auto weights = read_weights(weights_path(0));
+    EXPECT_TRUE(weights.ok()) << weights.error().message;
+    return twin_predictions(*job, *weights);
+  }
+
+  Cluster cluster_{3};
+  std::string job_;
+};
+
+TEST_F(Infer, TheLauncherGivesTheTwinsPredictions) {
+  EXPECT_TRUE(std::filesystem::exists(weights_path(0)));
+  EXPECT_FALSE(std::filesystem::exists(weights_path(1)));
+  EXPECT_FALSE(std::filesystem::exists(weights_path(2)));
+  Arguments arguments = {
+      "launch", "--homes",  cluster_.folder(), "--report",          cluster_.path("report.json"),
+      "infer",  job_,       "--weights",       weights_path(0),     "--images",
+      kImages,  "--labels", kLabels,           "--predictions-out", cluster_.path("predictions")};
+  const Arguments flags = infer_flags();
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  const Outcome outcome = cluster_.beaverpond(arguments);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(read_predictions(cluster_.path("predictions")), expected());
+  EXPECT_NE(read_text(cluster_.path("report.json")).find("\"players\":3"), std::string::npos);
+}
+
+TEST_F(Infer, OnlyTheAskerLearnsTheAnswers) {
+  // Every player is asked to write predictions; nobody is given what is not its own.
+  std::vector<Process> players = cluster_.start_players("infer", [&](int player) {
+    Arguments arguments = {BEAVERPOND_PROGRAM, "infer", job_, "--predictions-out",
+                           predictions_path(player)};
+    if (player == 0) arguments.insert(arguments.end(), {"--weights", weights_path(0)});
+    if (player == 1) arguments.insert(arguments.end(), {"--images", kImages});
+    const Arguments flags = infer_flags();
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    return arguments;
+  });
+  for (int player = 0; player < 3; ++player) {
+    ASSERT_EQ(players[static_cast<std::size_t>(player)].wait(seconds(30)), 0)
+        << read_text(cluster_.err_path("infer", player));
+    EXPECT_EQ(std::filesystem::exists(predictions_path(player)), player == 1);
+    EXPECT_EQ(read_text(cluster_.out_path("infer", player)).find("accuracy"), std::string::npos);
+  }
+  EXPECT_EQ(read_predictions(predictions_path(1)), expected());
+}
+
+TEST_F(Infer, WeightsOfAnotherModelAreRefused) {
+  JobText text;
+  text.layers = "[[layer]]\nkind = \"dense\"\nunits = 10\n";
+  const std::string other = cluster_.write_job("other.toml", text);
+  ASSERT_EQ(cluster_.beaverpond({"emulate", other, "--weights-out", cluster_.path("other")}).code,
+            0);
+  Arguments arguments = {"launch", "--homes",   cluster_.folder(),      "infer",
+                         job_,     "--weights", cluster_.path("other"), "--images",
+                         kImages};
+  const Arguments flags = infer_flags();
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  const Outcome outcome = cluster_.beaverpond(arguments);
+  EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << outcome.err;
+  EXPECT_NE(outcome.err.find("the weights do not fit the model"), std::string::npos) << outcome.err;
+}
+
+}  // namespace
+}  // namespace beaverpond::testing

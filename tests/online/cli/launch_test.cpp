@@ -1,0 +1,112 @@
+// The launcher and its players: how they end together.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <thread>
+
+#include "tests/online/cli/cluster.h"
+
+namespace beaverpond::testing {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class Launch : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    JobText text;
+    text.steps = 5000;  // never reached
+    text.network = "pool_timeout_ms = 60000";
+    job_ = cluster_.write_job("job.toml", text);
+    const std::string plan = cluster_.path("job.plan");
+    ASSERT_EQ(cluster_.beaverpond({"plan", job_, "-o", plan}).code, 0);
+    ASSERT_EQ(cluster_.make_bundles(plan, 128).code, 0);
+  }
+
+  /// Players in the middle of a training, or waiting for a dry pool at its end.
+  Process start() const {
+    ProcessOptions options;
+    options.arguments = {BEAVERPOND_PROGRAM, "launch", "--homes", cluster_.folder(), "train", job_};
+    options.out = cluster_.path("out.txt");
+    options.err = cluster_.path("err.txt");
+    Process launcher = Process::start(options);
+    EXPECT_TRUE(wait_for_text(options.out, "\"step\":20,", seconds(30)));
+    return launcher;
+  }
+  std::string err() const { return read_text(cluster_.path("err.txt")); }
+
+  /// Each player's command line names its home.
+  std::vector<pid_t> players() const { return processes_with(cluster_.folder() + "/player"); }
+  pid_t player(int rank) const {
+    const std::vector<pid_t> found = processes_with(cluster_.home(rank) + std::string(1, '\0'));
+    return found.empty() ? -1 : found.front();
+  }
+  bool all_gone(milliseconds limit) const {
+    const auto until = std::chrono::steady_clock::now() + limit;
+    while (!players().empty()) {
+      if (std::chrono::steady_clock::now() >= until) return false;
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    return true;
+  }
+
+  Cluster cluster_{3};
+  std::string job_;
+};
+
+TEST_F(Launch, ASignalEndsAllPlayersAtOnce) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Process launcher = start();
+    EXPECT_EQ(players().size(), 3u);
+    launcher.send(signal);
+    EXPECT_EQ(launcher.wait(seconds(2)), static_cast<int>(ErrorCode::kCancelled)) << err();
+    EXPECT_TRUE(players().empty());
+    EXPECT_NE(err().find("stopped on request"), std::string::npos) << err();
+  }
+}
+
+TEST_F(Launch, CtrlCReachesTheWholeGroup) {
+  // The players lead no groups of their own: a terminal signals them together with the launcher.
+  Process launcher = start();
+  launcher.send_to_group(SIGINT);
+  EXPECT_EQ(launcher.wait(seconds(2)), static_cast<int>(ErrorCode::kCancelled)) << err();
+  EXPECT_TRUE(players().empty());
+}
+
+TEST_F(Launch, AStoppedPlayerIsEndedToo) {
+  Process launcher = start();
+  ASSERT_EQ(::kill(player(1), SIGSTOP), 0);
+  launcher.send(SIGINT);
+  EXPECT_EQ(launcher.wait(seconds(6)), static_cast<int>(ErrorCode::kCancelled)) << err();
+  EXPECT_TRUE(players().empty());
+}
+
+TEST_F(Launch, AKilledLauncherTakesItsPlayersAlong) {
+  Process launcher = start();
+  launcher.send(SIGKILL);
+  EXPECT_EQ(launcher.wait(seconds(2)), 128 + SIGKILL);
+  EXPECT_TRUE(all_gone(seconds(2)));
+}
+
+TEST_F(Launch, AKilledPlayerEndsTheRun) {
+  Process launcher = start();
+  ASSERT_EQ(::kill(player(2), SIGKILL), 0);
+  EXPECT_EQ(launcher.wait(seconds(5)), static_cast<int>(ErrorCode::kPeerLost)) << err();
+  EXPECT_NE(err().find("player 2 was killed by signal 9"), std::string::npos) << err();
+  EXPECT_TRUE(players().empty());
+}
+
+TEST_F(Launch, APlayerThatCannotStartEndsTheRun) {
+  ASSERT_EQ(::unlink((cluster_.home(1) + "/key.pem").c_str()), 0);
+  const Outcome outcome =
+      cluster_.beaverpond({"launch", "--homes", cluster_.folder(), "train", job_});
+  EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << outcome.err;
+  EXPECT_NE(outcome.err.find("player 1"), std::string::npos) << outcome.err;
+  EXPECT_LT(outcome.seconds, 13);
+  EXPECT_TRUE(players().empty());
+}
+
+}  // namespace
+}  // namespace beaverpond::testing
