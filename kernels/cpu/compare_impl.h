@@ -187,7 +187,7 @@ struct CompareLoops {
     }
   }
 
-  static void deal(const Backend::DealCompare& job) {
+  static void deal(const Backend::DealCompare& job, std::span<const Prg* const> prgs) {
     const CompareLayout& layout = *job.layout;
     alignas(64) std::uint64_t mask_record[kElements + kMaxMaskPlanes * kWords];
     alignas(64) std::uint64_t forward_b[kWords] = {};
@@ -196,8 +196,8 @@ struct CompareLoops {
     for (std::uint64_t block = 0; block < layout.blocks(job.count); ++block) {
       std::memset(mask_record, 0, sizeof mask_record);
       std::memset(forward_b, 0, sizeof forward_b);
-      for (const Seed& seed : job.seeds) {
-        const Prg prg(seed, job.prg);
+      for (const Prg* const player : prgs) {
+        const Prg& prg = *player;
         const std::uint64_t offset = block * layout.mask_record_bytes();
         prg.add(job.mask_stream, offset, {mask_record, kElements});
         prg.exclusive_or(
@@ -217,10 +217,9 @@ struct CompareLoops {
       const std::uint64_t at = block * layout.correction_record_bytes();
       std::uint8_t* record = job.correction.data() + at;
       Block::deal(layout, mask_record, planes, b, record);
-      for (std::size_t player = 0; player < job.seeds.size(); ++player) {
+      for (std::size_t player = 0; player < prgs.size(); ++player) {
         if (static_cast<int>(player) == job.designated) continue;
-        const Prg prg(job.seeds[player], job.prg);
-        take_out(layout, prg, job.correction_stream, at, record, scratch);
+        take_out(layout, *prgs[player], job.correction_stream, at, record, scratch);
       }
     }
   }
