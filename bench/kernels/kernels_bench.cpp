@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "bench/kernels/eigen_gemm.h"
-#include "kernels/cpu/features.h"
+#include "kernels/features.h"
 #include "kernels/cpu/prg.h"
 #include "kernels/gemm/gemm.h"
 
