@@ -24,8 +24,8 @@
 
 #include "bench/kernels/eigen_gemm.h"
 #include "bench/report/report.h"
-#include "kernels/cpu/features.h"
 #include "kernels/cpu/prg.h"
+#include "kernels/features.h"
 #include "kernels/gemm/gemm.h"
 
 namespace beaverpond {

@@ -1,5 +1,5 @@
 #include "kernels/cpu/compare_kernels.h"
-#include "kernels/cpu/features.h"
+#include "kernels/features.h"
 
 namespace beaverpond::cpu {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "beaverpond/check.h"
-#include "kernels/cpu/features.h"
+#include "kernels/features.h"
 #include "kernels/cpu/prg_kernels.h"
 #include "kernels/math/aes128.h"
 

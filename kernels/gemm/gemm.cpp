@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "beaverpond/check.h"
-#include "kernels/cpu/features.h"
+#include "kernels/features.h"
 #include "kernels/gemm/gemm_driver.h"
 
 namespace beaverpond {

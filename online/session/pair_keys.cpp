@@ -11,7 +11,8 @@ Result<PairKeys> exchange_pair_keys(Transport& transport, const Tag& tag, Deadli
   keys.sent.resize(static_cast<std::size_t>(size));
   keys.received.resize(static_cast<std::size_t>(size));
   for (int peer = 0; peer < size; ++peer) {
-    if (peer != rank) BP_TRY(fill_random_blocking(keys.sent[static_cast<std::size_t>(peer)].mutable_bytes()));
+    if (peer == rank) continue;
+    BP_TRY(fill_random_blocking(keys.sent[static_cast<std::size_t>(peer)].mutable_bytes()));
   }
   std::vector<Operation> pending;
   for (int peer = 0; peer < size; ++peer) {

@@ -23,12 +23,12 @@ namespace {
 }
 
 TEST(FactoryKill, NothingHalfMadeIsEverConsumed) {
-  char name[] = "/tmp/beaverpond-kill-XXXXXX";
-  ASSERT_NE(::mkdtemp(name), nullptr);
+  std::string name = std::filesystem::temp_directory_path() / "beaverpond-kill-XXXXXX";
+  ASSERT_NE(::mkdtemp(name.data()), nullptr);
   PosixStorage storage;
   TestSite site;
   site.storage = &storage;
-  site.root = std::string(name) + "/m";
+  site.root = name + "/m";
   site.players = 3;
   site.correction_size = 20000;
   site.make_machines();

@@ -22,8 +22,8 @@ namespace {
 class TripleFactory : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/beaverpond-factory-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
+    std::string name = std::filesystem::temp_directory_path() / "beaverpond-factory-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
     root_ = name;
     ProgramBuilder builder;
     const ValueId x = builder.input(0, {32, 48}, 16);

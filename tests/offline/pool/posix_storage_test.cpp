@@ -15,8 +15,8 @@ namespace {
 class PosixStorageTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/beaverpond-pool-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
+    std::string name = std::filesystem::temp_directory_path() / "beaverpond-pool-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
     root_ = name;
   }
   void TearDown() override { std::filesystem::remove_all(root_); }

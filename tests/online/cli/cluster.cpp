@@ -26,8 +26,8 @@ std::string JobText::str() const {
 }
 
 Cluster::Cluster(int players) : players_(players) {
-  char name[] = "/tmp/beaverpond-cli-XXXXXX";
-  BP_CHECK(::mkdtemp(name) != nullptr, "a test can make a folder");
+  std::string name = std::filesystem::temp_directory_path() / "beaverpond-cli-XXXXXX";
+  BP_CHECK(::mkdtemp(name.data()) != nullptr, "a test can make a folder");
   folder_ = name;
   const Result<Roster> roster = keygen_all(folder_, players, 0);
   BP_CHECK(roster.ok(), "keygen works");

@@ -29,7 +29,7 @@ struct JobText {
   std::string str() const;
 };
 
-/// A folder of its own under /tmp, with one home per player. Gone with the object.
+/// A temporary folder of its own, with one home per player. Gone with the object.
 class Cluster {
  public:
   explicit Cluster(int players);

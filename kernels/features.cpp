@@ -1,4 +1,4 @@
-#include "kernels/cpu/features.h"
+#include "kernels/features.h"
 
 #include <cpuid.h>
 
