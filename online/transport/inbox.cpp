@@ -46,7 +46,7 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   return ticket;
 }
 
-void Inbox::deliver(int from, const Tag& tag, Buffer payload) {
+void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   received_bytes_.fetch_add(kFrameHeaderBytes + kTagBytes + payload.size(),
                             std::memory_order_relaxed);
   const std::scoped_lock lock(mutex_);
@@ -72,7 +72,7 @@ void Inbox::deliver(int from, const Tag& tag, Buffer payload) {
   channel.early.push_back({tag, std::move(payload)});
 }
 
-void Inbox::match(Slot& slot, const Tag& tag, Buffer payload) {
+void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {
   const auto mismatch = [&](const std::string& what) {
     Error error = make_error(
         ErrorCode::kProtocolMismatch,
@@ -103,7 +103,7 @@ void Inbox::match(Slot& slot, const Tag& tag, Buffer payload) {
   slot.filled = true;
 }
 
-Result<Buffer> Inbox::wait(const Ticket& ticket, Deadline deadline) {
+Result<MessageBuffer> Inbox::wait(const Ticket& ticket, Deadline deadline) {
   std::unique_lock lock(mutex_);
   while (!ticket->filled) {
     if (std::optional<Error> error = obstacle_locked(ticket->from)) {
@@ -146,7 +146,7 @@ Result<void> Inbox::wait_sent(const Outgoing& message, Deadline deadline) {
 void Inbox::abandon(const Ticket& ticket) {
   const std::scoped_lock lock(mutex_);
   ticket->abandoned = true;
-  ticket->payload = Buffer();
+  ticket->payload = MessageBuffer();
 }
 
 std::optional<Error> Inbox::obstacle(int peer) {

@@ -73,7 +73,7 @@ class Inbox {
     std::optional<std::uint64_t> size_bytes;  ///< unset: any size up to kMaxMessageBytes
     bool filled = false;
     bool abandoned = false;
-    Buffer payload;
+    MessageBuffer payload;
   };
   using Ticket = std::shared_ptr<Slot>;
   static constexpr std::uint64_t kMaxMessageBytes = std::uint64_t{16} << 20;
@@ -85,7 +85,7 @@ class Inbox {
   Ticket expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes);
   /// The payload. Errors: kPeerLost, kProtocolMismatch (or another failure of this transport);
   /// kTimeout, which is not final.
-  Result<Buffer> wait(const Ticket& ticket, Deadline deadline);
+  Result<MessageBuffer> wait(const Ticket& ticket, Deadline deadline);
   /// Returns when the payload has been consumed. Errors as wait().
   Result<void> wait_sent(const Outgoing& message, Deadline deadline);
   /// The message is thrown away when it comes.
@@ -99,7 +99,7 @@ class Inbox {
 
   // The side of the connections.
 
-  void deliver(int from, const Tag& tag, Buffer payload);
+  void deliver(int from, const Tag& tag, MessageBuffer payload);
   /// Fails everything, once.
   void fail(Error error);
   /// `peer` ended cleanly: an error only for those who still wait for it.
@@ -110,7 +110,7 @@ class Inbox {
  private:
   struct Message {
     Tag tag;
-    Buffer payload;
+    MessageBuffer payload;
   };
   struct Channel {
     std::deque<Ticket> waiting;
@@ -122,7 +122,7 @@ class Inbox {
     std::uint64_t early_bytes = 0;
   };
 
-  void match(Slot& slot, const Tag& tag, Buffer payload);
+  void match(Slot& slot, const Tag& tag, MessageBuffer payload);
   void fail_locked(Error error);
   std::optional<Error> obstacle_locked(int peer);
 
