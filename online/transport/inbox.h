@@ -72,6 +72,7 @@ class Inbox {
     Tag tag;
     std::optional<std::uint64_t> size_bytes;  ///< unset: any size up to kMaxMessageBytes
     bool filled = false;
+    bool awaited = false;  ///< somebody sleeps until it is filled
     bool abandoned = false;
     MessageBuffer payload;
   };
@@ -127,7 +128,10 @@ class Inbox {
   std::optional<Error> obstacle_locked(int peer);
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  // Apart, and signalled only for those who wait: every needless wake-up costs two context switches
+  // in the middle of a round.
+  std::condition_variable received_;
+  std::condition_variable sent_;
   std::map<std::pair<int, std::uint32_t>, Channel> channels_;
   std::vector<Peer> peers_;
   std::optional<Error> failure_;
