@@ -19,10 +19,11 @@ double best_seconds(Body body) {
   return best;
 }
 
-/// Multiply-accumulates of 64-bit words with one vpmullq and one vpaddq for eight. AVX-512DQ.
+/// Products of 64-bit words, eight by one vpmullq. Their additions are left out: they only slow it
+/// down, by how much depends on the machine. AVX-512DQ.
 double mullq_mac_per_second();
-/// The same with the instructions of gemm_hybrid.cpp: two vpmadd52luq, two vpmadd52huq and one
-/// vpdpwssd for sixteen. AVX-512 IFMA and VNNI.
+/// Multiply-accumulates with the instructions of gemm_hybrid.cpp: two vpmadd52luq, two vpmadd52huq
+/// and one vpdpwssd for sixteen. AVX-512 IFMA and VNNI.
 double hybrid_mac_per_second();
 /// AES-128 without its key schedule: ten vaesenc on 512-bit registers for 64 bytes. VAES.
 double vaes_bytes_per_second();
