@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 
-#include "kernels/cpu/features.h"
+#include "kernels/features.h"
 #include "kernels/gemm/gemm.h"
 
 namespace beaverpond {
