@@ -2,7 +2,7 @@
 // ciphers. Every result is compared bit for bit before it is timed; ours and the reference take
 // turns, so that a change of clock or a noisy neighbour meets both; medians are reported.
 //
-//   beaverpond-kernels-bench [--json FILE] [--repetitions N]
+//   beaverpond-kernels-bench [--json FILE] [--repetitions N] [--quick]
 //   beaverpond-kernels-bench --benchmark [Google Benchmark's options]     ours only
 #include <benchmark/benchmark.h>
 #include <openssl/evp.h>
@@ -23,8 +23,9 @@
 #include <vector>
 
 #include "bench/kernels/eigen_gemm.h"
-#include "kernels/features.h"
+#include "bench/report/report.h"
 #include "kernels/cpu/prg.h"
+#include "kernels/features.h"
 #include "kernels/gemm/gemm.h"
 
 namespace beaverpond {
@@ -165,18 +166,15 @@ std::size_t calls_for_timing(const std::function<void()>& call) {
   return calls;
 }
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 nlohmann::ordered_json measure(const Case& test, int repetitions) {
   const std::size_t our_calls = calls_for_timing(test.ours);
   const std::size_t their_calls = calls_for_timing(test.theirs);
-  std::vector<double> ours, theirs;
+  const double our_work = test.work * static_cast<double>(our_calls);
+  std::vector<double> ours, ours_per_cpu, theirs;
   for (int i = 0; i < repetitions; ++i) {
-    ours.push_back(test.work * static_cast<double>(our_calls) / seconds_of(test.ours, our_calls));
+    const double cpu_start = thread_cpu_seconds();
+    ours.push_back(our_work / seconds_of(test.ours, our_calls));
+    ours_per_cpu.push_back(our_work / (thread_cpu_seconds() - cpu_start));
     theirs.push_back(test.work * static_cast<double>(their_calls) /
                      seconds_of(test.theirs, their_calls));
   }
@@ -187,7 +185,8 @@ nlohmann::ordered_json measure(const Case& test, int repetitions) {
           {"reference", test.reference},
           {"reference_kind", "measured"},
           {"reference_value", reference},
-          {"ratio", value / reference}};
+          {"ratio", value / reference},
+          {"per_cpu_second", median(ours_per_cpu)}};
 }
 
 int run_pairs(const std::string& json_path, int repetitions) {
@@ -240,7 +239,7 @@ int run_google_benchmark(int argc, char** argv) {
 
 int usage() {
   std::fprintf(stderr,
-               "usage: beaverpond-kernels-bench [--json FILE] [--repetitions N]\n"
+               "usage: beaverpond-kernels-bench [--json FILE] [--repetitions N] [--quick]\n"
                "       beaverpond-kernels-bench --benchmark [options of Google Benchmark]\n");
   return 2;
 }
@@ -259,6 +258,8 @@ int run(int argc, char** argv) {
       json_path = argv[++i];
     } else if (option == "--repetitions" && i + 1 < argc) {
       repetitions = std::max(7, std::atoi(argv[++i]));
+    } else if (option == "--quick") {
+      repetitions = 1;
     } else {
       return usage();
     }

@@ -142,13 +142,17 @@ struct CompareLoops {
       const std::uint64_t n = block_count(state.count, block);
       const std::uint64_t words = block_words(state, block);
       const std::uint64_t* planes = final.data() + packed_at(layout.final_bits, block);
-      const std::uint64_t* delta = planes;
-      const std::uint64_t* lambda = planes + (layout.wants_sign ? words : 0);
+      // Whole planes, since the last block's are shorter in the packed buffer.
+      alignas(64) std::uint64_t delta[kWords] = {};
+      alignas(64) std::uint64_t lambda[kWords] = {};
+      const std::uint64_t* low = planes + (layout.wants_sign ? words : 0);
+      if (layout.wants_low) std::memcpy(lambda, low, words * 8);
       const std::uint64_t first = block * kElements;
       if (layout.wants_sign) {
+        std::memcpy(delta, planes, words * 8);
         std::memcpy(state.delta.data() + block * kWords, delta, words * 8);
       } else if (!forward.delta.empty()) {
-        delta = forward.delta.data() + block * kWords;
+        std::memcpy(delta, forward.delta.data() + block * kWords, words * 8);
       }
       const std::uint8_t* material =
           records.correction(block, layout.packed_offset(), layout.correction_record_bytes());
@@ -173,18 +177,17 @@ struct CompareLoops {
     prg.subtract(stream, record_offset + arrays, words(arrays, layout.correction_record_bytes()));
     if (arrays == packed) return;
     prg.fill(stream, record_offset + packed, {scratch, arrays - packed});
-    const auto nb = static_cast<std::uint64_t>(layout.packed_bytes);
-    for (std::uint64_t at = 0; at < arrays - packed; at += nb) {
-      std::uint64_t value = 0;
-      std::uint64_t other = 0;
-      std::memcpy(&value, record + packed + at, nb);
-      std::memcpy(&other, scratch + at, nb);
-      value -= other;  // only the low nb bytes are kept: mod 2^(8 nb), a multiple of mod 2^shift
-      std::memcpy(record + packed + at, &value, nb);
+    // Only the low packed_bytes of a difference are kept: mod 2^(8 bytes), a multiple of 2^shift.
+    alignas(64) std::uint64_t words_of[2][kElements];
+    for (std::uint64_t at = packed; at < arrays; at += layout.packed_array_bytes()) {
+      Block::load_packed(record + at, layout.packed_bytes, words_of[0]);
+      Block::load_packed(scratch + (at - packed), layout.packed_bytes, words_of[1]);
+      for (std::uint64_t i = 0; i < kElements; ++i) words_of[0][i] -= words_of[1][i];
+      Block::store_packed(words_of[0], layout.packed_bytes, record + at);
     }
   }
 
-  static void deal(const Backend::DealCompare& job) {
+  static void deal(const Backend::DealCompare& job, std::span<const Prg* const> prgs) {
     const CompareLayout& layout = *job.layout;
     alignas(64) std::uint64_t mask_record[kElements + kMaxMaskPlanes * kWords];
     alignas(64) std::uint64_t forward_b[kWords] = {};
@@ -193,8 +196,8 @@ struct CompareLoops {
     for (std::uint64_t block = 0; block < layout.blocks(job.count); ++block) {
       std::memset(mask_record, 0, sizeof mask_record);
       std::memset(forward_b, 0, sizeof forward_b);
-      for (const Seed& seed : job.seeds) {
-        const Prg prg(seed, job.prg);
+      for (const Prg* const player : prgs) {
+        const Prg& prg = *player;
         const std::uint64_t offset = block * layout.mask_record_bytes();
         prg.add(job.mask_stream, offset, {mask_record, kElements});
         prg.exclusive_or(
@@ -214,10 +217,9 @@ struct CompareLoops {
       const std::uint64_t at = block * layout.correction_record_bytes();
       std::uint8_t* record = job.correction.data() + at;
       Block::deal(layout, mask_record, planes, b, record);
-      for (std::size_t player = 0; player < job.seeds.size(); ++player) {
+      for (std::size_t player = 0; player < prgs.size(); ++player) {
         if (static_cast<int>(player) == job.designated) continue;
-        const Prg prg(job.seeds[player], job.prg);
-        take_out(layout, prg, job.correction_stream, at, record, scratch);
+        take_out(layout, *prgs[player], job.correction_stream, at, record, scratch);
       }
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/backend.h"
+#include "kernels/cpu/prg.h"
 
 namespace beaverpond::cpu {
 
@@ -12,7 +13,8 @@ struct CompareKernels {
   void (*root)(const CompareState&, ConstWords root, Words out);
   void (*finish)(const CompareState&, ConstWords final, ConstWords x, const BitShare& forward,
                  Words out, Words b);
-  void (*deal)(const Backend::DealCompare&);
+  /// `prgs`: one per player, in the order of the job's seeds.
+  void (*deal)(const Backend::DealCompare&, std::span<const Prg* const> prgs);
 };
 
 extern const CompareKernels kCompareAvx512;

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 #include "kernels/backend.h"
 #include "kernels/cpu/compare_kernels.h"
@@ -154,7 +156,13 @@ class CpuBackend final : public Backend {
     }
   }
   void deal_compare(const DealCompare& deal, StreamRef) override {
-    cpu::best_compare_kernels().deal(deal);
+    std::vector<std::unique_ptr<Prg>> prgs;
+    std::vector<const Prg*> views;
+    for (const Seed& seed : deal.seeds) {
+      prgs.push_back(std::make_unique<Prg>(seed, deal.prg));
+      views.push_back(prgs.back().get());
+    }
+    cpu::best_compare_kernels().deal(deal, views);
   }
 
  private:

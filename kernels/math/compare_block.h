@@ -139,86 +139,141 @@ struct CompareBlock {
     }
   }
 
-  static BP_MATH_INLINE std::uint64_t word(const std::uint8_t* array, int i) {
-    std::uint64_t value;
-    std::memcpy(&value, array + 8 * static_cast<std::size_t>(i), 8);
-    return value;
+  /// One word, 0 or 1, for every bit of a plane.
+  static BP_MATH_INLINE void spread(const std::uint64_t* plane, std::uint64_t* words) {
+    for (int w = 0; w < Target::kWords; ++w) {
+      for (int i = 0; i < 64; ++i) words[64 * w + i] = (plane[w] >> i) & 1;
+    }
   }
-  /// A packed word; bytes of its neighbour come along above and are shifted out by the formulas.
-  static BP_MATH_INLINE std::uint64_t packed(const std::uint8_t* array, int bytes, int i) {
-    std::uint64_t value;
-    std::memcpy(&value, array + static_cast<std::size_t>(bytes) * static_cast<std::size_t>(i), 8);
-    return value;
+
+  template <int kBytes>
+  static BP_MATH_INLINE void load_packed(const std::uint8_t* from, std::uint64_t* words) {
+    for (int i = 0; i < kElements; ++i) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, from + kBytes * i, kBytes);
+      words[i] = word;
+    }
   }
-  static BP_MATH_INLINE std::uint64_t bit(const std::uint64_t* plane, int i) {
-    return (plane[i >> 6] >> (i & 63)) & 1;
+  template <int kBytes>
+  static BP_MATH_INLINE void store_packed(const std::uint64_t* words, std::uint8_t* to) {
+    for (int i = 0; i < kElements; ++i) std::memcpy(to + kBytes * i, &words[i], kBytes);
+  }
+  /// Packed words of `bytes` bytes each, one constant size per loop.
+  static BP_MATH_INLINE void load_packed(const std::uint8_t* from, int bytes,
+                                         std::uint64_t* words) {
+    switch (bytes) {
+      case 1: return load_packed<1>(from, words);
+      case 2: return load_packed<2>(from, words);
+      case 3: return load_packed<3>(from, words);
+      case 4: return load_packed<4>(from, words);
+      case 5: return load_packed<5>(from, words);
+      case 6: return load_packed<6>(from, words);
+      case 7: return load_packed<7>(from, words);
+      default: return load_packed<8>(from, words);
+    }
+  }
+  static BP_MATH_INLINE void store_packed(const std::uint64_t* words, int bytes, std::uint8_t* to) {
+    switch (bytes) {
+      case 1: return store_packed<1>(words, to);
+      case 2: return store_packed<2>(words, to);
+      case 3: return store_packed<3>(words, to);
+      case 4: return store_packed<4>(words, to);
+      case 5: return store_packed<5>(words, to);
+      case 6: return store_packed<6>(words, to);
+      case 7: return store_packed<7>(words, to);
+      default: return store_packed<8>(words, to);
+    }
+  }
+
+  /// A record's arrays of shares, as words. Arrays that the use lacks are not read.
+  struct WordShares {
+    alignas(64) std::uint64_t r_top[kElements];
+    alignas(64) std::uint64_t b_r_top[kElements];
+    const std::uint64_t* r_high;
+    const std::uint64_t* b2;
+    const std::uint64_t* b;
+    const std::uint64_t* b_r;
+    const std::uint64_t* b_b2;
+  };
+  /// `words` is the correction record from packed_offset on, 8-byte aligned.
+  static BP_MATH_INLINE void load_shares(const CompareLayout& layout, const std::uint8_t* words,
+                                         WordShares& shares) {
+    if (layout.packed_arrays > 0) load_packed(words, layout.packed_bytes, shares.r_top);
+    if (layout.packed_arrays > 1) {
+      load_packed(words + layout.packed_array_bytes(), layout.packed_bytes, shares.b_r_top);
+    }
+    const std::uint8_t* arrays = words + (layout.words_offset() - layout.packed_offset());
+    const auto array = [&](int index) {
+      return reinterpret_cast<const std::uint64_t*>(
+          arrays + layout.word_array_bytes() * static_cast<std::uint64_t>(index < 0 ? 0 : index));
+    };
+    shares.r_high = array(layout.word_R);
+    shares.b2 = array(layout.word_b2);
+    shares.b = array(layout.word_b);
+    shares.b_r = array(layout.word_bR);
+    shares.b_b2 = array(layout.word_bb2);
+  }
+
+  /// Shares of a floor(x / 2^s) block, and of its product with the bit whose share is `b`.
+  static BP_MATH_INLINE void truncate_words(int shift, int count, const std::uint64_t* c,
+                                            const std::uint64_t* lambda, const WordShares& m,
+                                            std::uint64_t one, std::uint64_t* out) {
+    for (int i = 0; i < count; ++i) {
+      const PublicTruncation t = public_truncation<R>(c[i], lambda[i], shift);
+      out[i] = truncated<R>(t, one, m.r_high[i], m.b2[i], m.r_top[i], shift);
+    }
+  }
+  static BP_MATH_INLINE void truncate_times_bit_words(int shift, int count, const std::uint64_t* c,
+                                                      const std::uint64_t* delta,
+                                                      const std::uint64_t* lambda,
+                                                      const std::uint64_t* b, const WordShares& m,
+                                                      std::uint64_t one, std::uint64_t* out) {
+    for (int i = 0; i < count; ++i) {
+      const PublicTruncation t = public_truncation<R>(c[i], lambda[i], shift);
+      const std::uint64_t y = truncated<R>(t, one, m.r_high[i], m.b2[i], m.r_top[i], shift);
+      const std::uint64_t by =
+          truncated_times_b<R>(t, b[i], m.b_r[i], m.b_b2[i], m.b_r_top[i], shift);
+      out[i] = times_bit<R>(delta[i], y, by);
+    }
+  }
+  /// b x = c b - b r.
+  static BP_MATH_INLINE void times_bit_words(int count, const std::uint64_t* c,
+                                             const std::uint64_t* delta, const std::uint64_t* b,
+                                             const std::uint64_t* b_r, const std::uint64_t* x,
+                                             std::uint64_t* out) {
+    for (int i = 0; i < count; ++i) {
+      out[i] = times_bit<R>(delta[i], x[i], c[i] * b[i] - b_r[i]);
+    }
   }
 
   /// The result's shares for `count` elements; `words` is the correction record from packed_offset
-  /// on. delta and lambda are planes; one = 1 on the designated sub-share. `forward_b` is read by
-  /// kTruncateTimesBit and kMultiplyBit, `x` by kRelu and kMultiplyBit.
+  /// on. delta and lambda are planes (null where the layout has none); one = 1 on the designated
+  /// sub-share. `forward_b` is read by kTruncateTimesBit and kMultiplyBit, `x` by kRelu and
+  /// kMultiplyBit.
   static BP_MATH_INLINE void finish(const CompareLayout& layout, int count, const std::uint64_t* c,
-                                    const std::uint64_t* delta, const std::uint64_t* lambda,
-                                    const std::uint8_t* words, std::uint64_t one,
-                                    const std::uint64_t* x, const std::uint64_t* forward_b,
-                                    std::uint64_t* out, std::uint64_t* b_out) {
-    const std::uint8_t* top = words;
-    const std::uint8_t* b_top = words + layout.packed_array_bytes();
-    const std::uint8_t* arrays =
-        words + layout.packed_array_bytes() * static_cast<std::uint64_t>(layout.packed_arrays);
-    const auto array = [&](int index) {
-      return arrays + layout.word_array_bytes() * static_cast<std::uint64_t>(index < 0 ? 0 : index);
-    };
-    const std::uint8_t* const r_high = array(layout.word_R);
-    const std::uint8_t* const b2 = array(layout.word_b2);
-    const std::uint8_t* const dealt_b = array(layout.word_b);
-    const std::uint8_t* const b_r = array(layout.word_bR);
-    const std::uint8_t* const b_b2 = array(layout.word_bb2);
-    const int shift = layout.shift;
-    const int nb = layout.packed_bytes;
+                                    const std::uint64_t* delta_plane,
+                                    const std::uint64_t* lambda_plane, const std::uint8_t* words,
+                                    std::uint64_t one, const std::uint64_t* x,
+                                    const std::uint64_t* forward_b, std::uint64_t* out,
+                                    std::uint64_t* b_out) {
+    WordShares m;
+    load_shares(layout, words, m);
+    alignas(64) std::uint64_t delta[kElements];
+    alignas(64) std::uint64_t lambda[kElements];
+    if (delta_plane != nullptr) spread(delta_plane, delta);
+    if (lambda_plane != nullptr) spread(lambda_plane, lambda);
     if (layout.wants_sign && b_out != nullptr) {
-      for (int i = 0; i < count; ++i) b_out[i] = word(dealt_b, i);
+      for (int i = 0; i < count; ++i) b_out[i] = m.b[i];
     }
+    const std::uint64_t* b = layout.wants_sign ? m.b : forward_b;
     switch (layout.use) {
       case CompareUse::kTruncate:
-        for (int i = 0; i < count; ++i) {
-          const PublicTruncation t = public_truncation<R>(c[i], bit(lambda, i), shift);
-          out[i] = truncated<R>(t, one, word(r_high, i), word(b2, i), packed(top, nb, i), shift);
-        }
-        return;
+        return truncate_words(layout.shift, count, c, lambda, m, one, out);
       case CompareUse::kReluTruncate:
-        for (int i = 0; i < count; ++i) {
-          const PublicTruncation t = public_truncation<R>(c[i], bit(lambda, i), shift);
-          const std::uint64_t y =
-              truncated<R>(t, one, word(r_high, i), word(b2, i), packed(top, nb, i), shift);
-          const std::uint64_t by = truncated_times_b<R>(t, word(dealt_b, i), word(b_r, i),
-                                                        word(b_b2, i), packed(b_top, nb, i), shift);
-          out[i] = times_bit<R>(bit(delta, i), y, by);
-        }
-        return;
       case CompareUse::kTruncateTimesBit:
-        for (int i = 0; i < count; ++i) {
-          const PublicTruncation t = public_truncation<R>(c[i], bit(lambda, i), shift);
-          const std::uint64_t y =
-              truncated<R>(t, one, word(r_high, i), word(b2, i), packed(top, nb, i), shift);
-          const std::uint64_t by = truncated_times_b<R>(t, forward_b[i], word(b_r, i),
-                                                        word(b_b2, i), packed(b_top, nb, i), shift);
-          out[i] = times_bit<R>(bit(delta, i), y, by);
-        }
-        return;
+        return truncate_times_bit_words(layout.shift, count, c, delta, lambda, b, m, one, out);
       case CompareUse::kRelu:
-        for (int i = 0; i < count; ++i) {
-          // b x = c b - b r
-          const std::uint64_t bx = c[i] * word(dealt_b, i) - word(b_r, i);
-          out[i] = times_bit<R>(bit(delta, i), x[i], bx);
-        }
-        return;
-      case CompareUse::kMultiplyBit:
-        for (int i = 0; i < count; ++i) {
-          const std::uint64_t bx = c[i] * forward_b[i] - word(b_r, i);
-          out[i] = times_bit<R>(bit(delta, i), x[i], bx);
-        }
-        return;
+      case CompareUse::kMultiplyBit: return times_bit_words(count, c, delta, b, m.b_r, x, out);
     }
   }
 
@@ -257,34 +312,37 @@ struct CompareBlock {
   static BP_MATH_INLINE void deal_words(const CompareLayout& layout, const std::uint64_t* r,
                                         const std::uint8_t* mask_planes, const Plane& b_plane,
                                         std::uint8_t* record) {
-    std::uint64_t b_bits[Target::kWords];
-    std::uint64_t b2_bits[Target::kWords] = {};
-    std::memcpy(b_bits, &b_plane, sizeof b_bits);
+    std::uint64_t planes[2][Target::kWords] = {};
+    std::memcpy(planes[0], &b_plane, sizeof planes[0]);
     if (layout.wants_low) {
-      std::memcpy(b2_bits, mask_planes + sizeof(Plane) * static_cast<std::size_t>(layout.b2_plane),
-                  sizeof b2_bits);
+      std::memcpy(planes[1],
+                  mask_planes + sizeof(Plane) * static_cast<std::size_t>(layout.b2_plane),
+                  sizeof planes[1]);
     }
-    const auto put = [&](int array, int i, std::uint64_t value) {
-      if (array >= 0) std::memcpy(record + layout.word_offset(array) + 8 * i, &value, 8);
+    alignas(64) std::uint64_t b[kElements];
+    alignas(64) std::uint64_t b2[kElements];
+    alignas(64) std::uint64_t high[kElements];
+    alignas(64) std::uint64_t words[kElements];
+    spread(planes[0], b);
+    spread(planes[1], b2);
+    for (int i = 0; i < kElements; ++i) high[i] = layout.wants_low ? r[i] >> layout.shift : r[i];
+    const auto put = [&](int array, const std::uint64_t* from) {
+      if (array >= 0) std::memcpy(record + layout.word_offset(array), from, sizeof words);
     };
-    const auto nb = static_cast<std::uint64_t>(layout.packed_bytes);
-    for (int i = 0; i < kElements; ++i) {
-      const std::uint64_t b = bit(b_bits, i);
-      const std::uint64_t b2 = bit(b2_bits, i);
-      const std::uint64_t top = r[i] >> (R::kRingBits - 1);
-      const std::uint64_t high = layout.wants_low ? r[i] >> layout.shift : r[i];
-      put(layout.word_R, i, high);
-      put(layout.word_b2, i, b2);
-      put(layout.word_b, i, b);
-      put(layout.word_bR, i, b * high);
-      put(layout.word_bb2, i, b & b2);
-      const std::uint64_t packed_words[2] = {top, b & top};
-      for (int a = 0; a < layout.packed_arrays; ++a) {
-        std::memcpy(record + layout.packed_offset() +
-                        layout.packed_array_bytes() * static_cast<std::uint64_t>(a) +
-                        nb * static_cast<std::uint64_t>(i),
-                    &packed_words[a], nb);
+    put(layout.word_R, high);
+    put(layout.word_b2, b2);
+    put(layout.word_b, b);
+    for (int i = 0; i < kElements; ++i) words[i] = (0 - b[i]) & high[i];
+    put(layout.word_bR, words);
+    for (int i = 0; i < kElements; ++i) words[i] = b[i] & b2[i];
+    put(layout.word_bb2, words);
+    for (int a = 0; a < layout.packed_arrays; ++a) {
+      for (int i = 0; i < kElements; ++i) {
+        words[i] = (r[i] >> (R::kRingBits - 1)) & (a == 0 ? 1 : b[i]);
       }
+      store_packed(words, layout.packed_bytes,
+                   record + layout.packed_offset() +
+                       layout.packed_array_bytes() * static_cast<std::uint64_t>(a));
     }
   }
 };

@@ -12,10 +12,10 @@
 namespace beaverpond {
 
 /// The bytes of one message. Move-only; never zeroed, since every byte is received into.
-class Buffer {
+class MessageBuffer {
  public:
-  Buffer() = default;
-  explicit Buffer(std::size_t size)
+  MessageBuffer() = default;
+  explicit MessageBuffer(std::size_t size)
       : data_(std::make_unique_for_overwrite<std::uint8_t[]>(size)), size_(size), capacity_(size) {}
 
   std::span<std::uint8_t> bytes() { return {data_.get(), size_}; }
@@ -34,22 +34,22 @@ class Buffer {
 /// safe.
 class BufferPool {
  public:
-  Buffer take(std::size_t size) {
+  MessageBuffer take(std::size_t size) {
     {
       const std::scoped_lock lock(mutex_);
-      for (Buffer& kept : kept_) {
+      for (MessageBuffer& kept : kept_) {
         // A much larger one stays for the large message that it came from.
         if (kept.capacity() >= size && kept.capacity() / 2 <= size) {
-          Buffer buffer = std::exchange(kept, Buffer());
+          MessageBuffer buffer = std::exchange(kept, MessageBuffer());
           buffer.shrink_to(size);
           return buffer;
         }
       }
     }
-    return Buffer(size);
+    return MessageBuffer(size);
   }
 
-  void give(Buffer buffer) {
+  void give(MessageBuffer buffer) {
     if (buffer.capacity() < kSmallest) return;
     const std::scoped_lock lock(mutex_);
     std::swap(kept_[next_], buffer);
@@ -61,7 +61,7 @@ class BufferPool {
   static constexpr std::size_t kKept = 16;
 
   std::mutex mutex_;
-  std::vector<Buffer> kept_ = std::vector<Buffer>(kKept);
+  std::vector<MessageBuffer> kept_ = std::vector<MessageBuffer>(kKept);
   std::size_t next_ = 0;
 };
 

@@ -46,7 +46,7 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   return ticket;
 }
 
-void Inbox::deliver(int from, const Tag& tag, Buffer payload) {
+void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   received_bytes_.fetch_add(kFrameHeaderBytes + kTagBytes + payload.size(),
                             std::memory_order_relaxed);
   const std::scoped_lock lock(mutex_);
@@ -55,7 +55,7 @@ void Inbox::deliver(int from, const Tag& tag, Buffer payload) {
     const Ticket ticket = std::move(channel.waiting.front());
     channel.waiting.pop_front();
     match(*ticket, tag, std::move(payload));
-    changed_.notify_all();
+    if (ticket->awaited) received_.notify_all();
     return;
   }
   Peer& peer = peers_[static_cast<std::size_t>(from)];
@@ -72,7 +72,7 @@ void Inbox::deliver(int from, const Tag& tag, Buffer payload) {
   channel.early.push_back({tag, std::move(payload)});
 }
 
-void Inbox::match(Slot& slot, const Tag& tag, Buffer payload) {
+void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {
   const auto mismatch = [&](const std::string& what) {
     Error error = make_error(
         ErrorCode::kProtocolMismatch,
@@ -103,14 +103,15 @@ void Inbox::match(Slot& slot, const Tag& tag, Buffer payload) {
   slot.filled = true;
 }
 
-Result<Buffer> Inbox::wait(const Ticket& ticket, Deadline deadline) {
+Result<MessageBuffer> Inbox::wait(const Ticket& ticket, Deadline deadline) {
   std::unique_lock lock(mutex_);
+  ticket->awaited = true;
   while (!ticket->filled) {
     if (std::optional<Error> error = obstacle_locked(ticket->from)) {
       fail_locked(*error);
       return during(*std::move(error), ticket->tag);
     }
-    if (changed_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
+    if (received_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
     if (ticket->filled || obstacle_locked(ticket->from).has_value()) continue;
     Error error = make_error(ErrorCode::kTimeout,
                              "no message from player " + std::to_string(ticket->from) + " for " +
@@ -131,7 +132,7 @@ Result<void> Inbox::wait_sent(const Outgoing& message, Deadline deadline) {
       fail_locked(*error);
       return during(*std::move(error), message.tag());
     }
-    if (changed_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
+    if (sent_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
     if (message.consumed() || obstacle_locked(message.to()).has_value()) continue;
     Error error = make_error(ErrorCode::kTimeout,
                              "player " + std::to_string(message.to()) + " did not take the " +
@@ -146,7 +147,7 @@ Result<void> Inbox::wait_sent(const Outgoing& message, Deadline deadline) {
 void Inbox::abandon(const Ticket& ticket) {
   const std::scoped_lock lock(mutex_);
   ticket->abandoned = true;
-  ticket->payload = Buffer();
+  ticket->payload = MessageBuffer();
 }
 
 std::optional<Error> Inbox::obstacle(int peer) {
@@ -186,7 +187,8 @@ void Inbox::fail(Error error) {
 
 void Inbox::fail_locked(Error error) {
   if (!failure_.has_value()) failure_ = std::move(error);
-  changed_.notify_all();
+  received_.notify_all();
+  sent_.notify_all();
 }
 
 void Inbox::close_peer(int peer, std::string reason) {
@@ -194,13 +196,14 @@ void Inbox::close_peer(int peer, std::string reason) {
   Peer& state = peers_[static_cast<std::size_t>(peer)];
   if (!state.closed) state.reason = std::move(reason);
   state.closed = true;
-  changed_.notify_all();
+  received_.notify_all();
+  sent_.notify_all();
 }
 
 void Inbox::wake() {
   // Taking the mutex keeps a waiter from missing this between its test and its sleep.
   const std::scoped_lock lock(mutex_);
-  changed_.notify_all();
+  sent_.notify_all();
 }
 
 }  // namespace beaverpond

@@ -72,8 +72,9 @@ class Inbox {
     Tag tag;
     std::optional<std::uint64_t> size_bytes;  ///< unset: any size up to kMaxMessageBytes
     bool filled = false;
+    bool awaited = false;  ///< somebody sleeps until it is filled
     bool abandoned = false;
-    Buffer payload;
+    MessageBuffer payload;
   };
   using Ticket = std::shared_ptr<Slot>;
   static constexpr std::uint64_t kMaxMessageBytes = std::uint64_t{16} << 20;
@@ -85,7 +86,7 @@ class Inbox {
   Ticket expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes);
   /// The payload. Errors: kPeerLost, kProtocolMismatch (or another failure of this transport);
   /// kTimeout, which is not final.
-  Result<Buffer> wait(const Ticket& ticket, Deadline deadline);
+  Result<MessageBuffer> wait(const Ticket& ticket, Deadline deadline);
   /// Returns when the payload has been consumed. Errors as wait().
   Result<void> wait_sent(const Outgoing& message, Deadline deadline);
   /// The message is thrown away when it comes.
@@ -99,7 +100,7 @@ class Inbox {
 
   // The side of the connections.
 
-  void deliver(int from, const Tag& tag, Buffer payload);
+  void deliver(int from, const Tag& tag, MessageBuffer payload);
   /// Fails everything, once.
   void fail(Error error);
   /// `peer` ended cleanly: an error only for those who still wait for it.
@@ -110,7 +111,7 @@ class Inbox {
  private:
   struct Message {
     Tag tag;
-    Buffer payload;
+    MessageBuffer payload;
   };
   struct Channel {
     std::deque<Ticket> waiting;
@@ -122,12 +123,15 @@ class Inbox {
     std::uint64_t early_bytes = 0;
   };
 
-  void match(Slot& slot, const Tag& tag, Buffer payload);
+  void match(Slot& slot, const Tag& tag, MessageBuffer payload);
   void fail_locked(Error error);
   std::optional<Error> obstacle_locked(int peer);
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  // Apart, and signalled only for those who wait: every needless wake-up costs two context switches
+  // in the middle of a round.
+  std::condition_variable received_;
+  std::condition_variable sent_;
   std::map<std::pair<int, std::uint32_t>, Channel> channels_;
   std::vector<Peer> peers_;
   std::optional<Error> failure_;

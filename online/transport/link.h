@@ -113,7 +113,7 @@ class Link {
   TagBytes tag_bytes_{};
   FrameHeader header_;
   Tag tag_;
-  Buffer payload_;
+  MessageBuffer payload_;
 
   std::mutex queue_mutex_;
   std::deque<std::shared_ptr<Outgoing>> messages_;

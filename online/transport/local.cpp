@@ -32,7 +32,7 @@ class LocalMesh final : public Mesh {
 
   void post(const std::shared_ptr<Outgoing>& message) override {
     Inbox& to = *hub_->inboxes[static_cast<std::size_t>(message->to())];
-    Buffer payload = to.buffers().take(message->size_bytes());
+    MessageBuffer payload = to.buffers().take(message->size_bytes());
     message->take(message->size_bytes(), [&](std::span<const std::uint8_t> bytes) {
       std::copy(bytes.begin(), bytes.end(), payload.bytes().begin());
     });

@@ -70,7 +70,7 @@ class MeshTransport::Exchange final : public Operation::Pending {
   }
 
   Result<void> run(Deadline deadline) {
-    std::vector<Buffer> payloads;
+    std::vector<MessageBuffer> payloads;
     payloads.reserve(receives_.size());
     if (obstacle_.has_value()) {
       if (obstacle_->operation.empty()) obstacle_->operation = to_string(tag_);

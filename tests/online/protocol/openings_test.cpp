@@ -79,7 +79,7 @@ class OpeningTap final : public Transport {
 constexpr std::uint32_t kRows = 64;
 constexpr std::uint32_t kInner = 64;
 constexpr std::uint32_t kColumns = 64;
-constexpr int kRuns = 20;
+constexpr int kRuns = 30;
 
 /// A product, a ReLU on it, a backward pass: every kind of opening.
 Program make_program() {

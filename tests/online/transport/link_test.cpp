@@ -128,7 +128,7 @@ TEST_F(LinkTest, ComesUpAndCarriesDataThroughKeyChanges) {
     const Inbox::Ticket ticket = inbox_.expect(1, kTag, payload.size());
     say(FrameType::kData, tagged(kTag, payload), kTag.lane);
     ASSERT_TRUE(exchange().ok());
-    const Result<Buffer> got = inbox_.wait(ticket, in_ms(0));
+    const Result<MessageBuffer> got = inbox_.wait(ticket, in_ms(0));
     ASSERT_TRUE(got.ok());
     EXPECT_TRUE(std::equal(payload.begin(), payload.end(), got->bytes().begin()));
   }
