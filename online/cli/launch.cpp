@@ -102,6 +102,8 @@ Result<void> start(const LaunchCommand& options, Child& child, const std::string
   int log = -1;
   if (quiet) {
     const std::string path = child.home + "/player.log";
+    // A new file: another run on these homes may still write to the old one.
+    rename(path.c_str(), (path + ".old").c_str());
     log = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (log < 0) {
       return make_error(ErrorCode::kIo, "cannot write " + path + ": " + std::strerror(errno));
@@ -149,7 +151,7 @@ class Players {
       const int number = signals.wait();
       if (number != 0 && number != SIGCHLD) {
         stopped_ = true;
-        ask_to_stop(number);
+        ask_to_stop(SIGTERM);  // a shell lets its background jobs ignore SIGINT
       } else if (Clock::now() >= ask_again_) {
         ask_to_stop(asked_ ? SIGKILL : SIGTERM);
       }
