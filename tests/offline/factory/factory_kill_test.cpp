@@ -10,6 +10,7 @@
 
 #include "offline/pool/posix_storage.h"
 #include "tests/offline/factory/factory_fixture.h"
+#include "tests/soak.h"
 
 namespace beaverpond::testing {
 namespace {
@@ -42,8 +43,9 @@ TEST(FactoryKill, NothingHalfMadeIsEverConsumed) {
   const std::chrono::nanoseconds segment = std::chrono::steady_clock::now() - started;
   Consumer consumer(site);
   std::mt19937_64 random(1);
-  const auto deadline = started + std::chrono::seconds(20);
-  for (int cycle = 0; cycle < 40 && std::chrono::steady_clock::now() < deadline; ++cycle) {
+  const auto deadline = started + std::chrono::seconds(campaign_size(20, 240));
+  const int cycles = campaign_size(40, 2000);
+  for (int cycle = 0; cycle < cycles && std::chrono::steady_clock::now() < deadline; ++cycle) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) make_for_ever(site);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/online/protocol/engine_harness.h"
+#include "tests/soak.h"
 
 namespace beaverpond {
 namespace {
@@ -45,14 +46,16 @@ ShiftProgram shift_program(std::uint32_t shift, bool round, std::uint64_t everyo
   return {b.finish().value()};
 }
 
-void check_shift(int players, std::uint32_t shift, bool round, PrgKind prg) {
-  std::mt19937_64 random(shift * 10 + static_cast<std::uint32_t>(players));
+void check_shift(int players, std::uint32_t shift, bool round, PrgKind prg,
+                 std::uint32_t repeat = 0) {
+  std::mt19937_64 random(repeat * 1000 + shift * 10 + static_cast<std::uint32_t>(players));
   const std::uint64_t added = round ? std::uint64_t{1} << (shift - 1) : 0;
   const std::uint64_t everyone = (std::uint64_t{1} << players) - 1;
   const ShiftProgram p = shift_program(shift, round, everyone);
   const WordVector x = domain_words(kElements, added, random);
   const WordVector g = domain_words(kElements, added, random);
-  const RunResult result = run_program(p.program, players, {x, g}, {}, 0, prg, shift);
+  const RunResult result =
+      run_program(p.program, players, {x, g}, {}, 0, prg, repeat * 100 + shift);
   for (int player = 0; player < players; ++player) {
     const std::vector<WordVector>& got = result.revealed[static_cast<std::size_t>(player)];
     for (std::size_t i = 0; i < kElements; ++i) {
@@ -69,10 +72,12 @@ void check_shift(int players, std::uint32_t shift, bool round, PrgKind prg) {
 class EveryShift : public ::testing::TestWithParam<int> {};
 
 TEST_P(EveryShift, TruncationReluAndBackwardBitAreExact) {
-  for (std::uint32_t shift = 1; shift <= 61; ++shift) {
+  const auto repeats = static_cast<std::uint32_t>(testing::campaign_size(1, 30));
+  for (std::uint32_t i = 0; i < 61 * repeats; ++i) {
+    const std::uint32_t shift = 1 + i % 61;
     SCOPED_TRACE("shift " + std::to_string(shift));
-    check_shift(GetParam(), shift, shift % 2 == 0,
-                shift % 3 == 0 ? PrgKind::kChaCha20 : PrgKind::kAes128Ctr);
+    check_shift(GetParam(), shift, i % 2 == 0,
+                i % 3 == 0 ? PrgKind::kChaCha20 : PrgKind::kAes128Ctr, i / 61);
     if (HasFatalFailure()) return;
   }
 }
