@@ -61,16 +61,17 @@ TEST_F(PoolTest, SpentSegmentsAreErased) {
     for (std::uint64_t number = 0; number < 3; ++number) {
       ASSERT_TRUE(pool.read_bundle_blocking(test_key(), number).ok());
     }
-    EXPECT_TRUE(disk_.exists(site_.segment_path(0, first)));
+    EXPECT_TRUE(disk_.exists(site_.segment_path(0, first)).value());
     const auto bundle = pool.read_bundle_blocking(test_key(), 3);
-    EXPECT_FALSE(disk_.exists(site_.segment_path(0, first)));
+    EXPECT_FALSE(disk_.exists(site_.segment_path(0, first)).value());
     site_.expect_bundle(bundle.value(), 0, 1, 3);  // outlives the file
     claim(pool, 6, 8);
     pool.release(test_key(), 8);
     pool.release(test_key(), 6);
-    EXPECT_FALSE(disk_.exists(site_.segment_path(0, {4, 4, test_set_id(2)})));
+    EXPECT_FALSE(disk_.exists(site_.segment_path(0, {4, 4, test_set_id(2)})).value());
   }
-  EXPECT_TRUE(disk_.exists(site_.segment_path(1, first)));  // the other player has not claimed
+  EXPECT_TRUE(
+      disk_.exists(site_.segment_path(1, first)).value());  // the other player has not claimed
 }
 
 TEST_F(PoolTest, ClaimOfADeadProcessIsBurnedAndErased) {
@@ -83,7 +84,7 @@ TEST_F(PoolTest, ClaimOfADeadProcessIsBurnedAndErased) {
   Pool pool = open();
   EXPECT_EQ(pool.watermark(test_key()).value(), 4u);
   EXPECT_TRUE(pool.ranges(test_key())->empty());
-  EXPECT_FALSE(disk_.exists(site_.segment_path(0, {0, 4, test_set_id(1)})));
+  EXPECT_FALSE(disk_.exists(site_.segment_path(0, {0, 4, test_set_id(1)})).value());
 }
 
 TEST_F(PoolTest, SecondEngineIsRefused) {
