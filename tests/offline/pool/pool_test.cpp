@@ -51,6 +51,25 @@ TEST_F(PoolTest, PublishedBundlesAreClaimedAndRead) {
   }
 }
 
+TEST_F(PoolTest, FailedSyncWhileOpeningALanePoisonsForEver) {
+  { ASSERT_TRUE(open().watermark(test_key()).ok()); }
+  bool reached_ledger = false;
+  for (std::uint64_t sync = 0; sync < 4; ++sync) {  // three folders, then the ledger
+    Pool pool = open();
+    disk_.fail_sync(site_.machine(0), sync);
+    const auto first = pool.watermark(test_key());
+    ASSERT_EQ(first.error().code, ErrorCode::kIo) << sync;
+    reached_ledger = first.error().message.ends_with("/ledger");
+    const std::uint64_t operations = disk_.operations(site_.machine(0));
+    const auto again = pool.watermark(test_key());
+    ASSERT_FALSE(again.ok()) << "a failed sync is never retried";
+    EXPECT_NE(again.error().message.find("earlier"), std::string::npos);
+    EXPECT_EQ(pool.ranges(test_key(1)).error().code, ErrorCode::kIo) << "another lane";
+    EXPECT_EQ(disk_.operations(site_.machine(0)), operations);
+  }
+  EXPECT_TRUE(reached_ledger);
+}
+
 TEST_F(PoolTest, SpentSegmentsAreErased) {
   ASSERT_TRUE(site_.publish_once(0, 4, 1).ok());
   ASSERT_TRUE(site_.publish_once(4, 4, 2).ok());
