@@ -73,6 +73,7 @@ Result<Factory> Factory::open(FactoryOptions options) {
 }
 
 Result<void> Factory::make_blocking(std::uint64_t bundles) {
+  BP_TRY(check_count(bundles, "--bundles"));
   BP_ASSIGN(const std::string missing, shortage(bytes_of(bundles)));
   if (!missing.empty()) {
     return make_error(ErrorCode::kNoSpace, "cannot make " + std::to_string(bundles) +
@@ -93,6 +94,7 @@ Result<void> Factory::serve_blocking(std::uint64_t low, std::uint64_t high) {
     return make_error(ErrorCode::kConfig,
                       "the marks must satisfy 1 <= low <= high; check --low and --high");
   }
+  BP_TRY(check_count(high, "--high"));
   if (options_.disk_budget.value != 0 && bytes_of(low) > options_.disk_budget.value) {
     return make_error(ErrorCode::kNoSpace, std::to_string(low) + " bundles need " +
                                                std::to_string(bytes_of(low)) +
@@ -149,6 +151,15 @@ void Factory::pause(const std::string& reason, std::uint64_t level) {
   }
   paused_for_ = reason;
   sleep();
+}
+
+Result<void> Factory::check_count(std::uint64_t bundles, const char* flag) const {
+  constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 60;
+  const std::uint64_t most = kMaxBytes / std::max<std::uint64_t>(bytes_of(1), 1);
+  if (bundles <= most) return {};
+  return make_error(ErrorCode::kConfig, std::string(flag) + " " + std::to_string(bundles) +
+                                            " is more than any disk holds; at most " +
+                                            std::to_string(most) + " for this plan");
 }
 
 std::uint64_t Factory::bytes_of(std::uint64_t bundles) const {
