@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <deque>
+#include <exception>
 #include <future>
+#include <new>
+#include <system_error>
 #include <thread>
 
 namespace beaverpond {
@@ -23,6 +26,21 @@ std::uint64_t default_segment_bundles(ByteCount correction_size, std::uint64_t p
   constexpr std::uint64_t kTargetBytes = 64 << 20;
   const std::uint64_t size = std::max<std::uint64_t>(correction_size.value, 4096);
   return players * std::clamp<std::uint64_t>(kTargetBytes / size, 1, 256);
+}
+
+/// Waits for a dealer. What one that failed left in its buffer must not be published.
+Result<void> result_of(std::future<void>& dealt) {
+  try {
+    dealt.get();
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorCode::kOutOfMemory,
+                      "not enough memory to deal a bundle; the unfinished segment was dropped: "
+                      "lower --threads or --segment-bundles, or give the factory more memory");
+  } catch (const std::exception& failure) {
+    return make_error(ErrorCode::kIo, std::string("dealing failed: ") + failure.what() +
+                                          "; the unfinished segment was dropped");
+  }
+  return {};
 }
 
 Error cancelled() {
@@ -55,6 +73,7 @@ Result<Factory> Factory::open(FactoryOptions options) {
 }
 
 Result<void> Factory::make_blocking(std::uint64_t bundles) {
+  BP_TRY(check_count(bundles, "--bundles"));
   BP_ASSIGN(const std::string missing, shortage(bytes_of(bundles)));
   if (!missing.empty()) {
     return make_error(ErrorCode::kNoSpace, "cannot make " + std::to_string(bundles) +
@@ -75,6 +94,7 @@ Result<void> Factory::serve_blocking(std::uint64_t low, std::uint64_t high) {
     return make_error(ErrorCode::kConfig,
                       "the marks must satisfy 1 <= low <= high; check --low and --high");
   }
+  BP_TRY(check_count(high, "--high"));
   if (options_.disk_budget.value != 0 && bytes_of(low) > options_.disk_budget.value) {
     return make_error(ErrorCode::kNoSpace, std::to_string(low) + " bundles need " +
                                                std::to_string(bytes_of(low)) +
@@ -131,6 +151,15 @@ void Factory::pause(const std::string& reason, std::uint64_t level) {
   }
   paused_for_ = reason;
   sleep();
+}
+
+Result<void> Factory::check_count(std::uint64_t bundles, const char* flag) const {
+  constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 60;
+  const std::uint64_t most = kMaxBytes / std::max<std::uint64_t>(bytes_of(1), 1);
+  if (bundles <= most) return {};
+  return make_error(ErrorCode::kConfig, std::string(flag) + " " + std::to_string(bundles) +
+                                            " is more than any disk holds; at most " +
+                                            std::to_string(most) + " for this plan");
 }
 
 std::uint64_t Factory::bytes_of(std::uint64_t bundles) const {
@@ -200,11 +229,19 @@ Result<void> Factory::deal_all(SegmentSetWriter& writer, const PublishedRange& r
     std::vector<Seed> bundle_seeds;
     for (const auto& of_player : seeds) bundle_seeds.push_back(of_player[index]);
     const int designated = designated_player(range.first + index, pools_.players());
-    jobs.push_back({buffer, std::async(std::launch::async,
-                                       [&deal = options_.dealers[index % workers], designated,
-                                        bytes = buffer.bytes, own_seeds = std::move(bundle_seeds)] {
-                                         deal(own_seeds, designated, bytes);
-                                       })});
+    try {
+      jobs.push_back(
+          {buffer, std::async(std::launch::async,
+                              [&deal = options_.dealers[index % workers], designated,
+                               bytes = buffer.bytes, own_seeds = std::move(bundle_seeds)] {
+                                deal(own_seeds, designated, bytes);
+                              })});
+    } catch (const std::system_error& refused) {
+      return make_error(ErrorCode::kIo, std::string("cannot start a dealing thread: ") +
+                                            refused.what() +
+                                            "; lower --threads or raise the limit of processes "
+                                            "(ulimit -u)");
+    }
     return {};
   };
   for (std::uint64_t i = 0; i < std::min<std::uint64_t>(workers, range.count); ++i) {
@@ -212,9 +249,9 @@ Result<void> Factory::deal_all(SegmentSetWriter& writer, const PublishedRange& r
   }
   for (std::uint64_t i = 0; i < range.count; ++i) {
     if (stopped()) return cancelled();
-    const Job job = std::move(jobs.front());
+    Job job = std::move(jobs.front());
     jobs.pop_front();
-    job.dealt.wait();
+    BP_TRY(result_of(job.dealt));
     if (i + workers < range.count) BP_TRY(start(i + workers));
     BP_TRY(writer.append_blocking(job.buffer.bytes));
   }

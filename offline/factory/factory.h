@@ -76,6 +76,8 @@ class Factory {
  private:
   Factory(FactoryOptions options, PoolSet pools);
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
+  /// Refuses a number of bundles whose bytes could not even be counted.
+  Result<void> check_count(std::uint64_t bundles, const char* flag) const;
   std::uint64_t bytes_of(std::uint64_t bundles) const;
   /// Empty if `bytes` more may be written, otherwise what is short.
   Result<std::string> shortage(std::uint64_t bytes);

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <exception>
+#include <new>
 
 #include "offline/factory/program.h"
 #include "offline/plan/file.h"
@@ -38,16 +40,14 @@ void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
   command.add_flag("--json", arguments.json, "progress as lines of JSON");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   using beaverpond::ErrorCode;
   beaverpond::occupy_standard_descriptors();
   beaverpond::FactoryArguments arguments;
   CLI::App app{
       "Makes bundles of one-time correlated randomness and publishes them to every player's pool.\n"
       "Exit codes: 0 done, 2 bad option or file, 6 damaged pool, 7 pool of another roster,\n"
-      "10 I/O error, 11 no space, 12 another factory runs, 14 interrupted."};
+      "9 out of memory, 10 I/O error, 11 no space, 12 another factory runs, 14 interrupted."};
   app.require_subcommand(1);
   CLI::App* const make = app.add_subcommand("make", "Adds a number of bundles, then ends");
   add_common(*make, arguments);
@@ -75,4 +75,21 @@ int main(int argc, char** argv) {
   const beaverpond::Error& error = outcome.error();
   std::fprintf(stderr, "triple-factory: %s: %s\n", to_string(error.code), error.message.c_str());
   return static_cast<int>(error.code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using beaverpond::ErrorCode;
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr,
+                 "triple-factory: out-of-memory: not enough memory; lower --threads or "
+                 "--segment-bundles, or give the process more\n");
+    return static_cast<int>(ErrorCode::kOutOfMemory);
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "triple-factory: io: %s\n", failure.what());
+    return static_cast<int>(ErrorCode::kIo);
+  }
 }

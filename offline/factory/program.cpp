@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <thread>
 
@@ -92,6 +93,24 @@ Result<DealerTeam> make_team(const Plan& plan, int players, int threads) {
   return team;
 }
 
+/// Two names of one folder would otherwise look like a second factory that holds its lock.
+Result<void> check_distinct(const std::vector<std::string>& directories) {
+  std::vector<std::filesystem::path> seen;
+  for (const std::string& directory : directories) {
+    std::error_code ignored;
+    std::filesystem::path path = std::filesystem::weakly_canonical(directory + "/", ignored);
+    if (path.empty()) path = directory;
+    if (std::find(seen.begin(), seen.end(), path) != seen.end()) {
+      return make_error(ErrorCode::kConfig,
+                        "the pool folder " + directory +
+                            " is given twice; every player has one of its own: give --pool once "
+                            "per player, in the roster's order");
+    }
+    seen.push_back(std::move(path));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> run_factory(const FactoryArguments& arguments, const std::atomic<bool>& stop) {
@@ -104,6 +123,7 @@ Result<void> run_factory(const FactoryArguments& arguments, const std::atomic<bo
                           number(arguments.pool_directories.size()) +
                           " pool folders were given; give --pool once per player, in order");
   }
+  BP_TRY(check_distinct(arguments.pool_directories));
   BP_ASSIGN(const DealerTeam team,
             make_team(plan, static_cast<int>(roster.players.size()), arguments.threads));
   PosixStorage storage;

@@ -83,10 +83,11 @@ std::string describe_difference(const PoolIdentity& expected, const PoolIdentity
 Result<void> check_identity(Storage& storage, const std::string& directory,
                             const PoolIdentity& identity, PoolUser user) {
   const std::string path = directory + "/pool";
-  if (!storage.exists(path)) {
+  BP_ASSIGN(const bool present, storage.exists(path));
+  if (!present) {
     const std::string temporary =
         path + (user == PoolUser::kEngine ? ".engine" : ".factory") + kTemporarySuffix;
-    BP_TRY(write_file_atomically(storage, path, temporary, encode(identity)));
+    BP_TRY(create_file_atomically(storage, path, temporary, encode(identity)));
   }
   BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
   Block block{};

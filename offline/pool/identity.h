@@ -23,8 +23,8 @@ std::string describe_difference(const PoolIdentity& expected, const PoolIdentity
 enum class PoolUser : std::uint8_t { kEngine, kFactory };
 
 /// Writes DIR/pool if it is missing, then reads and compares it. Engine and factory may both find
-/// it missing: each renames its own file over it, with the same content. Errors: kRosterMismatch
-/// (another pool, epoch, roster or player), kPoolCorrupt, kIo, kNoSpace.
+/// it missing: the first to rename its own file wins, and the other reads that one. Errors:
+/// kRosterMismatch (another pool, epoch, roster or player), kPoolCorrupt, kIo, kNoSpace.
 Result<void> check_identity(Storage& storage, const std::string& directory,
                             const PoolIdentity& identity, PoolUser user);
 

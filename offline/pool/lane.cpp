@@ -44,7 +44,8 @@ Result<std::vector<PublishedRange>> PoolLane::ranges() {
       const auto reader = SegmentReader::open(*storage_, path, pool_, key_, range);
       if (!reader.ok()) {
         // The factory removes a range that it could not publish on every player.
-        if (!storage_->exists(path)) continue;
+        const auto present = storage_->exists(path);
+        if (present.ok() && !present.value()) continue;
         return reader.error();
       }
       verified_.insert(range);

@@ -79,7 +79,8 @@ Result<std::string> ensure_lane_directory(Storage& storage, const std::string& p
 }
 
 Result<void> ensure_pool_directory(Storage& storage, const std::string& directory) {
-  if (!storage.exists(directory)) {
+  BP_ASSIGN(const bool present, storage.exists(directory));
+  if (!present) {
     BP_TRY(storage.make_directory(directory));
     BP_TRY(storage.sync_directory(parent_of(directory)));
   }
@@ -94,7 +95,8 @@ Result<void> ensure_pool_directory(Storage& storage, const std::string& director
 Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::string& directory,
                                                 const char* suffix) {
   std::vector<PublishedRange> ranges;
-  if (!storage.exists(directory)) return ranges;
+  BP_ASSIGN(const bool present, storage.exists(directory));
+  if (!present) return ranges;
   BP_ASSIGN(const auto entries, storage.list(directory));
   for (const StorageEntry& entry : entries) {
     if (entry.is_directory) continue;
@@ -104,16 +106,18 @@ Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::str
   return ranges;
 }
 
-Result<void> write_file_atomically(Storage& storage, const std::string& path,
-                                   const std::string& temporary,
-                                   std::span<const std::uint8_t> bytes) {
-  if (storage.exists(temporary)) BP_TRY(storage.unlink(temporary));
+Result<void> create_file_atomically(Storage& storage, const std::string& path,
+                                    const std::string& temporary,
+                                    std::span<const std::uint8_t> bytes) {
+  BP_ASSIGN(const bool left_over, storage.exists(temporary));
+  if (left_over) BP_TRY(storage.unlink(temporary));
   {
     BP_ASSIGN(const auto file, storage.open(temporary, Storage::Mode::kCreateNew));
     BP_TRY(file->write_at(0, bytes));
     BP_TRY(file->sync());
   }
-  BP_TRY(storage.rename(temporary, path));
+  BP_ASSIGN(const bool created, storage.rename_new(temporary, path));
+  if (!created) BP_TRY(storage.unlink(temporary));
   return storage.sync_directory(parent_of(path));
 }
 

@@ -61,10 +61,11 @@ Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::str
                                                 const char* suffix);
 
 /// Writes `bytes` to the file `temporary` in the folder of `path`, syncs it, renames it to `path`
-/// and syncs the folder: after a crash the file is there whole, or not at all. No other process may
-/// use the same temporary name: it belongs to the holder of a lock.
-Result<void> write_file_atomically(Storage& storage, const std::string& path,
-                                   const std::string& temporary,
-                                   std::span<const std::uint8_t> bytes);
+/// and syncs the folder: after a crash the file is there whole, or not at all. A file that exists
+/// is left as it is, which is no error. No other process may use the same temporary name: it
+/// belongs to the holder of a lock.
+Result<void> create_file_atomically(Storage& storage, const std::string& path,
+                                    const std::string& temporary,
+                                    std::span<const std::uint8_t> bytes);
 
 }  // namespace beaverpond

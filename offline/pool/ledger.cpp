@@ -105,7 +105,7 @@ Result<void> create_ledger(Storage& storage, const std::string& path, const Pool
   const Block slot = encode(state, pool, key);
   std::vector<std::uint8_t> bytes;
   for (int i = 0; i < kSlots; ++i) bytes.insert(bytes.end(), slot.begin(), slot.end());
-  return write_file_atomically(storage, path, path + kTemporarySuffix, bytes);
+  return create_file_atomically(storage, path, path + kTemporarySuffix, bytes);
 }
 
 }  // namespace
@@ -116,7 +116,8 @@ Ledger::Ledger(std::unique_ptr<StorageFile> file, std::string path, PoolIdentity
 Result<Ledger> Ledger::open(Storage& storage, const std::string& directory,
                             const PoolIdentity& pool, const LaneKey& key) {
   const std::string path = directory + "/ledger";
-  if (!storage.exists(path)) BP_TRY(create_ledger(storage, path, pool, key));
+  BP_ASSIGN(const bool present, storage.exists(path));
+  if (!present) BP_TRY(create_ledger(storage, path, pool, key));
   BP_ASSIGN(auto file, storage.open(path, Storage::Mode::kReadWrite));
   Ledger ledger(std::move(file), path, pool, key);
   // An earlier process may have died between its write and its sync. The next write goes to the
@@ -133,7 +134,8 @@ Result<LedgerState> Ledger::peek(Storage& storage, const std::string& directory,
   const std::string path = directory + "/ledger";
   LedgerState none;
   none.witnesses.resize(static_cast<std::size_t>(pool.players));
-  if (!storage.exists(path)) return none;
+  BP_ASSIGN(const bool present, storage.exists(path));
+  if (!present) return none;
   BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
   BP_ASSIGN(Slots slots, read_slots(*file, path, pool, key));
   return std::move(slots.state);

@@ -24,14 +24,19 @@ struct Pool::State {
   Result<LockedLane*> lane_of(const LaneKey& key) {
     if (poisoned) {
       return make_error(ErrorCode::kIo, "the pool " + options.directory +
-                                            " failed to make a claim durable earlier; check the "
+                                            " failed to make its ledger durable earlier; check the "
                                             "disk and start again");
     }
     const std::lock_guard<std::mutex> guard(mutex);
     std::unique_ptr<LockedLane>& entry = lanes[key];
     if (entry == nullptr) {
       auto opened = PoolLane::open(*options.storage, options.directory, options.identity, key);
-      if (!opened.ok()) return std::move(opened).error();
+      if (!opened.ok()) {
+        // A sync may have failed, and a second one would prove nothing.
+        const ErrorCode code = opened.error().code;
+        if (code == ErrorCode::kIo || code == ErrorCode::kNoSpace) poisoned = true;
+        return std::move(opened).error();
+      }
       entry = std::make_unique<LockedLane>(std::move(opened).value());
     }
     return entry.get();

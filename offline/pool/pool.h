@@ -31,7 +31,8 @@ struct Claim {
 };
 
 /// Threads: all calls may run at once; calls on one lane wait for each other. A failed sync of a
-/// ledger poisons the pool: every later call fails, and only a new process may try again.
+/// ledger, or any other failure of the disk while one is opened, poisons the pool: every later call
+/// fails, and only a new process may try again.
 class Pool {
  public:
   /// Takes the engine's lock. Errors: kPoolBusy (another engine), kConfig (folder mode, locks that

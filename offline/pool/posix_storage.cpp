@@ -118,6 +118,19 @@ Result<void> PosixStorage::rename(const std::string& from, const std::string& to
   return {};
 }
 
+Result<bool> PosixStorage::rename_new(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno == EEXIST) return false;
+  if (errno != EINVAL && errno != ENOSYS) return os_error("rename", from, errno);
+  // Not on this file system: a link replaces nothing either.
+  if (::link(from.c_str(), to.c_str()) != 0) {
+    if (errno == EEXIST) return false;
+    return os_error("rename", from, errno);
+  }
+  if (::unlink(from.c_str()) != 0) return os_error("remove", from, errno);
+  return true;
+}
+
 Result<void> PosixStorage::unlink(const std::string& path) {
   if (::unlink(path.c_str()) != 0) return os_error("remove", path, errno);
   return {};
@@ -150,9 +163,11 @@ Result<std::vector<StorageEntry>> PosixStorage::list(const std::string& director
   return entries;
 }
 
-bool PosixStorage::exists(const std::string& path) {
+Result<bool> PosixStorage::exists(const std::string& path) {
   struct stat info {};
-  return ::lstat(path.c_str(), &info) == 0;
+  if (::lstat(path.c_str(), &info) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  return os_error("examine", path, errno);
 }
 
 Result<void> PosixStorage::make_directory(const std::string& path) {

@@ -10,9 +10,10 @@ class PosixStorage final : public Storage {
  public:
   Result<std::unique_ptr<StorageFile>> open(const std::string& path, Mode mode) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<bool> rename_new(const std::string& from, const std::string& to) override;
   Result<void> unlink(const std::string& path) override;
   Result<std::vector<StorageEntry>> list(const std::string& directory) override;
-  bool exists(const std::string& path) override;
+  Result<bool> exists(const std::string& path) override;
   Result<void> make_directory(const std::string& path) override;
   Result<void> sync_directory(const std::string& directory) override;
   Result<std::uint32_t> directory_mode(const std::string& directory) override;

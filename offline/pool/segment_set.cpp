@@ -45,9 +45,8 @@ std::string SegmentSetWriter::path(int player, const char* suffix) const {
 
 void SegmentSetWriter::remove_temporaries() {
   for (int player = 0; player < created_; ++player) {
-    const std::string temporary = path(player, kTemporarySuffix);
     // What cannot be removed now is removed by the next PoolSet::clean().
-    if (pools_->storage().exists(temporary)) (void)pools_->storage().unlink(temporary);
+    (void)pools_->storage().unlink(path(player, kTemporarySuffix));
   }
   created_ = 0;
 }
@@ -93,8 +92,7 @@ Result<void> SegmentSetWriter::publish_blocking() {
   // Once the last rename was tried, engines may have leased the range: leave it to clean().
   if (!outcome.ok() && renamed < pools_->players()) {
     for (int player = 0; player < renamed; ++player) {
-      const std::string published = path(player, kSegmentSuffix);
-      if (storage.exists(published)) (void)storage.unlink(published);
+      (void)storage.unlink(path(player, kSegmentSuffix));
     }
   }
   if (outcome.ok()) created_ = 0;

@@ -54,10 +54,13 @@ class Storage {
   virtual Result<std::unique_ptr<StorageFile>> open(const std::string& path, Mode mode) = 0;
   /// Replaces `to` atomically. Durable after sync_directory() of the folder.
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
+  /// Renames atomically, but replaces nothing: false, and `from` stays, where `to` exists.
+  virtual Result<bool> rename_new(const std::string& from, const std::string& to) = 0;
   virtual Result<void> unlink(const std::string& path) = 0;
   /// Entries of a folder, without "." and "..", in no order.
   virtual Result<std::vector<StorageEntry>> list(const std::string& directory) = 0;
-  virtual bool exists(const std::string& path) = 0;
+  /// False only where the system says that there is no such file; anything else is an error.
+  virtual Result<bool> exists(const std::string& path) = 0;
   /// Creates one folder with mode 0700; no error if it exists already.
   virtual Result<void> make_directory(const std::string& path) = 0;
   /// Makes creations, renames and removals in the folder durable.

@@ -2,6 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <exception>
+#include <new>
 
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
@@ -112,9 +114,7 @@ Result<void> flush_output() {
                     "asked for are complete");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   occupy_standard_descriptors();
   // A reader of progress lines that goes away must not end a training.
   std::signal(SIGPIPE, SIG_IGN);
@@ -156,4 +156,20 @@ int main(int argc, char** argv) {
   if (result.ok()) return 0;
   std::fprintf(stderr, "beaverpond: %s\n", describe(result.error()).c_str());
   return static_cast<int>(result.error().code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr,
+                 "beaverpond: out-of-memory: not enough memory; use a smaller batch or model, or "
+                 "give the process more\n");
+    return static_cast<int>(ErrorCode::kOutOfMemory);
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "beaverpond: io: %s\n", failure.what());
+    return static_cast<int>(ErrorCode::kIo);
+  }
 }

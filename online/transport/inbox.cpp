@@ -6,6 +6,11 @@ namespace beaverpond {
 
 namespace {
 
+/// What a message took on the wire: an empty one is not free to keep either.
+std::uint64_t weight(const MessageBuffer& payload) {
+  return kFrameHeaderBytes + kTagBytes + payload.size();
+}
+
 Error during(Error error, const Tag& tag) {
   if (error.operation.empty()) error.operation = to_string(tag);
   return error;
@@ -26,7 +31,8 @@ void Outgoing::detach() {
   consumed_.store(true, std::memory_order_release);
 }
 
-Inbox::Inbox(int players) : peers_(static_cast<std::size_t>(players)) {}
+Inbox::Inbox(int players, std::uint64_t max_early_bytes)
+    : max_early_bytes_(max_early_bytes), peers_(static_cast<std::size_t>(players)) {}
 
 Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes) {
   auto ticket = std::make_shared<Slot>();
@@ -41,14 +47,13 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   }
   Message message = std::move(channel.early.front());
   channel.early.pop_front();
-  peers_[static_cast<std::size_t>(from)].early_bytes -= message.payload.size();
+  peers_[static_cast<std::size_t>(from)].early_bytes -= weight(message.payload);
   match(*ticket, message.tag, std::move(message.payload));
   return ticket;
 }
 
 void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
-  received_bytes_.fetch_add(kFrameHeaderBytes + kTagBytes + payload.size(),
-                            std::memory_order_relaxed);
+  received_bytes_.fetch_add(weight(payload), std::memory_order_relaxed);
   const std::scoped_lock lock(mutex_);
   Channel& channel = channels_[{from, tag.lane}];
   if (!channel.waiting.empty()) {
@@ -59,11 +64,11 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
     return;
   }
   Peer& peer = peers_[static_cast<std::size_t>(from)];
-  peer.early_bytes += payload.size();
-  if (peer.early_bytes > kMaxEarlyBytes) {
+  peer.early_bytes += weight(payload);
+  if (peer.early_bytes > max_early_bytes_) {
     Error error = make_error(
         ErrorCode::kProtocolMismatch,
-        "player " + std::to_string(from) + " sent more than " + std::to_string(kMaxEarlyBytes) +
+        "player " + std::to_string(from) + " sent more than " + std::to_string(max_early_bytes_) +
             " bytes that no operation here has asked for; the players do not run the same program");
     error.player = from;
     fail_locked(std::move(error));

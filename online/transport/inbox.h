@@ -63,7 +63,8 @@ class Outgoing {
 /// it. Thread safe.
 class Inbox {
  public:
-  /// Messages that no operation has asked for yet, per peer. More is a peer out of control.
+  /// Messages that no operation has asked for yet, per peer, with their headers and tags. More is a
+  /// peer out of control.
   static constexpr std::uint64_t kMaxEarlyBytes = std::uint64_t{2} << 30;
 
   /// A place in the order of one peer's messages.
@@ -79,7 +80,7 @@ class Inbox {
   using Ticket = std::shared_ptr<Slot>;
   static constexpr std::uint64_t kMaxMessageBytes = std::uint64_t{16} << 20;
 
-  explicit Inbox(int players);
+  explicit Inbox(int players, std::uint64_t max_early_bytes = kMaxEarlyBytes);
 
   // The side of the operations.
 
@@ -127,6 +128,7 @@ class Inbox {
   void fail_locked(Error error);
   std::optional<Error> obstacle_locked(int peer);
 
+  const std::uint64_t max_early_bytes_;
   mutable std::mutex mutex_;
   // Apart, and signalled only for those who wait: every needless wake-up costs two context switches
   // in the middle of a round.

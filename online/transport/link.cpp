@@ -52,7 +52,7 @@ Result<void> Link::on_bytes(std::span<const std::uint8_t> bytes) {
     player_ = *session_.peer_rank();
     state_ = State::kHello;
     const LinkHello hello{static_cast<std::uint32_t>(settings_.rank), settings_.roster_hash,
-                      settings_.hello};
+                          settings_.hello};
     BP_TRY(write_frame(FrameType::kHello, encode(hello)));
   }
   for (;;) {
@@ -202,8 +202,16 @@ Result<void> Link::refuse(Error error) {
 Result<void> Link::come_up_if_agreed() {
   if (!hello_accepted_ || !ack_received_) return {};
   state_ = State::kUp;
+  Result<void> welcome = owner_.up(player_, std::move(their_hello_));
+  if (!welcome.ok()) {
+    state_ = State::kHello;
+    not_admitted_ = true;
+    const std::string& reason = welcome.error().message;
+    BP_TRY(write_frame(FrameType::kGoodbye,
+                       {reinterpret_cast<const std::uint8_t*>(reason.data()), reason.size()}));
+    return welcome;
+  }
   was_up_ = true;
-  owner_.up(player_, std::move(their_hello_));
   return {};
 }
 

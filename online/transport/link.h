@@ -41,7 +41,9 @@ class Link {
     virtual ~Owner() = default;
     /// May this player come in? An error refuses it.
     virtual Result<void> admit(int player) = 0;
-    virtual void up(int player, std::vector<std::uint8_t> hello) = 0;
+    /// Both sides agreed. An error drops this connection, with a goodbye that says why: two of one
+    /// player may both have been admitted before either was up.
+    virtual Result<void> up(int player, std::vector<std::uint8_t> hello) = 0;
     virtual void goodbye(int player, std::string reason) = 0;
     virtual void lost(int reporter, const LostReport& report) = 0;
   };
@@ -73,7 +75,7 @@ class Link {
   bool was_up() const { return was_up_; }
   bool goodbye_sent() const { return goodbye_sent_; }
   bool goodbye_received() const { return state_ == State::kEnded; }
-  /// Refused by the owner's admit(), not because anything differs.
+  /// Refused by the owner's admit() or up(), not because anything differs.
   bool not_admitted() const { return not_admitted_; }
   const TlsSession& session() const { return session_; }
 

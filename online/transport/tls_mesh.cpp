@@ -65,7 +65,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
   std::string place(int player) const { return describe_player(options_, player); }
 
   Result<void> admit(int player) override;
-  void up(int player, std::vector<std::uint8_t> hello) override;
+  Result<void> up(int player, std::vector<std::uint8_t> hello) override;
   void goodbye(int player, std::string reason) override;
   void lost(int reporter, const LostReport& report) override;
   void failed(Connection& connection, Error error) override;
@@ -305,14 +305,20 @@ void TlsMesh::begin_close() {
 
 // ---- What links and connections report ----
 
-Result<void> TlsMesh::admit(int player) {
-  if (!closing_ && peers_[static_cast<std::size_t>(player)] == nullptr) return {};
+Error connected_already(int player) {
   return make_error(ErrorCode::kRosterMismatch,
                     "player " + std::to_string(player) +
                         " is connected already; is it running twice from the same home?");
 }
 
-void TlsMesh::up(int player, std::vector<std::uint8_t> hello) {
+Result<void> TlsMesh::admit(int player) {
+  if (!closing_ && peers_[static_cast<std::size_t>(player)] == nullptr) return {};
+  return connected_already(player);
+}
+
+Result<void> TlsMesh::up(int player, std::vector<std::uint8_t> hello) {
+  // Another connection of this player may have come up since this one was admitted.
+  if (peers_[static_cast<std::size_t>(player)] != nullptr) return connected_already(player);
   for (const auto& connection : connections_) {
     if (connection->link().player() == player && connection->link().is_up()) {
       peers_[static_cast<std::size_t>(player)] = connection;
@@ -320,6 +326,7 @@ void TlsMesh::up(int player, std::vector<std::uint8_t> hello) {
   }
   AsioError ignored;
   if (roll_call_.present(player, std::move(hello))) acceptor_.close(ignored);
+  return {};
 }
 
 void TlsMesh::goodbye(int player, std::string reason) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <new>
+#include <stdexcept>
 #include <thread>
 
 #include "tests/offline/factory/factory_fixture.h"
@@ -129,6 +131,36 @@ TEST_F(FactoryTest, StopDropsTheUnfinishedSegment) {
   for (const std::string& path : disk_.files("/f")) {
     EXPECT_FALSE(path.ends_with(kTemporarySuffix)) << path;
   }
+}
+
+template <class Failure>
+DealFunction deal_until(std::atomic<int>& left, const Failure& failure) {
+  return [&left, failure](std::span<const Seed> seeds, int designated,
+                          std::span<std::uint8_t> correction) {
+    if (left-- <= 0) throw failure;
+    fake_deal(seeds, designated, correction);
+  };
+}
+
+TEST_F(FactoryTest, ADealerThatThrowsPublishesNothing) {
+  std::atomic<int> left = 0;
+  for (const int good : {0, 1, 3}) {
+    FactoryOptions options = factory_options(site_);
+    options.dealers = {deal_until(left, std::bad_alloc()), deal_until(left, std::bad_alloc())};
+    left = good;
+    EXPECT_EQ(open(options).make_blocking(4).error().code, ErrorCode::kOutOfMemory) << good;
+    options.dealers = {deal_until(left, std::runtime_error("broken"))};
+    left = good;
+    const auto made = open(options).make_blocking(4);
+    EXPECT_EQ(made.error().code, ErrorCode::kIo) << good;
+    EXPECT_NE(made.error().message.find("broken"), std::string::npos);
+    for (const std::string& path : disk_.files("/f")) {
+      EXPECT_FALSE(path.ends_with(kTemporarySuffix) || path.ends_with(kSegmentSuffix)) << path;
+    }
+  }
+  EXPECT_EQ(level(), 0u);
+  ASSERT_TRUE(open(factory_options(site_)).make_blocking(4).ok());
+  EXPECT_EQ(level(), 4u);
 }
 
 TEST_F(FactoryTest, ServeKeepsBetweenTheMarks) {

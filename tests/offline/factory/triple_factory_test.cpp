@@ -140,7 +140,17 @@ TEST_F(TripleFactory, ErrorsHaveTheirExitCodes) {
   EXPECT_EQ(run(common("make") + " --pool " + root_ + "/pool0 --bundles 2"), 2);
   EXPECT_NE(read("err.txt").find("has 2 players, but 1 pool"), std::string::npos);
   EXPECT_EQ(run(common("make") + pools() + " --bundles 2 --reserve 8000000G"), 11);
+  EXPECT_EQ(run(common("make") + pools() + " --bundles 18446744073709551615"), 2);
+  EXPECT_NE(read("err.txt").find("--bundles"), std::string::npos) << read("err.txt");
+  EXPECT_EQ(run(common("serve") + pools() + " --low 1 --high 9223372036854775808"), 2);
+  EXPECT_NE(read("err.txt").find("--high"), std::string::npos) << read("err.txt");
   ASSERT_EQ(run(common("make") + pools() + " --bundles 2"), 0) << read("err.txt");
+  for (const char* other : {"/pool0", "/pool0/", "/./pool0"}) {
+    EXPECT_EQ(run(common("make") + " --pool " + root_ + "/pool0 --pool " + root_ + other +
+                  " --bundles 2"),
+              2);
+    EXPECT_NE(read("err.txt").find("given twice"), std::string::npos) << read("err.txt");
+  }
   EXPECT_EQ(run(common("make") + pools(1, 0) + " --bundles 2"), 7);
   ASSERT_EQ(::chmod((root_ + "/pool0").c_str(), 0755), 0);
   EXPECT_EQ(run(common("make") + pools() + " --bundles 2"), 2);

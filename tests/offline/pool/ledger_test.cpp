@@ -83,6 +83,26 @@ TEST_F(LedgerTest, ForeignLedgerIsRefused) {
             ErrorCode::kRosterMismatch);
 }
 
+TEST_F(LedgerTest, NeverReplacedWhenTheDiskCannotTellWhetherItExists) {
+  ASSERT_TRUE(open()->advance_blocking(5, {0, 0, 0}).ok());
+  const std::vector<std::uint8_t> before = disk_.content("/m0/ledger");
+  disk_.hide("/m0/ledger");
+  EXPECT_EQ(open().error().code, ErrorCode::kIo);
+  EXPECT_EQ(Ledger::peek(disk_, "/m0", test_identity(0, 3), test_key()).error().code,
+            ErrorCode::kIo);
+  disk_.hide("");
+  EXPECT_EQ(disk_.content("/m0/ledger"), before);
+  EXPECT_EQ(open()->watermark(), 5u);
+}
+
+TEST_F(LedgerTest, CreatingLeavesAnExistingFileAlone) {
+  ASSERT_TRUE(open()->advance_blocking(5, {0, 0, 0}).ok());
+  const std::vector<std::uint8_t> other(2 * kBlockSize);
+  ASSERT_TRUE(create_file_atomically(disk_, "/m0/ledger", "/m0/ledger.tmp", other).ok());
+  EXPECT_FALSE(disk_.exists("/m0/ledger.tmp").value());
+  EXPECT_EQ(open()->watermark(), 5u);
+}
+
 TEST_F(LedgerTest, FailedSyncPoisonsForEver) {
   auto ledger = open();
   ASSERT_TRUE(ledger->advance_blocking(5, {0, 0, 0}).ok());

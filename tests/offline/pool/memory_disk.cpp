@@ -143,6 +143,18 @@ Result<void> MemoryDisk::rename(const std::string& from, const std::string& to) 
   return {};
 }
 
+Result<bool> MemoryDisk::rename_new(const std::string& from, const std::string& to) {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (now_.contains(to)) {
+      BP_TRY(step(from));
+      return false;
+    }
+  }
+  BP_TRY(rename(from, to));
+  return true;
+}
+
 Result<void> MemoryDisk::unlink(const std::string& path) {
   const std::lock_guard<std::mutex> guard(mutex_);
   BP_TRY(step(path));
@@ -163,8 +175,9 @@ Result<std::vector<StorageEntry>> MemoryDisk::list(const std::string& directory)
   return entries;
 }
 
-bool MemoryDisk::exists(const std::string& path) {
+Result<bool> MemoryDisk::exists(const std::string& path) {
   const std::lock_guard<std::mutex> guard(mutex_);
+  if (path == hidden_) return failure("EIO on", path);
   return now_.contains(path);
 }
 

@@ -32,9 +32,10 @@ class MemoryDisk final : public Storage {
 
   Result<std::unique_ptr<StorageFile>> open(const std::string& path, Mode mode) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<bool> rename_new(const std::string& from, const std::string& to) override;
   Result<void> unlink(const std::string& path) override;
   Result<std::vector<StorageEntry>> list(const std::string& directory) override;
-  bool exists(const std::string& path) override;
+  Result<bool> exists(const std::string& path) override;
   Result<void> make_directory(const std::string& path) override;
   Result<void> sync_directory(const std::string& directory) override;
   Result<std::uint32_t> directory_mode(const std::string& directory) override;
@@ -54,6 +55,8 @@ class MemoryDisk final : public Storage {
   void refuse_write(const std::string& machine, std::uint64_t n);
   /// The n-th sync from now on fails once, and what it should have written is dropped for good.
   void fail_sync(const std::string& machine, std::uint64_t n);
+  /// Whether `path` exists cannot be told from now on: exists() gives an error. Empty: it can.
+  void hide(std::string path) { hidden_ = std::move(path); }
 
   /// Mutants. kSkipSync: syncs report success and do nothing. kLateSync: a file's sync takes
   /// effect only at the machine's next write, as if DURABLE were sent before the sync.
@@ -88,6 +91,7 @@ class MemoryDisk final : public Storage {
   Mutant mutant_ = Mutant::kNone;
   std::uint64_t free_bytes_ = std::uint64_t{1} << 40;
   std::uint32_t mode_ = 0700;
+  std::string hidden_;
 };
 
 }  // namespace beaverpond::testing

@@ -78,7 +78,7 @@ TEST(PoolSet, CleanKeepsWhatAnEngineHasHalfErased) {
     // Player 0 has erased the segment; player 1 is still reading it.
     if (player == 1) {
       ASSERT_TRUE(pools->clean(test_key()).ok());
-      EXPECT_TRUE(disk.exists(site.segment_path(1, range)));
+      EXPECT_TRUE(disk.exists(site.segment_path(1, range)).value());
       EXPECT_TRUE(engine->read_bundle_blocking(test_key(), 0).ok());
     }
   }

@@ -51,6 +51,25 @@ TEST_F(PoolTest, PublishedBundlesAreClaimedAndRead) {
   }
 }
 
+TEST_F(PoolTest, FailedSyncWhileOpeningALanePoisonsForEver) {
+  { ASSERT_TRUE(open().watermark(test_key()).ok()); }
+  bool reached_ledger = false;
+  for (std::uint64_t sync = 0; sync < 4; ++sync) {  // three folders, then the ledger
+    Pool pool = open();
+    disk_.fail_sync(site_.machine(0), sync);
+    const auto first = pool.watermark(test_key());
+    ASSERT_EQ(first.error().code, ErrorCode::kIo) << sync;
+    reached_ledger = first.error().message.ends_with("/ledger");
+    const std::uint64_t operations = disk_.operations(site_.machine(0));
+    const auto again = pool.watermark(test_key());
+    ASSERT_FALSE(again.ok()) << "a failed sync is never retried";
+    EXPECT_NE(again.error().message.find("earlier"), std::string::npos);
+    EXPECT_EQ(pool.ranges(test_key(1)).error().code, ErrorCode::kIo) << "another lane";
+    EXPECT_EQ(disk_.operations(site_.machine(0)), operations);
+  }
+  EXPECT_TRUE(reached_ledger);
+}
+
 TEST_F(PoolTest, SpentSegmentsAreErased) {
   ASSERT_TRUE(site_.publish_once(0, 4, 1).ok());
   ASSERT_TRUE(site_.publish_once(4, 4, 2).ok());
@@ -61,16 +80,17 @@ TEST_F(PoolTest, SpentSegmentsAreErased) {
     for (std::uint64_t number = 0; number < 3; ++number) {
       ASSERT_TRUE(pool.read_bundle_blocking(test_key(), number).ok());
     }
-    EXPECT_TRUE(disk_.exists(site_.segment_path(0, first)));
+    EXPECT_TRUE(disk_.exists(site_.segment_path(0, first)).value());
     const auto bundle = pool.read_bundle_blocking(test_key(), 3);
-    EXPECT_FALSE(disk_.exists(site_.segment_path(0, first)));
+    EXPECT_FALSE(disk_.exists(site_.segment_path(0, first)).value());
     site_.expect_bundle(bundle.value(), 0, 1, 3);  // outlives the file
     claim(pool, 6, 8);
     pool.release(test_key(), 8);
     pool.release(test_key(), 6);
-    EXPECT_FALSE(disk_.exists(site_.segment_path(0, {4, 4, test_set_id(2)})));
+    EXPECT_FALSE(disk_.exists(site_.segment_path(0, {4, 4, test_set_id(2)})).value());
   }
-  EXPECT_TRUE(disk_.exists(site_.segment_path(1, first)));  // the other player has not claimed
+  EXPECT_TRUE(
+      disk_.exists(site_.segment_path(1, first)).value());  // the other player has not claimed
 }
 
 TEST_F(PoolTest, ClaimOfADeadProcessIsBurnedAndErased) {
@@ -83,7 +103,7 @@ TEST_F(PoolTest, ClaimOfADeadProcessIsBurnedAndErased) {
   Pool pool = open();
   EXPECT_EQ(pool.watermark(test_key()).value(), 4u);
   EXPECT_TRUE(pool.ranges(test_key())->empty());
-  EXPECT_FALSE(disk_.exists(site_.segment_path(0, {0, 4, test_set_id(1)})));
+  EXPECT_FALSE(disk_.exists(site_.segment_path(0, {0, 4, test_set_id(1)})).value());
 }
 
 TEST_F(PoolTest, SecondEngineIsRefused) {

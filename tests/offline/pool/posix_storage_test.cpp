@@ -38,7 +38,7 @@ TEST_F(PosixStorageTest, FilesRoundTrip) {
   EXPECT_EQ(storage_.open(path, Storage::Mode::kCreateNew).error().code, ErrorCode::kIo);
   ASSERT_TRUE(storage_.rename(path, root_ + "/b").ok());
   ASSERT_TRUE(storage_.sync_directory(root_).ok());
-  EXPECT_FALSE(storage_.exists(path));
+  EXPECT_FALSE(storage_.exists(path).value());
   EXPECT_NE(storage_.open(path, Storage::Mode::kRead).error().message.find(path),
             std::string::npos);
   auto file = storage_.open(root_ + "/b", Storage::Mode::kRead);
@@ -54,6 +54,31 @@ TEST_F(PosixStorageTest, FilesRoundTrip) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   ASSERT_TRUE(storage_.unlink(root_ + "/b").ok());
   EXPECT_GT(storage_.free_bytes(root_).value(), 0u);
+}
+
+TEST_F(PosixStorageTest, RenameNewReplacesNothing) {
+  for (const char* name : {"/a", "/b"}) {
+    auto file = storage_.open(root_ + name, Storage::Mode::kCreateNew);
+    const std::vector<std::uint8_t> bytes{static_cast<std::uint8_t>(name[1])};
+    ASSERT_TRUE(file.value()->write_at(0, bytes).ok());
+  }
+  EXPECT_FALSE(storage_.rename_new(root_ + "/a", root_ + "/b").value());
+  EXPECT_TRUE(storage_.exists(root_ + "/a").value());
+  std::vector<std::uint8_t> read(1);
+  auto file = storage_.open(root_ + "/b", Storage::Mode::kRead);
+  ASSERT_TRUE(file.value()->read_at(0, read).ok());
+  EXPECT_EQ(read[0], 'b');
+  EXPECT_TRUE(storage_.rename_new(root_ + "/a", root_ + "/c").value());
+  EXPECT_FALSE(storage_.exists(root_ + "/a").value());
+  EXPECT_EQ(storage_.rename_new(root_ + "/a", root_ + "/d").error().code, ErrorCode::kIo);
+}
+
+TEST_F(PosixStorageTest, ExistsDoesNotGuess) {
+  EXPECT_TRUE(storage_.exists(root_).value());
+  EXPECT_FALSE(storage_.exists(root_ + "/none/below").value());
+  ASSERT_TRUE(storage_.open(root_ + "/file", Storage::Mode::kCreateNew).ok());
+  EXPECT_FALSE(storage_.exists(root_ + "/file/below").value());
+  EXPECT_EQ(storage_.exists(root_ + "/" + std::string(300, 'x')).error().code, ErrorCode::kIo);
 }
 
 TEST_F(PosixStorageTest, LocksExclude) {
@@ -83,7 +108,7 @@ TEST_F(PosixStorageTest, PoolsOnARealDisk) {
       ASSERT_TRUE(bundle.ok()) << bundle.error().message;
       site.expect_bundle(*bundle, player, 1, number);
     }
-    EXPECT_FALSE(storage_.exists(site.segment_path(player, ranges[0])));
+    EXPECT_FALSE(storage_.exists(site.segment_path(player, ranges[0])).value());
   }
 }
 

@@ -18,13 +18,16 @@ constexpr Tag kTag{.session = 1, .bundle = 2, .lane = 3, .operation = 4};
 class RecordingOwner : public Link::Owner {
  public:
   Result<void> admit(int /*player*/) override { return {}; }
-  void up(int player, std::vector<std::uint8_t> hello) override {
+  Result<void> up(int player, std::vector<std::uint8_t> hello) override {
+    if (come_too_late) return make_error(ErrorCode::kRosterMismatch, "connected already");
     up_player = player;
     up_hello = std::move(hello);
+    return {};
   }
   void goodbye(int /*player*/, std::string reason) override { goodbye_reason = std::move(reason); }
   void lost(int /*reporter*/, const LostReport& report) override { report_ = report; }
 
+  bool come_too_late = false;
   int up_player = -1;
   std::vector<std::uint8_t> up_hello;
   std::optional<std::string> goodbye_reason;
@@ -210,6 +213,25 @@ TEST_F(LinkTest, AFlippedBitOnTheWireEndsTheConnection) {
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::kIo);
   EXPECT_EQ(inbox_.wait(ticket, in_ms(0)).error().code, ErrorCode::kTimeout);
+}
+
+TEST_F(LinkTest, ANewcomerThatIsDroppedIsToldWhy) {
+  owner_.come_too_late = true;
+  ASSERT_TRUE(exchange().ok());
+  say(FrameType::kHello, encode(good_hello()));
+  say(FrameType::kAck, {});
+  expect_error(ErrorCode::kRosterMismatch, "connected already");
+  EXPECT_FALSE(link_->is_up());
+  EXPECT_FALSE(link_->was_up());
+  EXPECT_TRUE(link_->not_admitted());
+  peer_->set_input(link_->output());
+  std::string told;
+  for (std::vector<std::uint8_t> plain(1 << 16);;) {
+    const Result<std::size_t> size = peer_->read(plain);
+    if (!size.ok() || *size == 0) break;
+    told.append(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(*size));
+  }
+  EXPECT_NE(told.find("connected already"), std::string::npos);
 }
 
 TEST_F(LinkTest, ARefusalSurfacesWithItsReason) {

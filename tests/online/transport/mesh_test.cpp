@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "online/transport/frame.h"
 #include "online/transport/inbox.h"
 #include "tests/online/transport/players.h"
 
@@ -76,6 +77,25 @@ TEST(Mesh, AWrongLengthIsAMismatch) {
     EXPECT_EQ(result.error().player, 0);
     EXPECT_EQ(received, std::vector<std::uint8_t>(4, 9));
   }
+}
+
+TEST(Inbox, EmptyMessagesCountAgainstTheBound) {
+  constexpr std::uint64_t kEmpty = kFrameHeaderBytes + kTagBytes;
+  Inbox inbox(2, 3 * kEmpty);
+  for (int round = 0; round < 10; ++round) {
+    inbox.deliver(1, kTag, MessageBuffer());
+    inbox.deliver(1, kTag, MessageBuffer());
+    for (int i = 0; i < 2; ++i) {  // those that are asked for make room again
+      const auto ticket = inbox.expect(1, kTag, 0);
+      ASSERT_TRUE(inbox.wait(ticket, in_ms(5000)).ok());
+    }
+  }
+  for (int i = 0; i < 3; ++i) inbox.deliver(1, kTag, MessageBuffer());
+  EXPECT_FALSE(inbox.failure().has_value());
+  inbox.deliver(1, kTag, MessageBuffer());
+  ASSERT_TRUE(inbox.failure().has_value());
+  EXPECT_EQ(inbox.failure()->code, ErrorCode::kProtocolMismatch);
+  EXPECT_EQ(inbox.failure()->player, 1);
 }
 
 TEST(Mesh, AMessageForControlHasALimit) {

@@ -6,6 +6,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "online/transport/control.h"
+#include "online/transport/frame.h"
+#include "online/transport/tls_session.h"
 #include "tests/online/transport/players.h"
 
 namespace beaverpond {
@@ -285,6 +288,116 @@ TEST(Tls, TheSamePlayerTwiceIsRefused) {
   expect_error(connect_tls_blocking(again), ErrorCode::kRosterMismatch, 0, "connected already");
   zero.join();
   one.join();
+}
+
+/// Player 1 by hand, as far as the test wants it.
+class ManualPlayer {
+ public:
+  ManualPlayer(const TlsPlayers& setup, const TlsOptions& options) : options_(options) {
+    auto context = TlsContext::create(setup.home(1) + "/key.pem", setup.home(1) + "/cert.pem");
+    BP_CHECK(context.ok(), "context");
+    session_ = std::make_unique<TlsSession>(
+        *context, TlsRole::kClient,
+        std::vector<std::optional<Fingerprint>>{options.players[0].certificate, std::nullopt});
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(options.players[0].port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const timeval patience{10, 0};
+    ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    EXPECT_EQ(::connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  ~ManualPlayer() { ::close(descriptor_); }
+  ManualPlayer(const ManualPlayer&) = delete;             // owns a descriptor
+  ManualPlayer& operator=(const ManualPlayer&) = delete;  // owns a descriptor
+
+  void say(FrameType type, const std::vector<std::uint8_t>& payload) {
+    const FrameHeaderBytes header = encode_frame_header({type, 0, sequence_++, payload.size()});
+    ASSERT_TRUE(session_->write(header).ok() && session_->write(payload).ok());
+    flush();
+  }
+  void say_hello() {
+    for (;;) {
+      const Result<bool> done = session_->handshake();
+      ASSERT_TRUE(done.ok()) << done.error().message;
+      flush();
+      if (*done) break;
+      ASSERT_TRUE(receive());
+    }
+    say(FrameType::kHello, encode(LinkHello{1, options_.roster_hash, options_.hello}));
+  }
+  /// The payload of the next frame of this type; those before it are dropped.
+  std::optional<std::string> next(FrameType type) {
+    std::vector<std::uint8_t> plain(1 << 16);
+    for (;;) {
+      while (heard_.size() >= kFrameHeaderBytes) {
+        const auto header = decode_frame_header(
+            std::span<const std::uint8_t, kFrameHeaderBytes>(heard_.data(), kFrameHeaderBytes));
+        if (!header.ok() || heard_.size() < kFrameHeaderBytes + header->length) break;
+        const auto from = heard_.begin() + kFrameHeaderBytes;
+        const auto to = from + static_cast<std::ptrdiff_t>(header->length);
+        const std::string payload(from, to);
+        heard_.erase(heard_.begin(), to);
+        if (header->type == type) return payload;
+      }
+      const Result<std::size_t> size = session_->read(plain);
+      if (!size.ok()) return std::nullopt;
+      heard_.insert(heard_.end(), plain.begin(),
+                    plain.begin() + static_cast<std::ptrdiff_t>(*size));
+      if (*size == 0 && !receive()) return std::nullopt;
+    }
+  }
+
+ private:
+  void flush() {
+    std::vector<std::uint8_t>& output = session_->output();
+    EXPECT_EQ(::send(descriptor_, output.data(), output.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(output.size()));
+    output.clear();
+  }
+  bool receive() {
+    input_.resize(1 << 16);
+    const ssize_t size = ::recv(descriptor_, input_.data(), input_.size(), 0);
+    if (size <= 0) return false;
+    session_->set_input({input_.data(), static_cast<std::size_t>(size)});
+    return true;
+  }
+
+  const TlsOptions& options_;
+  int descriptor_ = ::socket(AF_INET, SOCK_STREAM, 0);
+  std::unique_ptr<TlsSession> session_;
+  std::vector<std::uint8_t> input_;
+  std::vector<std::uint8_t> heard_;
+  std::uint64_t sequence_ = 0;
+};
+
+TEST(Tls, OfTwoThatWereAdmittedAtOnceTheSecondIsDropped) {
+  TlsPlayers setup(2);
+  const TlsOptions options = setup.options(0);
+  std::optional<Result<TlsConnected>> connected;
+  std::thread zero([&] { connected.emplace(connect_tls_blocking(options)); });
+  {
+    ManualPlayer first(setup, options);
+    ManualPlayer second(setup, options);
+    for (ManualPlayer* player : {&first, &second}) {
+      player->say_hello();
+      EXPECT_TRUE(player->next(FrameType::kAck).has_value());  // admitted
+    }
+    first.say(FrameType::kAck, {});
+    zero.join();
+    ASSERT_TRUE(connected->ok()) << connected->error().message;
+    second.say(FrameType::kAck, {});
+    const auto goodbye = second.next(FrameType::kGoodbye);
+    ASSERT_TRUE(goodbye.has_value());
+    EXPECT_NE(goodbye->find("connected already"), std::string::npos);
+    // The first is served as before.
+    const std::vector<std::uint8_t> word = {42};
+    ASSERT_TRUE((*connected)->transport->send_blocking(1, word, {}, in_ms(5'000)).ok());
+    const auto data = first.next(FrameType::kData);
+    ASSERT_TRUE(data.has_value());
+    EXPECT_EQ(data->back(), 42);
+  }
+  connected.reset();
 }
 
 TEST(Tls, ACleanEndIsALossOnlyForWhoWaits) {
