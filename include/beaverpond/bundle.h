@@ -11,7 +11,8 @@
 namespace beaverpond {
 
 /// A one-time pad: a seed, and on the designated player the correction. Move-only; the engine takes
-/// it by value and it is gone. Only a lease makes one (online/session).
+/// it by value and it is gone: what was moved from is empty, and no engine accepts it. Only a lease
+/// makes one (online/session).
 class Bundle {
  public:
   Bundle() = default;
@@ -23,11 +24,21 @@ class Bundle {
         seed_(seed),
         correction_(correction),
         owner_(std::move(owner)) {}
-  Bundle(Bundle&&) = default;
-  Bundle& operator=(Bundle&&) = default;
+  Bundle(Bundle&& other) noexcept { *this = std::move(other); }
+  Bundle& operator=(Bundle&& other) noexcept {
+    if (this == &other) return *this;
+    number_ = std::exchange(other.number_, 0);
+    designated_ = std::exchange(other.designated_, kNobody);
+    seed_ = std::move(other.seed_);
+    correction_ = std::exchange(other.correction_, {});
+    owner_ = std::move(other.owner_);
+    return *this;
+  }
   Bundle(const Bundle&) = delete;             // a copy could be spent twice
   Bundle& operator=(const Bundle&) = delete;  // a copy could be spent twice
 
+  /// Nothing to spend: made by the default constructor, or moved from.
+  bool empty() const { return designated_ == kNobody; }
   std::uint64_t number() const { return number_; }
   /// The player that adds public constants and holds the correction.
   int designated() const { return designated_; }
@@ -35,8 +46,10 @@ class Bundle {
   std::span<const std::uint8_t> correction() const { return correction_; }
 
  private:
+  static constexpr int kNobody = -1;
+
   std::uint64_t number_ = 0;
-  int designated_ = 0;
+  int designated_ = kNobody;
   Seed seed_;
   std::span<const std::uint8_t> correction_;
   std::shared_ptr<const void> owner_;

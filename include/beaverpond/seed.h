@@ -30,6 +30,14 @@ class Seed {
   }
   Seed(const Seed&) = default;
   Seed& operator=(const Seed&) = default;
+  /// Moving leaves nothing behind.
+  Seed(Seed&& other) noexcept : bytes_(other.bytes_) { other.wipe(); }
+  Seed& operator=(Seed&& other) noexcept {
+    if (this == &other) return *this;
+    bytes_ = other.bytes_;
+    other.wipe();
+    return *this;
+  }
   ~Seed() { wipe(); }
   bool operator==(const Seed&) const = delete;
 

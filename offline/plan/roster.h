@@ -26,7 +26,8 @@ struct Roster {
 
   std::array<std::uint8_t, 16> pool_id{};
   std::uint64_t epoch = 0;  ///< of the membership
-  /// MPI and NCCL, which neither encrypt nor authenticate, may carry masked words.
+  /// Transports that neither encrypt nor authenticate (MPI, NCCL) may carry masked words. This
+  /// version has none: every player is connected by TLS.
   bool trusted_fabric = false;
   std::vector<RosterPlayer> players;  ///< by rank
   friend bool operator==(const Roster&, const Roster&) = default;

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <fstream>
 #include <memory>
 
 #include "offline/plan/file.h"
@@ -29,7 +28,7 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
       BP_ASSIGN(own.images, read_dataset(options.images, options.labels, job.model));
     } else {
       Dataset images;
-      BP_ASSIGN(images.images, read_idx_images(options.images));
+      BP_ASSIGN(images.images, read_images(options.images, job.model));
       own.images = std::move(images);
     }
   }
@@ -43,13 +42,12 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
   return own;
 }
 
+/// Readable by this user only: the answers are the asker's.
 Result<void> write_predictions(const std::string& path,
                                const std::vector<std::uint32_t>& predictions) {
-  std::ofstream file(path, std::ios::trunc);
-  for (const std::uint32_t prediction : predictions) file << prediction << '\n';
-  file.close();
-  if (!file) return make_error(ErrorCode::kIo, "cannot write predictions to " + path);
-  return {};
+  std::string text;
+  for (const std::uint32_t prediction : predictions) text += std::to_string(prediction) + "\n";
+  return replace_file(path, text, 0600);
 }
 
 }  // namespace
@@ -66,6 +64,10 @@ Result<void> run_infer(const InferCommand& options) {
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_ASSIGN(const OwnInputs own, read_own(job, options, static_cast<std::uint32_t>(rank)));
   PlayerOptions player_options = options.player;
+  player_options.task = "infer " + std::to_string(options.count) + " images of player " +
+                        std::to_string(options.asker) + " in batches of " +
+                        std::to_string(options.batch) + " with weights of player " +
+                        std::to_string(options.weights_owner);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
             Player::connect_blocking(job, plan_hash(setup.plan), player_options));

@@ -49,11 +49,7 @@ double json_number(const JsonFields& fields, const std::string& name) {
 
 Result<void> write_report(const std::string& path, const JsonFields& fields) {
   if (path.empty()) return {};
-  std::ofstream file(path, std::ios::trunc);
-  file << json_line(fields) << '\n';
-  file.close();
-  if (!file) return make_error(ErrorCode::kIo, "cannot write the report " + path);
-  return {};
+  return replace_file(path, json_line(fields) + "\n", 0600);
 }
 
 std::string json_error(const Error& error) {

@@ -21,7 +21,7 @@ std::string json_line(const JsonFields& fields);
 /// Reads a flat JSON object from a file; values of other types are left out. Errors: kIo, kConfig.
 Result<JsonFields> read_json_file(const std::string& path);
 
-/// Writes one JSON line to `path`; an empty path writes nothing. Errors: kIo.
+/// Writes one JSON line to `path`; an empty path writes nothing. Errors: kIo, kNoSpace.
 Result<void> write_report(const std::string& path, const JsonFields& fields);
 
 /// The number of a field, or 0.

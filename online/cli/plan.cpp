@@ -72,7 +72,16 @@ Result<void> run_plan(const PlanOptions& options) {
                 bundle_bytes * static_cast<double>(bundles) / job.players / 1e9);
   }
   if (options.output.empty()) return {};
-  return write_plan_file(plan, options.output);
+  BP_TRY(write_plan_file(plan, options.output));
+  if (!options.inference) {
+    std::printf(
+        "to make them: triple-factory serve --plan %s --roster ROSTER --pool DIR .. --low "
+        "%llu --high %llu --disk-budget %llu\n",
+        options.output.c_str(), static_cast<unsigned long long>(job.pool.low),
+        static_cast<unsigned long long>(job.pool.high),
+        static_cast<unsigned long long>(job.pool.disk_budget.value));
+  }
+  return {};
 }
 
 }  // namespace beaverpond

@@ -12,26 +12,44 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-std::vector<std::uint8_t> make_hello(const Hash256& plan, const Hash256& job) {
+/// Plan hash, job hash, then the task in words.
+std::vector<std::uint8_t> make_hello(const Hash256& plan, const Hash256& job,
+                                     const std::string& task) {
   std::vector<std::uint8_t> hello(plan.begin(), plan.end());
   hello.insert(hello.end(), job.begin(), job.end());
+  hello.insert(hello.end(), task.begin(), task.end());
   return hello;
 }
 
-/// Compares a peer's hello with ours; says which of the two differs.
+/// The task of a hello, made safe to print.
+std::string task_of(std::span<const std::uint8_t> hello) {
+  constexpr std::size_t kLongest = 160;
+  std::string task;
+  for (std::size_t i = 64; i < hello.size() && task.size() < kLongest; ++i) {
+    task.push_back(hello[i] >= 0x20 && hello[i] < 0x7f ? static_cast<char>(hello[i]) : '?');
+  }
+  return task;
+}
+
+/// Compares a peer's hello with ours; says what differs.
 Result<void> check_hello(int player, std::span<const std::uint8_t> theirs,
                          const std::vector<std::uint8_t>& ours) {
-  if (theirs.size() == ours.size() && std::equal(theirs.begin(), theirs.end(), ours.begin())) {
-    return {};
+  if (std::equal(theirs.begin(), theirs.end(), ours.begin(), ours.end())) return {};
+  const auto same = [&](std::size_t from, std::size_t size) {
+    return theirs.size() >= from + size &&
+           std::equal(ours.begin() + static_cast<std::ptrdiff_t>(from),
+                      ours.begin() + static_cast<std::ptrdiff_t>(from + size),
+                      theirs.begin() + static_cast<std::ptrdiff_t>(from));
+  };
+  std::string message = "the tasks differ: '" + task_of(theirs) + "' there, '" + task_of(ours) +
+                        "' here; give every player the same command and flags";
+  if (task_of(theirs) == task_of(ours)) {
+    message = same(0, 32) ? "the job files differ in seed, schedule, owners or reveals; give every "
+                            "player the same job"
+                          : "the plans differ: another model, batch, fraction_bits or number of "
+                            "rows per owner; give every player the same job";
   }
-  const bool same_plan =
-      theirs.size() == ours.size() && std::equal(ours.begin(), ours.begin() + 32, theirs.begin());
-  Error error = make_error(
-      ErrorCode::kRosterMismatch,
-      same_plan ? "the job files differ in seed, schedule, owners or reveals; give every player "
-                  "the same job"
-                : "the plans differ: another model, batch, fraction_bits or number of rows per "
-                  "owner; give every player the same job");
+  Error error = make_error(ErrorCode::kRosterMismatch, std::move(message));
   error.player = player;
   return error;
 }
@@ -74,7 +92,8 @@ Result<TlsOptions> tls_options(const Job& job, const Home& home, const Roster& r
   tls.connect_timeout = milliseconds(job.network.connect_timeout_ms);
   tls.heartbeat_interval = milliseconds(job.network.heartbeat_ms);
   tls.peer_timeout = milliseconds(job.network.peer_timeout_ms);
-  tls.hello = make_hello(plan, public_job_hash(job));
+  tls.hello = make_hello(plan, public_job_hash(job),
+                         options.task + " on lane " + std::to_string(options.lane));
   tls.check_hello = [ours = tls.hello](int player, std::span<const std::uint8_t> theirs) {
     return check_hello(player, theirs, ours);
   };

@@ -26,6 +26,8 @@ struct PlayerOptions {
   /// host:port by rank; empty to use the roster's.
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
+  /// What this run does beyond plan and job, as all players must: "train", "infer for player 1 ..".
+  std::string task;
   /// Wraps the transport once it is connected; for tests that watch what is sent.
   std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)> decorate;
   /// Lines for the person who waits: what is waited for, rollbacks.

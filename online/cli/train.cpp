@@ -35,6 +35,7 @@ Result<void> run_train(const TrainCommand& options) {
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
   PlayerOptions player_options = options.player;
+  player_options.task = "train";
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
             Player::connect_blocking(job, plan_hash(setup.plan), player_options));

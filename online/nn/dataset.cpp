@@ -38,24 +38,28 @@ std::string size_text(std::uint32_t height, std::uint32_t width) {
 
 }  // namespace
 
+Result<IdxImages> read_images(const std::string& path, const ModelConfig& model) {
+  BP_ASSIGN(IdxImages images, read_idx_images(path));
+  if (images.height == model.height && images.width == model.width && model.channels == 1) {
+    return images;
+  }
+  return make_error(ErrorCode::kConfig,
+                    path + ": images of " + size_text(images.height, images.width) +
+                        " and one channel, the model takes " +
+                        size_text(model.height, model.width) + " and " +
+                        std::to_string(model.channels) + "; correct model.input");
+}
+
 Result<Dataset> read_dataset(const std::string& images_path, const std::string& labels_path,
                              const ModelConfig& model) {
   Dataset data;
-  BP_ASSIGN(data.images, read_idx_images(images_path));
+  BP_ASSIGN(data.images, read_images(images_path, model));
   BP_ASSIGN(data.labels, read_idx_labels(labels_path, model.classes()));
   if (data.labels.size() != data.images.count) {
     return make_error(ErrorCode::kConfig, labels_path + ": " + std::to_string(data.labels.size()) +
                                               " labels for the " +
                                               std::to_string(data.images.count) + " images of " +
                                               images_path + "; give the two files of one data set");
-  }
-  if (data.images.height != model.height || data.images.width != model.width ||
-      model.channels != 1) {
-    return make_error(
-        ErrorCode::kConfig,
-        images_path + ": images of " + size_text(data.images.height, data.images.width) +
-            " and one channel, the model takes " + size_text(model.height, model.width) + " and " +
-            std::to_string(model.channels) + "; correct model.input");
   }
   return data;
 }

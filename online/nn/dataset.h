@@ -17,6 +17,9 @@ struct Dataset {
   std::vector<std::uint8_t> labels;
 };
 
+/// Images of the size and channels that the model takes, or kConfig naming the file.
+Result<IdxImages> read_images(const std::string& path, const ModelConfig& model);
+
 /// Reads two IDX files and checks them against each other and the model. Errors: kIo, kConfig.
 Result<Dataset> read_dataset(const std::string& images_path, const std::string& labels_path,
                              const ModelConfig& model);

@@ -38,8 +38,10 @@ std::vector<std::uint64_t> batch_words(const Job& job, const InferenceOptions& o
   const std::uint32_t end = std::min(options.count, first + options.batch);
   for (std::uint32_t row = first; row < end; ++row) rows.push_back(row);
   std::vector<std::uint64_t> words = image_words(images, rows, job.fixed_point.fraction_bits);
-  words.resize(std::size_t{options.batch} * job.model.height * job.model.width *
-               job.model.channels);
+  const std::size_t row_words =
+      std::size_t{job.model.height} * job.model.width * job.model.channels;
+  BP_CHECK(words.size() == rows.size() * row_words, "images are as large as the model takes");
+  words.resize(options.batch * row_words);  // the last batch is filled up with zero images
   return words;
 }
 
@@ -63,6 +65,13 @@ Result<InferenceSetup> prepare_inference(const Job& job, PrgKind prg,
   if (options.asker >= job.players || options.weights_owner >= job.players) {
     return make_error(ErrorCode::kConfig, "asker and weights owner are players 0.." +
                                               std::to_string(job.players - 1) + " of " + job.file);
+  }
+  const std::vector<std::uint32_t>& allowed = job.reveal.predictions;
+  if (std::find(allowed.begin(), allowed.end(), options.asker) == allowed.end()) {
+    const std::string name = "player" + std::to_string(options.asker);
+    return make_error(ErrorCode::kConfig, job.file + ": reveal.predictions does not name " + name +
+                                              ", so it may not learn the class scores; add \"" +
+                                              name + "\" there, or ask as a player that is named");
   }
   if (options.batch == 0 || options.count == 0) {
     return make_error(ErrorCode::kConfig, "inference needs at least one image and a batch of one");
@@ -89,24 +98,24 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
                       "the asker gives the images and the weights' owner the weights, nobody else");
   }
   if (images != nullptr && images->images.count < ask.count) {
-    return make_error(ErrorCode::kConfig, "the image file holds " +
-                                              std::to_string(images->images.count) +
-                                              " images, fewer than the " +
-                                              std::to_string(ask.count) + " asked for");
+    return make_error(ErrorCode::kConfig,
+                      "the image file holds " + std::to_string(images->images.count) +
+                          " images, fewer than the " + std::to_string(ask.count) + " asked for");
   }
   std::vector<std::vector<std::uint64_t>> parameters;
   if (weights != nullptr) {
     BP_ASSIGN(parameters, owned_weights(job, *weights));
   }
   const Tag tag{session.id(), 0, options.lane, kPairKeysOperation};
-  BP_ASSIGN(PairKeys keys,
-            exchange_pair_keys(transport, tag,
-                               Clock::now() +
-                                   std::chrono::milliseconds(job.network.connect_timeout_ms)));
+  BP_ASSIGN(
+      PairKeys keys,
+      exchange_pair_keys(transport, tag,
+                         Clock::now() + std::chrono::milliseconds(job.network.connect_timeout_ms)));
   EngineOptions engine_options;
   engine_options.session = session.id();
   engine_options.lane = options.lane;
   engine_options.epoch = options.epoch;
+  engine_options.round_timeout_ms = job.network.round_timeout_ms;
   BP_ASSIGN(const std::unique_ptr<Engine> engine,
             Engine::create(setup.inference.program, setup.plan, backend, transport, std::move(keys),
                            engine_options));
@@ -117,7 +126,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   }
   InferenceReport report;
   const Clock::time_point start = Clock::now();
-  const std::uint64_t batches = (ask.count + ask.batch - 1) / ask.batch;
+  const std::uint64_t batches = (std::uint64_t{ask.count} + ask.batch - 1) / ask.batch;
   for (std::uint64_t step = 0; step < batches; ++step) {
     const auto first = static_cast<std::uint32_t>(step * ask.batch);
     std::vector<std::uint64_t> words;

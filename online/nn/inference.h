@@ -15,7 +15,9 @@ namespace beaverpond {
 struct InferenceOptions {
   std::uint32_t batch = 128;
   std::uint32_t count = 0;          ///< images in all; public
-  std::uint32_t asker = 0;          ///< owns the images and learns the predictions
+  /// Owns the images and learns the logits, all class scores: more about the weights than the
+  /// predicted class alone. Must be named in the job's reveal.predictions.
+  std::uint32_t asker = 0;
   std::uint32_t weights_owner = 0;
 };
 

@@ -337,8 +337,8 @@ class JobReader {
   }
 
   void read_network() {
-    ConfigSection s = section(
-        "network", {"connect_timeout_ms", "peer_timeout_ms", "heartbeat_ms", "pool_timeout_ms"});
+    ConfigSection s = section("network", {"connect_timeout_ms", "peer_timeout_ms", "heartbeat_ms",
+                                          "pool_timeout_ms", "round_timeout_ms"});
     NetworkConfig& network = job_.network;
     const auto timeout = [&s](const char* key, std::uint32_t& value) {
       value = u32(s.integer(key, 1, kMaxTimeoutMs, value));
@@ -347,6 +347,7 @@ class JobReader {
     timeout("peer_timeout_ms", network.peer_timeout_ms);
     timeout("heartbeat_ms", network.heartbeat_ms);
     timeout("pool_timeout_ms", network.pool_timeout_ms);
+    timeout("round_timeout_ms", network.round_timeout_ms);
     if (network.heartbeat_ms >= network.peer_timeout_ms) {
       s.fail("heartbeat_ms", "not below peer_timeout_ms",
              "a live peer must be heard of before it is given up: use a third of it or less");

@@ -79,8 +79,9 @@ struct DataOwner {
 struct RevealConfig {
   std::uint64_t loss_every = 0;            ///< 0: never
   std::vector<std::uint32_t> weights;      ///< players that learn the trained weights
-  std::vector<std::uint32_t> predictions;  ///< players that learn predictions
-  bool verify = false;  ///< compare with the plaintext twin: discloses everything
+  std::vector<std::uint32_t> predictions;  ///< players that may learn the logits of inference
+  /// Opens the trained weights to all players, so that they can be compared with the twin's.
+  bool verify = false;
 };
 
 struct PoolConfig {
@@ -95,6 +96,7 @@ struct NetworkConfig {
   std::uint32_t peer_timeout_ms = 3500;  ///< a loss shows within 5 s, checks included
   std::uint32_t heartbeat_ms = 500;
   std::uint32_t pool_timeout_ms = 60000;
+  std::uint32_t round_timeout_ms = 30000;  ///< how long a slower player may take for one round
 };
 
 struct Job {

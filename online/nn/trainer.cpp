@@ -12,7 +12,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::uint64_t everyone(const Job& job) { return ~std::uint64_t{0} >> (64 - job.players); }
+std::uint64_t everyone(const Job& job) {
+  return ~std::uint64_t{0} >> (64 - job.players);
+}
 
 /// This player's rows of every batch, if it owns any data.
 struct OwnRows {
@@ -40,9 +42,8 @@ Result<std::optional<OwnRows>> load_own_rows(const Job& job, int rank) {
     own.part = part;
     BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job.model));
     BP_ASSIGN(own.rows, owned_rows(owner, own.data));
-    own.schedule = std::make_unique<RowSchedule>(job.seed, owner.player,
-                                                 static_cast<std::uint32_t>(own.rows.size()),
-                                                 owner.rows_per_step);
+    own.schedule = std::make_unique<RowSchedule>(
+        job.seed, owner.player, static_cast<std::uint32_t>(own.rows.size()), owner.rows_per_step);
     return std::optional<OwnRows>(std::move(own));
   }
   return std::optional<OwnRows>();
@@ -67,6 +68,7 @@ Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup&
   engine_options.session = session.id();
   engine_options.lane = options.lane;
   engine_options.epoch = options.epoch;
+  engine_options.round_timeout_ms = job.network.round_timeout_ms;
   BP_ASSIGN(std::unique_ptr<Engine> engine,
             Engine::create(setup.training.program, setup.plan, backend, transport, std::move(keys),
                            engine_options));

@@ -62,6 +62,17 @@ Material EngineImpl::material(std::uint32_t entry) const {
 }
 
 Result<void> EngineImpl::check_inputs(const Bundle& bundle, const RunInputs& inputs) const {
+  // After a failure the players may disagree on the step: only a new session can tell.
+  if (failed_) {
+    return make_error(
+        ErrorCode::kCancelled,
+        "an earlier run of this engine failed; start a new session with a new engine");
+  }
+  if (bundle.empty() || (last_bundle_.has_value() && bundle.number() <= *last_bundle_)) {
+    return make_error(ErrorCode::kConfig,
+                      "this bundle is empty or not newer than the last one; take the next bundle "
+                      "of a lease");
+  }
   const bool mine = bundle.designated() == transport_.rank();
   if (mine && bundle.correction().size() != plan_.correction_size.value) {
     return make_error(ErrorCode::kPoolCorrupt,
@@ -88,9 +99,11 @@ Result<void> EngineImpl::check_inputs(const Bundle& bundle, const RunInputs& inp
 
 Result<void> EngineImpl::run(Bundle bundle, const RunInputs& inputs) {
   BP_TRY(check_inputs(bundle, inputs));
+  last_bundle_ = bundle.number();
   bundle_ = std::move(bundle);
   Result<void> result = execute(inputs);
   bundle_ = Bundle();  // spent or burned, its seed is wiped
+  failed_ = !result.ok();
   return result;
 }
 
@@ -179,7 +192,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program& program, const Pla
   for (const Op& op : program.ops) {
     const bool outside =
         (op.code == OpCode::kInput && op.owner >= static_cast<std::uint32_t>(transport.size())) ||
-        (op.code == OpCode::kReveal && (op.receivers >> transport.size()) != 0);
+        (op.code == OpCode::kReveal && transport.size() < 64 &&
+         (op.receivers >> transport.size()) != 0);
     if (outside) {
       return make_error(ErrorCode::kConfig, "layer '" + op.layer + "': " + to_string(op.code) +
                                                 " names a player outside 0.." +

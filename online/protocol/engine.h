@@ -51,9 +51,11 @@ class Engine {
                                                 PairKeys keys, const EngineOptions& options);
   virtual ~Engine() = default;
 
-  /// Spends `bundle`. On an error no state has changed, and the bundle is burned. Errors: kConfig
-  /// (inputs do not fit), kPeerLost, kTimeout, kProtocolMismatch; `operation` names the layers that
-  /// were in progress.
+  /// Spends `bundle`, whose number is above those before it. On an error no state has changed and
+  /// the bundle is burned; if a message failed, the engine refuses to go on, since the players may
+  /// now be at different steps. Errors: kConfig (inputs do not fit, an empty or old bundle),
+  /// kCancelled (the engine failed before), kPeerLost, kTimeout, kProtocolMismatch; `operation`
+  /// names the layers that were in progress.
   virtual Result<void> run(Bundle bundle, const RunInputs& inputs) = 0;
 
   /// This player's share of a persistent tensor. Zero at first.

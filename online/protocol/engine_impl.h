@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "online/protocol/compare_task.h"
@@ -73,6 +74,7 @@ class EngineImpl final : public Engine {
   bool run_one_deferred();
 
   Result<void> exchange_round();
+  void start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending);
   Result<RoundMemory*> lay_out_round(std::uint64_t& words, std::uint64_t& planes);
   void write_round(const RoundMemory& memory);
   void read_round(const RoundMemory& memory);
@@ -103,6 +105,8 @@ class EngineImpl final : public Engine {
   std::vector<std::vector<std::uint64_t>> revealed_;
 
   Bundle bundle_;
+  std::optional<std::uint64_t> last_bundle_;
+  bool failed_ = false;
   std::uint32_t operation_ = 0;
   std::uint64_t round_ = 0;
 };

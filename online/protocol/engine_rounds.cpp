@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "online/protocol/engine_impl.h"
@@ -71,20 +72,23 @@ void EngineImpl::read_round(const RoundMemory& memory) {
   in_flight_ = std::move(still);
 }
 
+/// In parts that every transport takes as one message.
+void EngineImpl::start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending) {
+  constexpr std::size_t kMaxWords = std::size_t{1} << 26;
+  for (std::size_t at = 0; at < words.size(); at += kMaxWords) {
+    const Words part = words.subspan(at, std::min(kMaxWords, words.size() - at));
+    pending.push_back(transport_.start_all_reduce(part, op, next_tag(), kHostStream));
+  }
+}
+
 Result<void> EngineImpl::exchange_round() {
   std::uint64_t words = 0;
   std::uint64_t planes = 0;
   BP_ASSIGN(RoundMemory * memory, lay_out_round(words, planes));
   write_round(*memory);
   std::vector<Operation> pending;
-  if (words > 0) {
-    pending.push_back(transport_.start_all_reduce(memory->words.words().first(words),
-                                                  ReduceOp::kSum, next_tag(), kHostStream));
-  }
-  if (planes > 0) {
-    pending.push_back(transport_.start_all_reduce(memory->planes.words().first(planes),
-                                                  ReduceOp::kXor, next_tag(), kHostStream));
-  }
+  start_reduce(memory->words.words().first(words), ReduceOp::kSum, pending);
+  start_reduce(memory->planes.words().first(planes), ReduceOp::kXor, pending);
   run_one_deferred();
   const Deadline until = deadline();
   Result<void> outcome;

@@ -1,5 +1,7 @@
 #include "online/protocol/sharing.h"
 
+#include <algorithm>
+
 namespace beaverpond {
 namespace {
 
@@ -40,19 +42,26 @@ Result<std::vector<std::uint64_t>> Sharing::reveal(Backend& backend, ConstWords 
   const auto is_receiver = [receivers](int player) { return ((receivers >> player) & 1) != 0; };
   std::vector<std::vector<std::uint64_t>> theirs(static_cast<std::size_t>(size));
   std::vector<Operation> pending;
+  constexpr std::size_t kMaxWords = std::size_t{1} << 26;  // of one message
   for (int peer = 0; peer < size; ++peer) {
     if (peer == rank) continue;
     if (is_receiver(peer)) {
-      pending.push_back(transport_.start_send(
-          peer, {reinterpret_cast<const std::uint8_t*>(mine.data()), mine.size() * 8}, tag,
-          kHostStream));
+      for (std::size_t at = 0; at < mine.size(); at += kMaxWords) {
+        const std::size_t count = std::min(kMaxWords, mine.size() - at);
+        pending.push_back(transport_.start_send(
+            peer, {reinterpret_cast<const std::uint8_t*>(mine.data() + at), count * 8}, tag,
+            kHostStream));
+      }
     }
     if (is_receiver(rank)) {
       std::vector<std::uint64_t>& words = theirs[static_cast<std::size_t>(peer)];
       words.resize(mine.size());
-      pending.push_back(transport_.start_recv(
-          peer, {reinterpret_cast<std::uint8_t*>(words.data()), words.size() * 8}, tag,
-          kHostStream));
+      for (std::size_t at = 0; at < words.size(); at += kMaxWords) {
+        const std::size_t count = std::min(kMaxWords, words.size() - at);
+        pending.push_back(transport_.start_recv(
+            peer, {reinterpret_cast<std::uint8_t*>(words.data() + at), count * 8}, tag,
+            kHostStream));
+      }
     }
   }
   Result<void> outcome;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "online/nn/dataset.h"
@@ -71,7 +72,7 @@ class Infer : public ::testing::Test {
   void SetUp() override {
     JobText text;
     text.steps = 30;
-    text.reveal = "weights = [\"player0\"]";
+    text.reveal = "weights = [\"player0\"]\npredictions = [\"player1\"]";
     job_ = cluster_.write_job("job.toml", text);
     const std::string train_plan = cluster_.path("train.plan");
     const std::string infer_plan = cluster_.path("infer.plan");
@@ -142,6 +143,56 @@ TEST_F(Infer, OnlyTheAskerLearnsTheAnswers) {
     EXPECT_EQ(read_text(cluster_.out_path("infer", player)).find("accuracy"), std::string::npos);
   }
   EXPECT_EQ(read_predictions(predictions_path(1)), expected());
+}
+
+TEST_F(Infer, OnlyAPlayerThatTheJobNamesMayAsk) {
+  const Outcome outcome =
+      cluster_.beaverpond({"launch", "--homes", cluster_.folder(), "infer", job_, "--asker", "2",
+                           "--count", "8", "--weights", weights_path(0), "--images", kImages});
+  EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << outcome.err;
+  EXPECT_NE(outcome.err.find("reveal.predictions does not name player2"), std::string::npos)
+      << outcome.err;
+}
+
+TEST_F(Infer, PlayersThatWereToldDifferentTasksSaySo) {
+  std::vector<Process> players = cluster_.start_players("differ", [&](int player) {
+    return Arguments{BEAVERPOND_PROGRAM,
+                     "infer",
+                     job_,
+                     "--asker",
+                     "1",
+                     "--weights-owner",
+                     player == 2 ? "2" : "0",
+                     "--batch",
+                     std::to_string(kBatch),
+                     "--count",
+                     std::to_string(kCount),
+                     "--images",
+                     kImages,
+                     "--weights",
+                     weights_path(0)};
+  });
+  EXPECT_EQ(players[2].wait(seconds(20)), static_cast<int>(ErrorCode::kRosterMismatch));
+  EXPECT_NE(read_text(cluster_.err_path("differ", 2)).find("the tasks differ"), std::string::npos)
+      << read_text(cluster_.err_path("differ", 2));
+}
+
+TEST_F(Infer, ImagesOfAnotherSizeAreRefusedWithoutLabelsToo) {
+  const std::string path = cluster_.path("small.idx");
+  std::string bytes = {0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 10, 0, 0, 0, 10};
+  bytes.resize(16 + 20 * 100);
+  std::ofstream(path, std::ios::binary) << bytes;
+  Arguments arguments = {"launch",    "--homes",       cluster_.folder(), "infer", job_,
+                         "--weights", weights_path(0), "--images",        path};
+  const Arguments flags = infer_flags();
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  const Outcome outcome = cluster_.beaverpond(arguments);
+  // Player 1 ends with kConfig; the others wait for it in vain or are stopped.
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_NE((outcome.err + read_text(cluster_.home(1) + "/player.log"))
+                .find("images of 10x10 and one channel, the model takes 28x28"),
+            std::string::npos)
+      << outcome.err;
 }
 
 TEST_F(Infer, WeightsOfAnotherModelAreRefused) {

@@ -283,6 +283,88 @@ TEST(Engine, RoundsOfReluTruncateAreFour) {
   EXPECT_EQ(result.stats.opened_plane_words, 35u * 16u);  // 35 bits an element, 16 words a plane
 }
 
+TEST(Bundle, WhatWasMovedFromIsEmptyAndKeepsNoSeed) {
+  std::mt19937_64 random(4);
+  const Seed seed = testing::test_seed(random);
+  Bundle bundle(7, 1, seed, {}, nullptr);
+  EXPECT_FALSE(bundle.empty());
+  const Bundle taken = std::move(bundle);
+  EXPECT_TRUE(std::equal(seed.bytes().begin(), seed.bytes().end(), taken.seed().bytes().begin()));
+  EXPECT_EQ(taken.number(), 7u);
+  EXPECT_TRUE(bundle.empty());  // NOLINT(bugprone-use-after-move): that is the point
+  for (const std::uint8_t byte : bundle.seed().bytes()) EXPECT_EQ(byte, 0);
+  EXPECT_TRUE(Bundle().empty());
+}
+
+TEST(Engine, AnEmptyOrOldBundleIsRefused) {
+  ProgramBuilder b;
+  b.reveal(b.add(b.input(0, Shape{4}, 0), b.input(1, Shape{4}, 0)), 3);
+  const Program program = b.finish().value();
+  const Plan plan = make_plan(program, PrgKind::kAes128Ctr).value();
+  std::vector<std::unique_ptr<Transport>> transports = make_local_transports(2);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < 2; ++rank) {
+    threads.emplace_back([&, rank] {
+      Transport& transport = *transports[static_cast<std::size_t>(rank)];
+      const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      PairKeys keys = exchange_pair_keys(transport, Tag{1, 0, 0, 0}, deadline).value();
+      const std::unique_ptr<Backend> backend = make_cpu_backend();
+      std::unique_ptr<Engine> engine =
+          Engine::create(program, plan, *backend, transport, std::move(keys), {}).value();
+      const WordVector words = {1, 2, 3, 4};
+      RunInputs inputs;
+      inputs.inputs.resize(2);
+      inputs.inputs[static_cast<std::size_t>(rank)] = words;
+      Bundle bundle(5, 0, Seed(), {}, nullptr);
+      const Result<void> first = engine->run(std::move(bundle), inputs);
+      EXPECT_TRUE(first.ok()) << first.error().message;
+      const Result<void> again =
+          engine->run(std::move(bundle), inputs);  // NOLINT(bugprone-use-after-move)
+      ASSERT_FALSE(again.ok());
+      EXPECT_EQ(again.error().code, ErrorCode::kConfig);
+      const Result<void> old = engine->run(Bundle(5, 0, Seed(), {}, nullptr), inputs);
+      ASSERT_FALSE(old.ok());
+      EXPECT_EQ(old.error().code, ErrorCode::kConfig);
+      EXPECT_TRUE(engine->run(Bundle(6, 0, Seed(), {}, nullptr), inputs).ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Engine, AFailedEngineRefusesToGoOn) {
+  ProgramBuilder b;
+  b.reveal(b.relu(b.input(0, Shape{4}, 0)).value, 3);
+  const Program program = b.finish().value();
+  const Plan plan = make_plan(program, PrgKind::kAes128Ctr).value();
+  std::vector<std::unique_ptr<Transport>> transports = make_local_transports(2);
+  std::vector<std::thread> threads;
+  PairKeys keys[2];
+  for (int rank = 0; rank < 2; ++rank) {
+    threads.emplace_back([&, rank] {
+      const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      keys[rank] =
+          exchange_pair_keys(*transports[static_cast<std::size_t>(rank)], Tag{1, 0, 0, 0}, deadline)
+              .value();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::unique_ptr<Backend> backend = make_cpu_backend();
+  EngineOptions options;
+  options.round_timeout_ms = 50;
+  std::unique_ptr<Engine> engine =
+      Engine::create(program, plan, *backend, *transports[0], std::move(keys[0]), options).value();
+  const WordVector words = {1, 2, 3, 4};
+  RunInputs inputs;
+  inputs.inputs = {words};
+  const Result<void> alone = engine->run(Bundle(1, 1, Seed(), {}, nullptr), inputs);
+  ASSERT_FALSE(alone.ok());
+  EXPECT_EQ(alone.error().code, ErrorCode::kTimeout);
+  EXPECT_NE(alone.error().operation.find("relu"), std::string::npos);
+  const Result<void> again = engine->run(Bundle(2, 1, Seed(), {}, nullptr), inputs);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().code, ErrorCode::kCancelled);
+}
+
 TEST(Engine, APlanOfAnotherProgramIsRefused) {
   ProgramBuilder b;
   b.reveal(b.matmul(b.input(0, Shape{4, 4}, 0), b.input(1, Shape{4, 4}, 0)), 1);
