@@ -298,7 +298,9 @@ TEST(Bundle, WhatWasMovedFromIsEmptyAndKeepsNoSeed) {
 
 TEST(Engine, AnEmptyOrOldBundleIsRefused) {
   ProgramBuilder b;
-  b.reveal(b.add(b.input(0, Shape{4}, 0), b.input(1, Shape{4}, 0)), 3);
+  const ValueId x = b.input(0, Shape{4}, 0);
+  const ValueId y = b.input(1, Shape{4}, 0);
+  b.reveal(b.add(x, y), 3);
   const Program program = b.finish().value();
   const Plan plan = make_plan(program, PrgKind::kAes128Ctr).value();
   std::vector<std::unique_ptr<Transport>> transports = make_local_transports(2);
