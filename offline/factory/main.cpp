@@ -42,6 +42,7 @@ void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
 
 int run(int argc, char** argv) {
   using beaverpond::ErrorCode;
+  beaverpond::forbid_core_files();
   beaverpond::occupy_standard_descriptors();
   beaverpond::FactoryArguments arguments;
   CLI::App app{

@@ -1,6 +1,8 @@
 #include "offline/plan/file.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,6 +107,12 @@ void occupy_standard_descriptors() {
     descriptor = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
   if (descriptor >= 0) ::close(descriptor);
+}
+
+void forbid_core_files() {
+  const struct rlimit none {};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);  // also where cores are piped to a program
 }
 
 }  // namespace beaverpond

@@ -26,4 +26,8 @@ Result<void> check_output_path(const std::string& path);
 /// otherwise the next file would get the number, and everything that is printed.
 void occupy_standard_descriptors();
 
+/// For programs that hold seeds, shares or keys: a crash leaves no core file, and other processes
+/// of the same user cannot look into this one.
+void forbid_core_files();
+
 }  // namespace beaverpond

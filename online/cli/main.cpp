@@ -115,6 +115,7 @@ Result<void> flush_output() {
 }
 
 int run(int argc, char** argv) {
+  forbid_core_files();
   occupy_standard_descriptors();
   // A reader of progress lines that goes away must not end a training.
   std::signal(SIGPIPE, SIG_IGN);
