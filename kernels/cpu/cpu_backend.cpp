@@ -1,4 +1,6 @@
 // The Backend of one CPU: every operation is complete when its call returns.
+#include <malloc.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +16,12 @@
 
 namespace beaverpond {
 namespace {
+
+/// Buffers hold shares and masks: nothing of them stays in freed memory.
+void wipe_and_free(void* data) {
+  explicit_bzero(data, malloc_usable_size(data));
+  std::free(data);
+}
 
 class CpuBackend final : public Backend {
  public:
@@ -32,7 +40,7 @@ class CpuBackend final : public Backend {
                             " bytes; use a smaller batch or a machine with more memory");
     }
     std::memset(data, 0, rounded);
-    return Buffer(data, size.value, &std::free);
+    return Buffer(data, size.value, &wipe_and_free);
   }
 
   void prg_fill(const Seed& seed, PrgKind prg, std::uint64_t index, std::uint64_t offset_bytes,

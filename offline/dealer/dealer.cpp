@@ -18,13 +18,7 @@ Dealer::Dealer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Dealer::Dealer(Dealer&&) noexcept = default;
 Dealer& Dealer::operator=(Dealer&&) noexcept = default;
 
-Dealer::~Dealer() {
-  if (state_ == nullptr) return;
-  for (const Buffer& mask : state_->masks) {
-    volatile std::uint64_t* words = mask.words().data();
-    for (std::size_t i = 0; i < mask.words().size(); ++i) words[i] = 0;
-  }
-}
+Dealer::~Dealer() = default;  // the backend wipes the masks
 
 Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
   if (players < 2) {

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "offline/plan/entry_layout.h"
+#include "offline/plan/file.h"
 #include "offline/plan/plan.h"
 
 namespace beaverpond {
@@ -172,9 +173,8 @@ using File = std::unique_ptr<std::FILE, FileCloser>;
 
 Error file_error(const std::string& path, const char* verb) {
   const int error = errno;
-  const ErrorCode code = error == ENOSPC ? ErrorCode::kNoSpace : ErrorCode::kIo;
-  return make_error(
-      code, std::string("cannot ") + verb + " plan file " + path + ": " + std::strerror(error));
+  return make_error(ErrorCode::kIo, std::string("cannot ") + verb + " plan file " + path + ": " +
+                                        std::strerror(error));
 }
 
 }  // namespace
@@ -226,15 +226,7 @@ Hash256 plan_hash(const Plan& plan) {
 
 Result<void> write_plan_file(const Plan& plan, const std::string& path) {
   const std::vector<std::uint8_t> bytes = encode_plan(plan);
-  const std::string temporary = path + ".part";
-  File file(std::fopen(temporary.c_str(), "wb"));
-  if (!file) return file_error(path, "create");
-  if (std::fwrite(bytes.data(), 1, bytes.size(), file.get()) != bytes.size() ||
-      std::fclose(file.release()) != 0) {
-    return file_error(path, "write");
-  }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) return file_error(path, "publish");
-  return {};
+  return replace_file(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, 0644);
 }
 
 Result<Plan> read_plan_file(const std::string& path) {

@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "online/nn/emulate.h"
-#include "online/session/pair_keys.h"
+#include "online/nn/session_engine.h"
 
 namespace beaverpond {
 namespace {
@@ -106,19 +106,9 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   if (weights != nullptr) {
     BP_ASSIGN(parameters, owned_weights(job, *weights));
   }
-  const Tag tag{session.id(), 0, options.lane, kPairKeysOperation};
-  BP_ASSIGN(
-      PairKeys keys,
-      exchange_pair_keys(transport, tag,
-                         Clock::now() + std::chrono::milliseconds(job.network.connect_timeout_ms)));
-  EngineOptions engine_options;
-  engine_options.session = session.id();
-  engine_options.lane = options.lane;
-  engine_options.epoch = options.epoch;
-  engine_options.round_timeout_ms = job.network.round_timeout_ms;
   BP_ASSIGN(const std::unique_ptr<Engine> engine,
-            Engine::create(setup.inference.program, setup.plan, backend, transport, std::move(keys),
-                           engine_options));
+            create_session_engine(job, setup.inference.program, setup.plan, backend, transport,
+                                  session, options.lane, options.epoch));
   RunInputs run;
   run.inputs.resize(setup.inference.program.inputs);
   for (std::uint32_t i = 0; i < parameters.size(); ++i) {

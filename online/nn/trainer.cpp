@@ -5,7 +5,7 @@
 
 #include "online/nn/dataset.h"
 #include "online/nn/schedule.h"
-#include "online/session/pair_keys.h"
+#include "online/nn/session_engine.h"
 
 namespace beaverpond {
 namespace {
@@ -60,18 +60,9 @@ std::optional<double> revealed_loss(const Job& job, const Engine& engine, bool o
 Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup& setup,
                                             Backend& backend, Transport& transport,
                                             const Session& session, const TrainOptions& options) {
-  const Tag tag{session.id(), 0, options.lane, kPairKeysOperation};
-  const Deadline deadline =
-      Clock::now() + std::chrono::milliseconds(job.network.connect_timeout_ms);
-  BP_ASSIGN(PairKeys keys, exchange_pair_keys(transport, tag, deadline));
-  EngineOptions engine_options;
-  engine_options.session = session.id();
-  engine_options.lane = options.lane;
-  engine_options.epoch = options.epoch;
-  engine_options.round_timeout_ms = job.network.round_timeout_ms;
   BP_ASSIGN(std::unique_ptr<Engine> engine,
-            Engine::create(setup.training.program, setup.plan, backend, transport, std::move(keys),
-                           engine_options));
+            create_session_engine(job, setup.training.program, setup.plan, backend, transport,
+                                  session, options.lane, options.epoch));
   const std::vector<std::vector<std::uint64_t>> initial =
       initial_weights(setup.parameters, job.seed);
   for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
