@@ -143,6 +143,23 @@ class Backend {
   /// out = sum of the rows of x; x.size() is a multiple of out.size().
   virtual void sum_rows(ConstWords x, Words out, StreamRef stream) = 0;
   virtual void copy(ConstWords x, Words out, StreamRef stream) = 0;
+  /// out = x + public words on the designated player, else x: one word for all, or one each.
+  virtual void add_public(ConstWords x, ConstWords words, bool designated, Words out,
+                          StreamRef stream) = 0;
+  /// out = x * public words, likewise.
+  virtual void multiply_public(ConstWords x, ConstWords words, Words out, StreamRef stream) = 0;
+  /// out[n,m] = x[m,n].
+  virtual void transpose(std::uint64_t m, std::uint64_t n, ConstWords x, Words out,
+                         StreamRef stream) = 0;
+  /// out row i = x row begin + i * step; the transpose leaves the rows between zero. Rows of
+  /// `row_words` words.
+  virtual void rows(std::uint64_t row_words, std::uint64_t begin, std::uint64_t step, ConstWords x,
+                    Words out, StreamRef stream) = 0;
+  virtual void spread_rows(std::uint64_t row_words, std::uint64_t begin, std::uint64_t step,
+                           ConstWords x, Words out, StreamRef stream) = 0;
+  /// x images, out [taps, pixels]; and back, summing (include/beaverpond/shape.h, Pool2dShape).
+  virtual void window(const Pool2dShape& shape, ConstWords x, Words out, StreamRef stream) = 0;
+  virtual void window_grad(const Pool2dShape& shape, ConstWords x, Words out, StreamRef stream) = 0;
 
   // Comparison, truncation, ReLU: one call a round. The layout decides which rounds exist.
   /// out = x + constant (designated only) + r: the words to open.
@@ -180,6 +197,26 @@ class Backend {
     std::span<std::uint8_t> correction;
   };
   virtual void deal_compare(const DealCompare& deal, StreamRef stream) = 0;
+
+  // Lookup in a public table of 2^n words at a shared index. The dealer rotates it by the index's
+  // mask r, element by element: dealt[v] = table[v - r mod 2^n], so that dealt[x + r] = table[x].
+  /// out = (x + r) mod 2^n, the word to open. The mask stream holds a word an element.
+  virtual void lookup_open(const Material& material, int bits, ConstWords x, Words out,
+                           StreamRef stream) = 0;
+  /// opened = sum of all players' words; out = the share of the dealt word at that place.
+  virtual void lookup_finish(const Material& material, int bits, ConstWords opened, Words out,
+                             StreamRef stream) = 0;
+  struct DealLookup {
+    ConstWords table;
+    std::uint64_t count = 0;
+    PrgKind prg = PrgKind::kAes128Ctr;
+    std::span<const Seed> seeds;
+    int designated = 0;
+    std::uint64_t mask_stream = 0;
+    std::uint64_t correction_stream = 0;
+    Words correction;  ///< count * table.size()
+  };
+  virtual void deal_lookup(const DealLookup& deal, StreamRef stream) = 0;
 };
 
 /// The CPU backend. One thread at a time may use it.

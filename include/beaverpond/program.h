@@ -44,6 +44,17 @@ enum class OpCode : std::uint16_t {
   kReshape = 20,           ///< out = x with another shape of the same count
   kUpdate = 21,            ///< state[slot] becomes x - m * y; m is the run's step multiplier
   kReveal = 22,  ///< the players whose bits are set in `receivers` learn x (reveal `slot`)
+  kAssign = 23,  ///< state[slot] becomes x
+  kWindow = 24,  ///< out[t] = what tap t of the window `pool` sees of the images x: [taps, pixels]
+  kWindowGrad = 25,  ///< the transpose of kWindow: taps summed back into images
+  kRows = 26,        ///< out = rows begin, begin + step, .. of x; local, as are all down to 30
+  kSpreadRows = 27,  ///< the transpose of kRows: x's rows at begin, begin + step, ..; others zero
+  kTranspose = 28,   ///< out[n,m] = x[m,n]
+  kAddPublic = 29,   ///< out = x + words; one word for all elements, or a word each
+  kMultiplyPublic = 30,     ///< out = x * words, likewise
+  kLookup = 31,             ///< out = words[x], 0 <= x < words.size(), a power of two; 1 round
+  kExactSoftmax = 32,       ///< out = softmax of x's rows; in plaintext and floating point only
+  kExactCrossEntropy = 33,  ///< out = sum of -log softmax(x) where y is 1; likewise
 };
 
 enum class ValueKind : std::uint16_t {
@@ -70,6 +81,12 @@ struct Op {
   std::uint32_t owner = 0;
   std::uint32_t slot = 0;
   std::uint64_t receivers = 0;
+  Pool2dShape pool;
+  std::uint32_t begin = 0;           ///< kRows, kSpreadRows: first row
+  std::uint32_t step = 1;            ///< kRows, kSpreadRows: from a row to the next
+  std::vector<std::uint64_t> words;  ///< public words; the table of a kLookup
+  /// kInput, kState: the same value in all members of a series, shared and masked once.
+  bool fixed = false;
   std::string layer;  ///< for messages only: "dense1", "conv1 backward"
 };
 
@@ -79,6 +96,8 @@ struct Program {
   std::uint32_t inputs = 0;   ///< number of kInput slots
   std::uint32_t states = 0;   ///< number of kState slots
   std::uint32_t reveals = 0;  ///< number of kReveal slots
+  /// Runs of one bundle. What depends on fixed values alone is computed in the first and kept.
+  std::uint32_t members = 1;
 
   const Value& value(ValueId id) const {
     BP_CHECK(id < values.size(), "value id outside the program");
@@ -111,6 +130,17 @@ inline const char* to_string(OpCode code) {
     case OpCode::kReshape: return "reshape";
     case OpCode::kUpdate: return "update";
     case OpCode::kReveal: return "reveal";
+    case OpCode::kAssign: return "assign";
+    case OpCode::kWindow: return "window";
+    case OpCode::kWindowGrad: return "window-grad";
+    case OpCode::kRows: return "rows";
+    case OpCode::kSpreadRows: return "spread-rows";
+    case OpCode::kTranspose: return "transpose";
+    case OpCode::kAddPublic: return "add-public";
+    case OpCode::kMultiplyPublic: return "multiply-public";
+    case OpCode::kLookup: return "lookup";
+    case OpCode::kExactSoftmax: return "exact-softmax";
+    case OpCode::kExactCrossEntropy: return "exact-cross-entropy";
   }
   return "unknown";
 }

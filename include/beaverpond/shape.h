@@ -70,4 +70,36 @@ struct Conv2dShape {
   friend bool operator==(const Conv2dShape&, const Conv2dShape&) = default;
 };
 
+/// A window that slides over images [batch, height, width, channels], channel by channel. Padding
+/// as in Conv2dShape. A tap outside the image sees zero; or, when `clamp` is set, the nearest
+/// pixel, which lies in the same window, so that a maximum over the taps is one over the pixels.
+struct Pool2dShape {
+  std::uint32_t batch = 0;
+  std::uint32_t height = 0;
+  std::uint32_t width = 0;
+  std::uint32_t channels = 0;
+  std::uint32_t window_height = 0;
+  std::uint32_t window_width = 0;
+  std::uint32_t stride = 1;
+  std::uint32_t pad_before = 0;
+  std::uint32_t pad_after = 0;
+  bool clamp = false;
+
+  std::uint32_t out_height() const {
+    return (height + pad_before + pad_after - window_height) / stride + 1;
+  }
+  std::uint32_t out_width() const {
+    return (width + pad_before + pad_after - window_width) / stride + 1;
+  }
+  std::uint32_t taps() const { return window_height * window_width; }
+  /// Elements that one tap sees.
+  std::uint64_t pixels() const {
+    return std::uint64_t{batch} * out_height() * out_width() * channels;
+  }
+
+  Shape image_shape() const { return {batch, height, width, channels}; }
+  Shape result_shape() const { return {batch, out_height(), out_width(), channels}; }
+  friend bool operator==(const Pool2dShape&, const Pool2dShape&) = default;
+};
+
 }  // namespace beaverpond

@@ -9,6 +9,8 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/compare_kernels.h"
+#include "kernels/cpu/layout_ops.h"
+#include "kernels/cpu/lookup.h"
 #include "kernels/cpu/prg.h"
 #include "kernels/gemm/conv.h"
 #include "kernels/gemm/gemm.h"
@@ -129,6 +131,43 @@ class CpuBackend final : public Backend {
     BP_CHECK(x.size() == out.size(), "copy: sizes differ");
     std::memcpy(out.data(), x.data(), x.size_bytes());
   }
+  void add_public(ConstWords x, ConstWords words, bool designated, Words out,
+                  StreamRef stream) override {
+    if (!designated) return copy(x, out, stream);
+    if (words.size() == 1) return add_constant(x, words[0], out, stream);
+    add(x, words, out, stream);
+  }
+  void multiply_public(ConstWords x, ConstWords words, Words out, StreamRef stream) override {
+    BP_CHECK(x.size() == out.size(), "multiply_public: sizes differ");
+    if (words.size() != 1) return multiply(x, words, out, false, stream);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = x[i] * words[0];
+  }
+  void transpose(std::uint64_t m, std::uint64_t n, ConstWords x, Words out, StreamRef) override {
+    cpu::transpose(m, n, x, out);
+  }
+  void rows(std::uint64_t row_words, std::uint64_t begin, std::uint64_t step, ConstWords x,
+            Words out, StreamRef) override {
+    cpu::rows(row_words, begin, step, x, out);
+  }
+  void spread_rows(std::uint64_t row_words, std::uint64_t begin, std::uint64_t step, ConstWords x,
+                   Words out, StreamRef) override {
+    cpu::spread_rows(row_words, begin, step, x, out);
+  }
+  void window(const Pool2dShape& shape, ConstWords x, Words out, StreamRef) override {
+    cpu::window(shape, x, out);
+  }
+  void window_grad(const Pool2dShape& shape, ConstWords x, Words out, StreamRef) override {
+    cpu::window_grad(shape, x, out);
+  }
+  void lookup_open(const Material& material, int bits, ConstWords x, Words out,
+                   StreamRef) override {
+    cpu::lookup_open(material, bits, x, out);
+  }
+  void lookup_finish(const Material& material, int bits, ConstWords opened, Words out,
+                     StreamRef) override {
+    cpu::lookup_finish(material, bits, opened, out);
+  }
+  void deal_lookup(const DealLookup& deal, StreamRef) override { cpu::deal_lookup(deal); }
 
   void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
                     StreamRef) override {

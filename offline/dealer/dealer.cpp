@@ -61,63 +61,99 @@ void multiply_masks(Backend& backend, const PlanEntry& entry, ConstWords x, Cons
   }
 }
 
-/// The bytes between one entry's end and the next 64-byte boundary.
-void clear_padding(const Plan& plan, std::uint32_t index, std::span<std::uint8_t> correction) {
-  const PlanEntry& entry = plan.entries[index];
-  const std::uint64_t end = entry.correction_offset_bytes + entry.correction_size_bytes;
-  const std::uint64_t next = index + 1 < plan.entries.size()
-                                 ? plan.entries[index + 1].correction_offset_bytes
-                                 : plan.correction_size.value;
-  std::memset(correction.data() + end, 0, next - end);
-}
-
 }  // namespace
+
+/// One bundle in the making.
+struct Dealer::Job {
+  const State& state;
+  std::span<const Seed> seeds;
+  int designated;
+  std::span<std::uint8_t> correction;
+  StreamRef stream;
+
+  const Plan& plan() const { return *state.plan; }
+  Backend& backend() const { return *state.backend; }
+
+  void mask(std::uint32_t index, std::uint32_t member) const {
+    const Words words = state.masks[index].words();
+    std::fill(words.begin(), words.end(), 0);
+    for (const Seed& seed : seeds) {
+      backend().prg_add(seed, plan().prg, plan().mask_stream(index, member), words, stream);
+    }
+  }
+
+  void product(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
+    const PlanEntry& entry = plan().entries[index];
+    const Words out(reinterpret_cast<std::uint64_t*>(target.data()), target.size() / 8);
+    multiply_masks(backend(), entry, state.masks[entry.mask_x].words(),
+                   state.masks[entry.mask_y].words(), out, stream);
+    for (std::size_t player = 0; player < seeds.size(); ++player) {
+      if (static_cast<int>(player) == designated) continue;
+      backend().prg_subtract(seeds[player], plan().prg, plan().correction_stream(index, member),
+                             out, stream);
+    }
+  }
+
+  void lookup(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
+    const PlanEntry& entry = plan().entries[index];
+    Backend::DealLookup deal;
+    deal.table = plan().tables[entry.table];
+    deal.count = entry.count;
+    deal.prg = plan().prg;
+    deal.seeds = seeds;
+    deal.designated = designated;
+    deal.mask_stream = plan().mask_stream(index, member);
+    deal.correction_stream = plan().correction_stream(index, member);
+    deal.correction = {reinterpret_cast<std::uint64_t*>(target.data()), target.size() / 8};
+    backend().deal_lookup(deal, stream);
+  }
+
+  void comparison(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
+    const PlanEntry& entry = plan().entries[index];
+    const CompareLayout layout = compare_layout(entry);
+    Backend::DealCompare deal;
+    deal.layout = &layout;
+    deal.count = entry.count;
+    deal.prg = plan().prg;
+    deal.seeds = seeds;
+    deal.designated = designated;
+    deal.mask_stream = plan().mask_stream(index, member);
+    deal.correction_stream = plan().correction_stream(index, member);
+    deal.correction = target;
+    CompareLayout forward;
+    if (entry.kind == EntryKind::kTruncateTimesBit || entry.kind == EntryKind::kMultiplyBit) {
+      forward = compare_layout(plan().entries[entry.forward]);
+      deal.forward_layout = &forward;
+      deal.forward_mask_stream = plan().mask_stream(entry.forward, member);
+    }
+    backend().deal_compare(deal, stream);
+  }
+
+  void entry(std::uint32_t index, std::uint32_t member) const {
+    const PlanEntry& e = plan().entries[index];
+    if (e.kind == EntryKind::kMask) return mask(index, member);
+    const std::uint64_t offset = plan().correction_offset(index, member);
+    const std::span<std::uint8_t> target = correction.subspan(offset, e.correction_size_bytes);
+    // The bytes up to the next 64-byte boundary.
+    const std::uint64_t end = offset + e.correction_size_bytes;
+    std::memset(correction.data() + end, 0, (64 - end % 64) % 64);
+    if (is_product(e.kind)) return product(index, member, target);
+    if (e.kind == EntryKind::kLookup) return lookup(index, member, target);
+    comparison(index, member, target);
+  }
+};
 
 void Dealer::deal(std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction,
                   StreamRef stream) {
   const Plan& plan = *state_->plan;
-  Backend& backend = *state_->backend;
   BP_CHECK(static_cast<int>(seeds.size()) == state_->players, "one seed per player");
   BP_CHECK(designated >= 0 && designated < state_->players, "the designated player exists");
   BP_CHECK(correction.size() == plan.correction_size.value, "the correction has the plan's size");
   BP_CHECK(reinterpret_cast<std::uintptr_t>(correction.data()) % 64 == 0, "alignment");
-  for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
-    const PlanEntry& entry = plan.entries[index];
-    clear_padding(plan, index, correction);
-    const std::span<std::uint8_t> target =
-        correction.subspan(entry.correction_offset_bytes, entry.correction_size_bytes);
-    if (entry.kind == EntryKind::kMask) {
-      const Words mask = state_->masks[index].words();
-      std::fill(mask.begin(), mask.end(), 0);
-      for (const Seed& seed : seeds) {
-        backend.prg_add(seed, plan.prg, Plan::mask_stream(index), mask, stream);
-      }
-    } else if (is_product(entry.kind)) {
-      const Words out(reinterpret_cast<std::uint64_t*>(target.data()), target.size() / 8);
-      multiply_masks(backend, entry, state_->masks[entry.mask_x].words(),
-                     state_->masks[entry.mask_y].words(), out, stream);
-      for (std::size_t player = 0; player < seeds.size(); ++player) {
-        if (static_cast<int>(player) == designated) continue;
-        backend.prg_subtract(seeds[player], plan.prg, Plan::correction_stream(index), out, stream);
-      }
-    } else {
-      const CompareLayout layout = compare_layout(entry);
-      Backend::DealCompare deal;
-      deal.layout = &layout;
-      deal.count = entry.count;
-      deal.prg = plan.prg;
-      deal.seeds = seeds;
-      deal.designated = designated;
-      deal.mask_stream = Plan::mask_stream(index);
-      deal.correction_stream = Plan::correction_stream(index);
-      deal.correction = target;
-      CompareLayout forward;
-      if (entry.kind == EntryKind::kTruncateTimesBit || entry.kind == EntryKind::kMultiplyBit) {
-        forward = compare_layout(plan.entries[entry.forward]);
-        deal.forward_layout = &forward;
-        deal.forward_mask_stream = Plan::mask_stream(entry.forward);
-      }
-      backend.deal_compare(deal, stream);
+  const Job job{*state_, seeds, designated, correction, stream};
+  for (std::uint32_t member = 0; member < plan.members; ++member) {
+    for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
+      if (member == 0 || !plan.entries[index].head) job.entry(index, member);
     }
   }
 }

@@ -30,6 +30,7 @@ class Dealer {
 
  private:
   struct State;
+  struct Job;
   explicit Dealer(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -9,6 +9,9 @@ namespace beaverpond {
 /// Matrix, convolution and elementwise products of two masks.
 bool is_product(EntryKind kind);
 
+/// Comparisons, truncations and ReLU: what has a compare layout.
+bool is_comparison(EntryKind kind);
+
 /// The record layout of a comparison, truncation or ReLU entry. Other kinds are a broken invariant.
 CompareLayout compare_layout(const PlanEntry& entry);
 

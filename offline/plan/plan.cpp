@@ -25,20 +25,29 @@ std::optional<EntryKind> entry_kind(OpCode code) {
     case OpCode::kConv2dGradWeight: return EntryKind::kConv2dGradWeight;
     case OpCode::kConv2dGradInput: return EntryKind::kConv2dGradInput;
     case OpCode::kMultiply: return EntryKind::kMultiply;
+    case OpCode::kLookup: return EntryKind::kLookup;
     default: return std::nullopt;
   }
 }
 
 class Planner {
  public:
-  Planner(const Program& program, PrgKind prg) : program_(program) { plan_.prg = prg; }
+  Planner(const Program& program, PrgKind prg) : program_(program) {
+    plan_.prg = prg;
+    plan_.members = program.members;
+  }
 
   Result<Plan> run() {
+    if (program_.members > 1) fixed_ = fixed_values(program_);
     for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
       const Op& op = program_.ops[index];
       if (op.code == OpCode::kReshape) {
         alias_[op.out] = resolve(op.inputs[0]);
         continue;
+      }
+      if (op.code == OpCode::kExactSoftmax || op.code == OpCode::kExactCrossEntropy) {
+        return make_error(ErrorCode::kConfig, "layer '" + op.layer + "': " + to_string(op.code) +
+                                                  " runs in plaintext only");
       }
       const std::optional<EntryKind> kind = entry_kind(op.code);
       if (!kind) continue;
@@ -47,8 +56,12 @@ class Planner {
       entry.source = index;
       entry.count = program_.value(op.out).shape.count();
       entry.shift = op.shift;
+      entry.head = is_fixed(op.out);
       if (is_product(*kind)) {
         add_product(op, entry);
+      } else if (*kind == EntryKind::kLookup) {
+        entry.table = table_of(op.words);
+        plan_.entries.push_back(entry);
       } else {
         BP_TRY(add_comparison(op, entry));
       }
@@ -63,6 +76,15 @@ class Planner {
     return it == alias_.end() ? id : it->second;
   }
 
+  bool is_fixed(ValueId id) const { return !fixed_.empty() && fixed_[id]; }
+
+  std::uint32_t table_of(const std::vector<std::uint64_t>& words) {
+    std::uint32_t index = 0;
+    while (index < plan_.tables.size() && plan_.tables[index] != words) ++index;
+    if (index == plan_.tables.size()) plan_.tables.push_back(words);
+    return index;
+  }
+
   /// One mask per value, however many products it takes part in.
   std::uint32_t mask_of(ValueId id) {
     const ValueId value = resolve(id);
@@ -72,6 +94,7 @@ class Planner {
     entry.kind = EntryKind::kMask;
     entry.source = value;
     entry.count = program_.value(value).shape.count();
+    entry.head = is_fixed(value);
     const auto index = static_cast<std::uint32_t>(plan_.entries.size());
     plan_.entries.push_back(entry);
     mask_[value] = index;
@@ -115,9 +138,21 @@ class Planner {
   std::map<ValueId, ValueId> alias_;
   std::map<ValueId, std::uint32_t> mask_;
   std::map<ValueId, std::uint32_t> bit_entry_;
+  std::vector<bool> fixed_;  ///< by value; empty where there is no series
 };
 
 }  // namespace
+
+std::vector<bool> fixed_values(const Program& program) {
+  std::vector<bool> fixed(program.values.size(), false);
+  for (const Op& op : program.ops) {
+    bool all = op.fixed || !op.inputs.empty();
+    for (const ValueId input : op.inputs) all = all && fixed[input];
+    if (op.out != kNoValue) fixed[op.out] = all;
+    if (op.bit != kNoValue) fixed[op.bit] = all;
+  }
+  return fixed;
+}
 
 const char* to_string(EntryKind kind) {
   switch (kind) {
@@ -132,12 +167,17 @@ const char* to_string(EntryKind kind) {
     case EntryKind::kTruncateTimesBit: return "truncate-times-bit";
     case EntryKind::kRelu: return "relu";
     case EntryKind::kMultiplyBit: return "multiply-bit";
+    case EntryKind::kLookup: return "lookup";
   }
   return "unknown";
 }
 
 bool is_product(EntryKind kind) {
   return kind >= EntryKind::kMatMul && kind <= EntryKind::kMultiply;
+}
+
+bool is_comparison(EntryKind kind) {
+  return kind >= EntryKind::kTruncate && kind <= EntryKind::kMultiplyBit;
 }
 
 CompareLayout compare_layout(const PlanEntry& entry) {
@@ -156,18 +196,27 @@ CompareLayout compare_layout(const PlanEntry& entry) {
 
 void lay_out(Plan& plan) {
   std::uint64_t offset = 0;
-  for (PlanEntry& entry : plan.entries) {
-    std::uint64_t size = 0;
-    if (is_product(entry.kind)) {
-      size = entry.count * 8;
-    } else if (entry.kind != EntryKind::kMask) {
-      const CompareLayout layout = compare_layout(entry);
-      size = layout.blocks(entry.count) * layout.correction_record_bytes();
+  // The head's corrections first, then those of member 0, member 1 ..
+  for (const bool head : {true, false}) {
+    const std::uint64_t begin = offset;
+    for (PlanEntry& entry : plan.entries) {
+      if (entry.head != head) continue;
+      std::uint64_t size = 0;
+      if (is_product(entry.kind)) {
+        size = entry.count * 8;
+      } else if (entry.kind == EntryKind::kLookup) {
+        size = entry.count * plan.tables[entry.table].size() * 8;
+      } else if (entry.kind != EntryKind::kMask) {
+        const CompareLayout layout = compare_layout(entry);
+        size = layout.blocks(entry.count) * layout.correction_record_bytes();
+      }
+      entry.correction_offset_bytes = offset;
+      entry.correction_size_bytes = size;
+      offset += round_up_64(size);
     }
-    entry.correction_offset_bytes = offset;
-    entry.correction_size_bytes = size;
-    offset += round_up_64(size);
+    plan.member_size_bytes = offset - begin;
   }
+  offset += plan.member_size_bytes * (plan.members - std::uint64_t{1});
   plan.correction_size = ByteCount{offset};
 }
 

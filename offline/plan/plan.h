@@ -27,6 +27,7 @@ enum class EntryKind : std::uint16_t {
   kTruncateTimesBit = 9,  ///< uses the bit mask of entry `forward`
   kRelu = 10,
   kMultiplyBit = 11,  ///< uses the bit mask of entry `forward`
+  kLookup = 12,       ///< per element a table, rotated by its mask
 };
 
 const char* to_string(EntryKind kind);
@@ -44,25 +45,44 @@ struct PlanEntry {
   std::uint32_t k = 0;
   bool transpose_x = false;
   bool transpose_y = false;
+  /// Made once for all members of a series; the other entries once a member.
+  bool head = false;
+  std::uint32_t table = 0;  ///< kLookup: index into Plan::tables
   Conv2dShape conv;
 
   // Derived by the layout, not encoded.
-  std::uint64_t correction_offset_bytes = 0;  ///< within the bundle's correction, 64-byte aligned
-  std::uint64_t correction_size_bytes = 0;
+  std::uint64_t correction_offset_bytes = 0;  ///< of member 0, 64-byte aligned
+  std::uint64_t correction_size_bytes = 0;    ///< of one member
 };
 
 struct Plan {
   PrgKind prg = PrgKind::kAes128Ctr;
+  std::uint32_t members = 1;  ///< runs of one bundle
   std::vector<PlanEntry> entries;
-  ByteCount correction_size;
+  std::vector<std::vector<std::uint64_t>> tables;  ///< of lookups; sizes are powers of two
+  ByteCount correction_size;                       ///< of a bundle, all members
+  std::uint64_t member_size_bytes = 0;             ///< of one member's corrections
 
-  /// Stream of entry `index` that holds what is never corrected: its masks.
-  static std::uint64_t mask_stream(std::uint32_t index) { return std::uint64_t{index} * 2; }
+  /// Stream of entry `index` that holds what is never corrected: its masks. Entries of the head
+  /// take member 0's streams, whatever the member.
+  std::uint64_t mask_stream(std::uint32_t index, std::uint32_t member = 0) const {
+    const std::uint64_t run = entries[index].head ? 0 : member;
+    return (run * entries.size() + index) * 2;
+  }
   /// Stream that stands in for the correction on every player but the designated one.
-  static std::uint64_t correction_stream(std::uint32_t index) {
-    return std::uint64_t{index} * 2 + 1;
+  std::uint64_t correction_stream(std::uint32_t index, std::uint32_t member = 0) const {
+    return mask_stream(index, member) + 1;
+  }
+  /// Where an entry's correction of one member lies in the bundle's.
+  std::uint64_t correction_offset(std::uint32_t index, std::uint32_t member = 0) const {
+    const PlanEntry& entry = entries[index];
+    return entry.correction_offset_bytes + (entry.head ? 0 : member * member_size_bytes);
   }
 };
+
+/// By value: whether it is the same in all members of a series, since it depends on fixed inputs
+/// and states alone.
+std::vector<bool> fixed_values(const Program& program);
 
 /// Lays out the correlated randomness that one run of `program` spends. Errors: kConfig.
 Result<Plan> make_plan(const Program& program, PrgKind prg);

@@ -13,12 +13,17 @@
 namespace beaverpond {
 namespace {
 
-constexpr char kMagic[8] = {'B', 'P', 'P', 'L', 'A', 'N', '0', '1'};
-constexpr std::size_t kHeaderSize = 16;
+constexpr char kMagic[8] = {'B', 'P', 'P', 'L', 'A', 'N', '0', '2'};
+constexpr std::size_t kHeaderSize = 24;
 constexpr std::size_t kEntrySize = 88;
 // Bounds that keep a forged file from asking for absurd memory.
 constexpr std::uint32_t kMaxEntries = 1u << 20;
 constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 32;
+constexpr std::uint32_t kMaxMembers = 1u << 16;
+constexpr std::uint32_t kMaxTables = 1u << 12;
+constexpr std::uint32_t kMaxTableWords = 1u << 12;
+constexpr std::size_t kMaxFileBytes = kHeaderSize + std::size_t{kMaxEntries} * kEntrySize +
+                                      std::size_t{kMaxTables} * 8 * kMaxTableWords;
 constexpr std::uint64_t kMaxCorrectionBytes = std::uint64_t{1} << 40;
 
 class Writer {
@@ -43,6 +48,7 @@ class Reader {
   std::uint16_t u16() { return static_cast<std::uint16_t>(integer(2)); }
   std::uint32_t u32() { return static_cast<std::uint32_t>(integer(4)); }
   std::uint64_t u64() { return integer(8); }
+  std::size_t left() const { return bytes_.size() - at_; }
 
  private:
   std::uint64_t integer(std::size_t size) {
@@ -71,7 +77,8 @@ void write_entry(Writer& out, const PlanEntry& e) {
         e.conv.pad_before, e.conv.pad_after}) {
     out.u32(v);
   }
-  out.u64(0);  // reserved
+  out.u32(e.table);
+  out.u32(e.head ? 1 : 0);
 }
 
 Result<void> check_factors(const Plan& plan, const PlanEntry& e, std::uint64_t x, std::uint64_t y) {
@@ -79,6 +86,9 @@ Result<void> check_factors(const Plan& plan, const PlanEntry& e, std::uint64_t x
     if (mask >= plan.entries.size() || plan.entries[mask].kind != EntryKind::kMask) {
       return bad("a product refers to something that is not a mask before it");
     }
+  }
+  if (e.head && !(plan.entries[e.mask_x].head && plan.entries[e.mask_y].head)) {
+    return bad("an entry of the head refers to one that is not");
   }
   if (plan.entries[e.mask_x].count != x || plan.entries[e.mask_y].count != y) {
     return bad("a product's shape does not fit its masks");
@@ -119,6 +129,7 @@ Result<void> check_conv(const Plan& plan, const PlanEntry& e) {
 
 Result<void> check_forward(const Plan& plan, const PlanEntry& e) {
   const bool fits = e.forward < plan.entries.size() && plan.entries[e.forward].count == e.count &&
+                    (!e.head || plan.entries[e.forward].head) &&
                     (plan.entries[e.forward].kind == EntryKind::kReluTruncate ||
                      plan.entries[e.forward].kind == EntryKind::kRelu);
   if (!fits) return bad("a product with a bit refers to no relu before it");
@@ -138,6 +149,9 @@ Result<void> check_entry(const Plan& plan, const PlanEntry& e) {
     case EntryKind::kConv2dGradInput: return check_conv(plan, e);
     case EntryKind::kMultiply: return check_factors(plan, e, e.count, e.count);
     case EntryKind::kRelu: return {};
+    case EntryKind::kLookup:
+      if (e.table >= plan.tables.size()) return bad("a lookup names no table of the plan");
+      return {};
     case EntryKind::kMultiplyBit: return check_forward(plan, e);
     case EntryKind::kTruncate:
     case EntryKind::kReluTruncate:
@@ -162,7 +176,8 @@ PlanEntry read_entry(Reader& in) {
         &e.conv.pad_before, &e.conv.pad_after}) {
     *v = in.u32();
   }
-  in.u64();
+  e.table = in.u32();
+  e.head = in.u32() == 1;
   return e;
 }
 
@@ -185,13 +200,37 @@ std::vector<std::uint8_t> encode_plan(const Plan& plan) {
   out.u16(static_cast<std::uint16_t>(plan.prg));
   out.u16(0);
   out.u32(static_cast<std::uint32_t>(plan.entries.size()));
+  out.u32(plan.members);
+  out.u32(static_cast<std::uint32_t>(plan.tables.size()));
+  for (const std::vector<std::uint64_t>& table : plan.tables) {
+    out.u64(table.size());
+    for (const std::uint64_t word : table) out.u64(word);
+  }
   for (const PlanEntry& entry : plan.entries) write_entry(out, entry);
   return out.take();
 }
 
+namespace {
+
+Result<void> read_tables(Reader& in, Plan& plan) {
+  const std::uint32_t tables = in.u32();
+  if (tables > kMaxTables) return bad("it has too many tables");
+  for (std::uint32_t i = 0; i < tables; ++i) {
+    const std::uint64_t size = in.left() < 8 ? 0 : in.u64();
+    if (size < 2 || size > kMaxTableWords || (size & (size - 1)) != 0 || in.left() < size * 8) {
+      return bad("a table's size is not a power of two from 2 to 4096, or the file ends in it");
+    }
+    std::vector<std::uint64_t>& table = plan.tables.emplace_back(size);
+    for (std::uint64_t& word : table) word = in.u64();
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
   if (bytes.size() < kHeaderSize || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
-    return bad("it does not start with BPPLAN01");
+    return bad("it does not start with BPPLAN02");
   }
   Reader in(bytes.subspan(sizeof kMagic));
   Plan plan;
@@ -201,7 +240,12 @@ Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
   }
   in.u16();
   const std::uint32_t count = in.u32();
-  if (count > kMaxEntries || bytes.size() != kHeaderSize + std::size_t{count} * kEntrySize) {
+  plan.members = in.u32();
+  if (plan.members == 0 || plan.members > kMaxMembers) {
+    return bad("its number of members is 0 or above 2^16");
+  }
+  BP_TRY(read_tables(in, plan));
+  if (count > kMaxEntries || in.left() != std::size_t{count} * kEntrySize) {
     return bad("its size does not fit its number of entries");
   }
   std::uint64_t bound = 0;
@@ -209,7 +253,9 @@ Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
     const PlanEntry entry = read_entry(in);
     BP_TRY(check_entry(plan, entry));
     plan.entries.push_back(entry);
-    bound += entry.count * 256;
+    const std::uint64_t element_bytes =
+        entry.kind == EntryKind::kLookup ? plan.tables[entry.table].size() * 8 : 256;
+    bound += entry.count * element_bytes * (entry.head ? 1 : plan.members);
     if (bound > kMaxCorrectionBytes) return bad("one bundle would need more than 2^40 bytes");
   }
   lay_out(plan);
@@ -237,7 +283,7 @@ Result<Plan> read_plan_file(const std::string& path) {
   std::size_t got = 0;
   while ((got = std::fread(block, 1, sizeof block, file.get())) > 0) {
     bytes.insert(bytes.end(), block, block + got);
-    if (bytes.size() > kHeaderSize + std::size_t{kMaxEntries} * kEntrySize) break;
+    if (bytes.size() > kMaxFileBytes) break;
   }
   if (std::ferror(file.get()) != 0) return file_error(path, "read");
   Result<Plan> plan = decode_plan(bytes);

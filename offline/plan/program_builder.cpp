@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "offline/plan/builder_checks.h"
+
 namespace beaverpond {
 namespace {
 
@@ -9,48 +11,10 @@ constexpr std::uint32_t kMinShift = 1;
 constexpr std::uint32_t kMaxShift = 61;
 // A value of scale 62 has no integer bit left inside the domain of a truncation.
 constexpr int kMaxScaleBits = 62;
-// Above any tensor that fits in memory, and low enough that byte counts never overflow.
-constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 40;
-
-// Shape::count() wraps for absurd dimensions, this does not. Zero means "not a shape".
-std::uint64_t checked_count(const Shape& shape) {
-  if (shape.rank == 0 || shape.rank > Shape::kMaxRank) return 0;
-  std::uint64_t count = 1;
-  for (std::uint32_t i = 0; i < shape.rank; ++i) {
-    if (shape.dims[i] == 0 || shape.dims[i] > kMaxCount / count) return 0;
-    count *= shape.dims[i];
-  }
-  return count;
-}
-
-std::string quoted_pair(const Value& x, const Value& y) {
-  return x.shape.str() + " at scale " + std::to_string(x.scale_bits) + " and " + y.shape.str() +
-         " at scale " + std::to_string(y.scale_bits);
-}
+constexpr std::uint32_t kMaxMembers = 1u << 16;
 
 std::string shift_text(std::uint32_t shift) {
   return "shift " + std::to_string(shift) + " is outside 1..61";
-}
-
-// Empty when the convolution can be computed, else what is wrong with it.
-std::string conv_problem(const Conv2dShape& c) {
-  if (c.kernel == 0 || c.stride == 0) return "kernel and stride must be at least 1";
-  if (checked_count(c.image_shape()) == 0) {
-    return "image shape " + c.image_shape().str() + " is empty or too large";
-  }
-  if (checked_count(c.weight_shape()) == 0) {
-    return "weight shape " + c.weight_shape().str() + " is empty or too large";
-  }
-  // Padding of a whole kernel would make windows that see no pixel.
-  if (c.pad_before >= c.kernel || c.pad_after >= c.kernel) {
-    return "padding must be smaller than the kernel";
-  }
-  const std::uint64_t pad = std::uint64_t{c.pad_before} + c.pad_after;
-  if (c.height + pad < c.kernel || c.width + pad < c.kernel) {
-    return "kernel " + std::to_string(c.kernel) + " does not fit into the padded image " +
-           c.image_shape().str();
-  }
-  return "";
 }
 
 }  // namespace
@@ -117,21 +81,23 @@ ValueId ProgramBuilder::truncation(OpCode code, std::vector<ValueId> inputs, std
   return out;
 }
 
-ValueId ProgramBuilder::input(std::uint32_t owner, Shape shape, int scale_bits) {
+ValueId ProgramBuilder::input(std::uint32_t owner, Shape shape, int scale_bits, bool fixed) {
   const ValueId out = add_value(ValueKind::kWord, shape, scale_bits);
   if (failed()) return kNoValue;
   Op& op = add_op(OpCode::kInput, {});
   op.out = out;
+  op.fixed = fixed;
   op.owner = owner;
   op.slot = program_.inputs++;
   return out;
 }
 
-ValueId ProgramBuilder::state(Shape shape, int scale_bits) {
+ValueId ProgramBuilder::state(Shape shape, int scale_bits, bool fixed) {
   const ValueId out = add_value(ValueKind::kWord, shape, scale_bits);
   if (failed()) return kNoValue;
   Op& op = add_op(OpCode::kState, {});
   op.out = out;
+  op.fixed = fixed;
   op.slot = program_.states++;
   return out;
 }
@@ -157,12 +123,6 @@ ValueId ProgramBuilder::truncate_times_bit(ValueId x, ValueId bit, std::uint32_t
   if (program_.values[x].shape != program_.values[bit].shape) {
     return fail("truncate-times-bit: shapes " + program_.values[x].shape.str() + " and " +
                 program_.values[bit].shape.str() + " differ");
-  }
-  const bool from_truncation = std::any_of(
-      program_.ops.begin(), program_.ops.end(),
-      [bit](const Op& op) { return op.bit == bit && op.code == OpCode::kReluTruncate; });
-  if (!from_truncation) {
-    return fail("truncate-times-bit: the bit must come from a relu-truncate");
   }
   return truncation(OpCode::kTruncateTimesBit, {x, bit}, shift, round_to_nearest);
 }
@@ -216,46 +176,6 @@ ValueId ProgramBuilder::matmul(ValueId x, ValueId y, bool transpose_x, bool tran
   op.transpose_x = transpose_x;
   op.transpose_y = transpose_y;
   return out;
-}
-
-// The three convolutions differ only in which shapes go in and come out.
-ValueId ProgramBuilder::conv(OpCode code, ValueId x, ValueId y, const Conv2dShape& shape) {
-  const std::string name = to_string(code);
-  if (!usable(x, ValueKind::kWord, name.c_str())) return kNoValue;
-  if (!usable(y, ValueKind::kWord, name.c_str())) return kNoValue;
-  if (const std::string problem = conv_problem(shape); !problem.empty()) {
-    return fail(name + ": " + problem);
-  }
-  Shape want_x = shape.image_shape();
-  Shape want_y = shape.weight_shape();
-  Shape want_out = shape.result_shape();
-  if (code == OpCode::kConv2dGradWeight) std::swap(want_y, want_out);
-  if (code == OpCode::kConv2dGradInput) std::swap(want_x, want_out);
-  const Value& a = program_.values[x];
-  const Value& b = program_.values[y];
-  if (a.shape != want_x || b.shape != want_y) {
-    return fail(name + ": got shapes " + a.shape.str() + " and " + b.shape.str() +
-                ", the convolution needs " + want_x.str() + " and " + want_y.str());
-  }
-  const ValueId out = unary(code, x, want_out, a.scale_bits + b.scale_bits);
-  if (failed()) return kNoValue;
-  program_.ops.back().inputs.push_back(y);
-  program_.ops.back().conv = shape;
-  return out;
-}
-
-ValueId ProgramBuilder::conv2d(ValueId images, ValueId weights, const Conv2dShape& shape) {
-  return conv(OpCode::kConv2d, images, weights, shape);
-}
-
-ValueId ProgramBuilder::conv2d_grad_weight(ValueId images, ValueId gradient,
-                                           const Conv2dShape& shape) {
-  return conv(OpCode::kConv2dGradWeight, images, gradient, shape);
-}
-
-ValueId ProgramBuilder::conv2d_grad_input(ValueId gradient, ValueId weights,
-                                          const Conv2dShape& shape) {
-  return conv(OpCode::kConv2dGradInput, gradient, weights, shape);
 }
 
 // x and y of one shape; sums need one scale, products add the scales.
@@ -350,33 +270,6 @@ ValueId ProgramBuilder::reshape(ValueId x, Shape shape) {
   return unary(OpCode::kReshape, x, shape, in.scale_bits);
 }
 
-void ProgramBuilder::update(ValueId state_value, ValueId y) {
-  if (!usable(state_value, ValueKind::kWord, "update")) return;
-  if (!usable(y, ValueKind::kWord, "update")) return;
-  const Op* state = nullptr;
-  for (const Op& op : program_.ops) {
-    if (op.code == OpCode::kState && op.out == state_value) state = &op;
-    // A second update would silently undo the first, since both start from the same value.
-    if (op.code == OpCode::kUpdate && op.inputs[0] == state_value) {
-      fail("update: the state is updated twice");
-      return;
-    }
-  }
-  if (state == nullptr) {
-    fail("update: the first operand is not a state");
-    return;
-  }
-  const Value& a = program_.values[state_value];
-  const Value& b = program_.values[y];
-  // The scales differ on purpose: their ratio is the learning rate's power of two.
-  if (a.shape != b.shape) {
-    fail("update: shapes differ: " + quoted_pair(a, b));
-    return;
-  }
-  const std::uint32_t slot = state->slot;
-  add_op(OpCode::kUpdate, {state_value, y}).slot = slot;
-}
-
 std::uint32_t ProgramBuilder::reveal(ValueId x, std::uint64_t receivers) {
   if (!usable(x, ValueKind::kWord, "reveal")) return 0;
   if (receivers == 0) {
@@ -390,6 +283,9 @@ std::uint32_t ProgramBuilder::reveal(ValueId x, std::uint64_t receivers) {
 }
 
 Result<Program> ProgramBuilder::finish() {
+  if (program_.members == 0 || program_.members > kMaxMembers) {
+    fail("a series has 1 to " + std::to_string(kMaxMembers) + " members");
+  }
   if (failed()) return *error_;
   if (program_.ops.empty()) {
     return make_error(ErrorCode::kConfig, "program: it has no operation");

@@ -12,18 +12,18 @@
 namespace beaverpond {
 
 struct KeygenOptions {
-  int all = 0;           ///< players of one host, in base/player0 ..
+  int all = 0;  ///< players of one host, in base/player0 ..
   std::string base;
-  std::string home;      ///< or one player's home
+  std::string home;  ///< or one player's home
   std::string name;
 };
 Result<void> run_keygen(const KeygenOptions& options);
 
 struct PlanOptions {
   std::string job;
-  std::string output;        ///< empty: print only
+  std::string output;  ///< empty: print only
   bool inference = false;
-  std::uint32_t batch = 128; ///< of inference
+  std::uint32_t batch = 128;  ///< of inference
   std::uint32_t weights_owner = 0;
   std::uint32_t asker = 0;
 };

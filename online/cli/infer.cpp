@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "offline/plan/file.h"
+#include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
 #include "online/nn/inference.h"
@@ -68,6 +69,7 @@ Result<void> run_infer(const InferCommand& options) {
                         std::to_string(options.asker) + " in batches of " +
                         std::to_string(options.batch) + " with weights of player " +
                         std::to_string(options.weights_owner);
+  player_options.program = program_hash(setup.inference.program);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
             Player::connect_blocking(job, plan_hash(setup.plan), player_options));

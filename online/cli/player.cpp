@@ -12,11 +12,14 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// Plan hash, job hash, then the task in words.
+/// Plan hash, job hash and program hash, then the task in words.
+constexpr std::size_t kTaskOffset = 3 * sizeof(Hash256);
+
 std::vector<std::uint8_t> make_hello(const Hash256& plan, const Hash256& job,
-                                     const std::string& task) {
+                                     const Hash256& program, const std::string& task) {
   std::vector<std::uint8_t> hello(plan.begin(), plan.end());
   hello.insert(hello.end(), job.begin(), job.end());
+  hello.insert(hello.end(), program.begin(), program.end());
   hello.insert(hello.end(), task.begin(), task.end());
   return hello;
 }
@@ -25,7 +28,7 @@ std::vector<std::uint8_t> make_hello(const Hash256& plan, const Hash256& job,
 std::string task_of(std::span<const std::uint8_t> hello) {
   constexpr std::size_t kLongest = 160;
   std::string task;
-  for (std::size_t i = 64; i < hello.size() && task.size() < kLongest; ++i) {
+  for (std::size_t i = kTaskOffset; i < hello.size() && task.size() < kLongest; ++i) {
     task.push_back(hello[i] >= 0x20 && hello[i] < 0x7f ? static_cast<char>(hello[i]) : '?');
   }
   return task;
@@ -44,10 +47,12 @@ Result<void> check_hello(int player, std::span<const std::uint8_t> theirs,
   std::string message = "the tasks differ: '" + task_of(theirs) + "' there, '" + task_of(ours) +
                         "' here; give every player the same command and flags";
   if (task_of(theirs) == task_of(ours)) {
-    message = same(0, 32) ? "the job files differ in seed, schedule, owners or reveals; give every "
-                            "player the same job"
-                          : "the plans differ: another model, batch, fraction_bits or number of "
-                            "rows per owner; give every player the same job";
+    message = !same(0, 32) ? "the plans differ: another model, batch, fraction_bits or number of "
+                             "rows per owner; give every player the same job"
+              : !same(64, 32) ? "the programs differ: another pool, padding, optimiser, owner or "
+                                "receiver; give every player the same job"
+                              : "the job files differ in seed, schedule, owners or reveals; give "
+                                "every player the same job";
   }
   Error error = make_error(ErrorCode::kRosterMismatch, std::move(message));
   error.player = player;
@@ -92,7 +97,7 @@ Result<TlsOptions> tls_options(const Job& job, const Home& home, const Roster& r
   tls.connect_timeout = milliseconds(job.network.connect_timeout_ms);
   tls.heartbeat_interval = milliseconds(job.network.heartbeat_ms);
   tls.peer_timeout = milliseconds(job.network.peer_timeout_ms);
-  tls.hello = make_hello(plan, public_job_hash(job),
+  tls.hello = make_hello(plan, public_job_hash(job), options.program,
                          options.task + " on lane " + std::to_string(options.lane));
   tls.check_hello = [ours = tls.hello](int player, std::span<const std::uint8_t> theirs) {
     return check_hello(player, theirs, ours);

@@ -28,6 +28,7 @@ struct PlayerOptions {
   std::uint32_t lane = 0;
   /// What this run does beyond plan and job, as all players must: "train", "infer for player 1 ..".
   std::string task;
+  Hash256 program{};  ///< program_hash() of what is run
   /// Wraps the transport once it is connected; for tests that watch what is sent.
   std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)> decorate;
   /// Lines for the person who waits: what is waited for, rollbacks.

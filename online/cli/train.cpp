@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "offline/plan/file.h"
+#include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
 #include "online/nn/trainer.h"
@@ -36,6 +37,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
   PlayerOptions player_options = options.player;
   player_options.task = "train";
+  player_options.program = program_hash(setup.training.program);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
             Player::connect_blocking(job, plan_hash(setup.plan), player_options));

@@ -8,6 +8,7 @@
 #include "online/nn/model.h"
 #include "online/nn/schedule.h"
 #include "online/nn/twin.h"
+#include "online/nn/twin_ops.h"
 
 namespace beaverpond {
 namespace {
@@ -17,6 +18,7 @@ constexpr std::uint32_t kEvaluationBatch = 500;
 // What differs between the two arithmetics, so that training and evaluation are written once.
 struct FixedTwin {
   using Word = std::uint64_t;
+  static constexpr bool kExactSoftmax = false;
   static auto run(const TwinRun<Word>& run) { return run_fixed(run); }
   static auto images(const Dataset& data, std::span<const std::uint32_t> rows, int f) {
     return image_words(data, rows, f);
@@ -36,6 +38,7 @@ struct FixedTwin {
 
 struct FloatTwin {
   using Word = double;
+  static constexpr bool kExactSoftmax = true;
   static auto run(const TwinRun<Word>& run) { return run_float(run); }
   static auto images(const Dataset& data, std::span<const std::uint32_t> rows, int f) {
     return image_reals(data, rows, f);
@@ -62,15 +65,18 @@ struct FloatTwin {
 template <class Twin>
 using States = std::vector<std::vector<typename Twin::Word>>;
 
-// Sum over all elements of (difference / 2^f)^2 / 2.
+// The job's loss, summed over rows of scores; for reading only.
 template <class Twin>
-double squared_error(const std::vector<typename Twin::Word>& difference, int f) {
+double loss_of(const ModelConfig& model, const std::vector<typename Twin::Word>& scores,
+               const std::vector<typename Twin::Word>& onehot, int f) {
   const double one = static_cast<double>(std::uint64_t{1} << f);
+  std::vector<double> u;
+  std::vector<double> y;
+  for (const auto word : scores) u.push_back(Twin::to_real(word) / one);
+  for (const auto word : onehot) y.push_back(Twin::to_real(word) / one);
+  if (model.loss == Loss::kSoftmax) return twin_ops::cross_entropy(u, y, model.classes(), 1.0);
   double sum = 0;
-  for (const auto word : difference) {
-    const double real = Twin::to_real(word) / one;
-    sum += real * real / 2;
-  }
+  for (std::size_t i = 0; i < u.size(); ++i) sum += (u[i] - y[i]) * (u[i] - y[i]) / 2;
   return sum;
 }
 
@@ -115,8 +121,14 @@ Result<double> train(const Job& job, const EmulateOptions& options,
   TrainingProgramOptions program_options;
   for (const LoadedOwner& owner : owners) program_options.parts.push_back(owner.part);
   program_options.loss_receivers = 1;  // the twin's own look at the loss
-  BP_ASSIGN(const TrainingProgram training,
-            build_training_program(job.model, job.fixed_point, program_options));
+  program_options.exact_softmax = Twin::kExactSoftmax;
+  BP_ASSIGN(
+      const TrainingProgram training,
+      build_training_program(job.model, job.fixed_point, job.training.optimiser, program_options));
+  const std::size_t parameters = states.size();
+  if (job.training.optimiser.momentum_shift != 0) {
+    for (std::size_t i = 0; i < parameters; ++i) states.emplace_back(states[i].size(), 0);
+  }
   const int f = job.fixed_point.fraction_bits;
   double loss = 0;
   std::vector<std::vector<typename Twin::Word>> inputs(training.program.inputs);
@@ -130,12 +142,14 @@ Result<double> train(const Job& job, const EmulateOptions& options,
     BP_ASSIGN(const auto reveals, Twin::run({training.program, inputs, states,
                                              job.training.multiplier_of_step(step), step}));
     const double one = static_cast<double>(std::uint64_t{1} << f);
-    loss = Twin::to_real(reveals[0][0]) / (one * one) / 2 / job.training.batch;
+    loss = Twin::to_real(reveals[0][0]) / (one * one) * loss_factor(job.model.loss) /
+           job.training.batch;
     if (options.progress && !options.progress({step + 1, loss})) {
       return make_error(ErrorCode::kCancelled,
                         "stopped on request after step " + std::to_string(step));
     }
   }
+  states.resize(parameters);
   return loss;
 }
 
@@ -158,7 +172,9 @@ Result<Evaluation> evaluate_states(const Job& job, const States<Twin>& states,
     const std::uint32_t rest = std::min(kEvaluationBatch, data.images.count - result.images);
     if (rest != batch) {  // the first batch, and a last one that is smaller
       batch = rest;
-      BP_ASSIGN(inference, build_inference_program(job.model, job.fixed_point, {batch, 0, 0, 1}));
+      InferenceProgramOptions options;
+      options.batch = batch;
+      BP_ASSIGN(inference, build_inference_program(job.model, job.fixed_point, options));
     }
     std::vector<std::uint32_t> rows(batch);
     for (std::uint32_t i = 0; i < batch; ++i) rows[i] = result.images + i;
@@ -175,8 +191,7 @@ Result<Evaluation> evaluate_states(const Job& job, const States<Twin>& states,
       }
       correct += best == data.labels[rows[i]] ? 1 : 0;
     }
-    for (std::size_t i = 0; i < logits.size(); ++i) logits[i] -= onehot[i];
-    result.loss += squared_error<Twin>(logits, f);
+    result.loss += loss_of<Twin>(job.model, logits, onehot, f);
     result.images += batch;
   }
   result.loss /= result.images;

@@ -18,7 +18,7 @@ enum class Arithmetic : std::uint8_t { kFixed, kFloat };
 
 struct EmulateProgress {
   std::uint64_t steps_done = 0;
-  double step_loss = 0;  ///< of the batch before its update: mean over rows of |p - onehot|^2 / 2
+  double step_loss = 0;  ///< the job's loss, mean over the batch's rows before the update
 };
 
 struct EmulateOptions {
@@ -34,7 +34,7 @@ struct EmulateReport {
   std::string sha256;                 ///< weights_sha256(weights)
   std::uint64_t steps = 0;
   double last_step_loss = 0;
-  double test_loss = 0;      ///< as step_loss, over the test set
+  double test_loss = 0;      ///< the job's loss over the test set, in floating point
   double test_accuracy = 0;  ///< 0..1
   std::uint32_t test_images = 0;
 };

@@ -11,9 +11,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Weights at scale f by parameter, once they are known to fit the model.
+/// Weights by parameter, once they are known to fit the model: at scale f from their owner, as they
+/// are where they are shares.
 Result<std::vector<std::vector<std::uint64_t>>> owned_weights(
-    const Job& job, const std::vector<WeightTensor>& weights) {
+    const Job& job, const std::vector<WeightTensor>& weights, bool shares) {
   BP_ASSIGN(const std::vector<ModelParameter> parameters,
             model_parameters(job.model, job.fixed_point));
   bool fits = weights.size() == parameters.size();
@@ -27,7 +28,7 @@ Result<std::vector<std::vector<std::uint64_t>>> owned_weights(
   }
   std::vector<std::vector<std::uint64_t>> words;
   for (const WeightTensor& tensor : weights) {
-    words.push_back(inference_words(tensor, job.fixed_point));
+    words.push_back(shares ? tensor.words : inference_words(tensor, job.fixed_point));
   }
   return words;
 }
@@ -45,9 +46,20 @@ std::vector<std::uint64_t> batch_words(const Job& job, const InferenceOptions& o
   return words;
 }
 
-void take_predictions(ConstWords logits, std::uint32_t classes, std::uint32_t rows,
-                      std::vector<std::uint32_t>& predictions) {
-  const auto value = [&logits](std::size_t i) { return static_cast<std::int64_t>(logits[i]); };
+void take_answers(const Job& job, ConstWords answer, std::uint32_t rows, InferenceReport& report) {
+  std::vector<std::uint32_t>& predictions = report.predictions;
+  if (job.reveal.answer == Answer::kClass) {
+    for (std::uint32_t row = 0; row < rows; ++row) {
+      predictions.push_back(static_cast<std::uint32_t>(answer[row]));
+    }
+    return;
+  }
+  const std::uint32_t classes = job.model.classes();
+  const double one = static_cast<double>(std::uint64_t{1} << job.fixed_point.fraction_bits);
+  const auto value = [&answer](std::size_t i) { return static_cast<std::int64_t>(answer[i]); };
+  for (std::size_t i = 0; i < std::size_t{rows} * classes; ++i) {
+    report.values.push_back(static_cast<double>(value(i)) / one);
+  }
   for (std::uint32_t row = 0; row < rows; ++row) {
     const std::size_t at = std::size_t{row} * classes;
     std::uint32_t best = 0;
@@ -62,7 +74,7 @@ void take_predictions(ConstWords logits, std::uint32_t classes, std::uint32_t ro
 
 Result<InferenceSetup> prepare_inference(const Job& job, PrgKind prg,
                                          const InferenceOptions& options) {
-  if (options.asker >= job.players || options.weights_owner >= job.players) {
+  if (options.asker >= job.players || options.weights_owner.value_or(0) >= job.players) {
     return make_error(ErrorCode::kConfig, "asker and weights owner are players 0.." +
                                               std::to_string(job.players - 1) + " of " + job.file);
   }
@@ -70,16 +82,28 @@ Result<InferenceSetup> prepare_inference(const Job& job, PrgKind prg,
   if (std::find(allowed.begin(), allowed.end(), options.asker) == allowed.end()) {
     const std::string name = "player" + std::to_string(options.asker);
     return make_error(ErrorCode::kConfig, job.file + ": reveal.predictions does not name " + name +
-                                              ", so it may not learn the class scores; add \"" +
-                                              name + "\" there, or ask as a player that is named");
+                                              ", so it may not learn the answers; add \"" + name +
+                                              "\" there, or ask as a player that is named");
   }
-  if (options.batch == 0 || options.count == 0) {
-    return make_error(ErrorCode::kConfig, "inference needs at least one image and a batch of one");
+  if (options.batch == 0 || options.count == 0 || options.series == 0) {
+    return make_error(ErrorCode::kConfig,
+                      "inference needs at least one image, a batch of one and a series of one");
+  }
+  if (job.reveal.answer == Answer::kProbabilities && job.model.loss != Loss::kSoftmax) {
+    return make_error(ErrorCode::kConfig,
+                      job.file +
+                          ": reveal.answer = \"probabilities\" needs loss = "
+                          "\"softmax_cross_entropy\"; use \"scores\" or \"class\"");
   }
   InferenceSetup setup;
   setup.options = options;
-  const InferenceProgramOptions program{options.batch, options.asker, options.weights_owner,
-                                        std::uint64_t{1} << options.asker};
+  InferenceProgramOptions program;
+  program.batch = options.batch;
+  program.image_owner = options.asker;
+  program.weight_owner = options.weights_owner;
+  program.answer = job.reveal.answer;
+  program.receivers = std::uint64_t{1} << options.asker;
+  program.members = options.series;
   BP_ASSIGN(setup.inference, build_inference_program(job.model, job.fixed_point, program));
   BP_ASSIGN(setup.plan, make_plan(setup.inference.program, prg));
   return setup;
@@ -92,10 +116,12 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
                                        BundleSource& bundles, const TrainOptions& options) {
   const InferenceOptions& ask = setup.options;
   const auto rank = static_cast<std::uint32_t>(transport.rank());
+  const bool shared = !ask.weights_owner.has_value();
   if ((rank == ask.asker) != (images != nullptr) ||
-      (rank == ask.weights_owner) != (weights != nullptr)) {
+      (shared || rank == *ask.weights_owner) != (weights != nullptr)) {
     return make_error(ErrorCode::kConfig,
-                      "the asker gives the images and the weights' owner the weights, nobody else");
+                      "the asker gives the images, and the weights' owner (where they are shared, "
+                      "everybody) the weights, nobody else");
   }
   if (images != nullptr && images->images.count < ask.count) {
     return make_error(ErrorCode::kConfig,
@@ -104,7 +130,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   }
   std::vector<std::vector<std::uint64_t>> parameters;
   if (weights != nullptr) {
-    BP_ASSIGN(parameters, owned_weights(job, *weights));
+    BP_ASSIGN(parameters, owned_weights(job, *weights, shared));
   }
   BP_ASSIGN(const std::unique_ptr<Engine> engine,
             create_session_engine(job, setup.inference.program, setup.plan, backend, transport,
@@ -112,7 +138,11 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   RunInputs run;
   run.inputs.resize(setup.inference.program.inputs);
   for (std::uint32_t i = 0; i < parameters.size(); ++i) {
-    run.inputs[setup.inference.parameter_slot(i)] = parameters[i];
+    if (shared) {
+      engine->set_state_share(i, parameters[i]);
+    } else {
+      run.inputs[setup.inference.parameter_slot(i)] = parameters[i];
+    }
   }
   InferenceReport report;
   const Clock::time_point start = Clock::now();
@@ -122,11 +152,15 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
     std::vector<std::uint64_t> words;
     if (images != nullptr) words = batch_words(job, ask, *images, first);
     run.inputs[InferenceProgram::kImageSlot] = words;
-    BP_ASSIGN(Bundle bundle, bundles.next_blocking(step, batches - step));
-    BP_TRY(engine->run(std::move(bundle), run));
+    if (step % ask.series != 0) {
+      BP_TRY(engine->run_next(run));
+    } else {
+      const std::uint64_t wanted = (batches - step + ask.series - 1) / ask.series;
+      BP_ASSIGN(Bundle bundle, bundles.next_blocking(step / ask.series, wanted));
+      BP_TRY(engine->run(std::move(bundle), run));
+    }
     if (rank == ask.asker) {
-      take_predictions(engine->revealed(0), job.model.classes(),
-                       std::min(ask.batch, ask.count - first), report.predictions);
+      take_answers(job, engine->revealed(0), std::min(ask.batch, ask.count - first), report);
     }
     report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     if (options.on_progress) {

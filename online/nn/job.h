@@ -23,16 +23,21 @@ struct FixedPoint {
   }
 };
 
-enum class LayerKind : std::uint8_t { kConv2d, kDense, kRelu };
+enum class LayerKind : std::uint8_t { kConv2d, kDense, kRelu, kMaxPool, kAvgPool };
 
 struct LayerConfig {
   LayerKind kind = LayerKind::kDense;
   std::uint32_t units = 0;     ///< dense
   std::uint32_t channels = 0;  ///< conv2d: channels of the result
-  std::uint32_t kernel = 0;
+  std::uint32_t kernel = 0;    ///< conv2d, pools: side of the window
   std::uint32_t stride = 1;
   std::uint32_t pad_before = 0;
   std::uint32_t pad_after = 0;
+};
+
+enum class Loss : std::uint8_t {
+  kSquaredError,  ///< half the squared distance of the scores from the one-hot label
+  kSoftmax,       ///< cross-entropy of the softmax
 };
 
 /// The last layer is dense and its units are the classes. Images are flattened where a dense layer
@@ -42,6 +47,7 @@ struct ModelConfig {
   std::uint32_t width = 0;
   std::uint32_t channels = 0;
   std::vector<LayerConfig> layers;
+  Loss loss = Loss::kSquaredError;
 
   std::uint32_t classes() const { return layers.empty() ? 0 : layers.back().units; }
 };
@@ -53,10 +59,18 @@ struct RateChange {
   std::uint64_t multiplier = 1;
 };
 
+/// SGD: gradients g summed over the batch, V := V - round(V / 2^j) + g, W := W - multiplier * V.
+struct OptimiserConfig {
+  std::uint32_t momentum_shift = 0;  ///< j, a momentum of 1 - 2^-j; 0: none, V = g
+  /// Of the weights, not the biases: g grows by word * 2^-f * W, the batch's weight decay.
+  std::uint64_t weight_decay_word = 0;
+};
+
 struct TrainingConfig {
   std::uint32_t batch = 0;
   std::uint64_t steps = 0;
   std::vector<RateChange> rates;  ///< ascending, the first from step 0
+  OptimiserConfig optimiser;
 
   std::uint64_t multiplier_of_step(std::uint64_t step) const;
 };
@@ -75,11 +89,19 @@ struct DataOwner {
   std::uint32_t rows_per_step = 0;     ///< its part of the batch
 };
 
+/// What an answer of inference opens to its receiver.
+enum class Answer : std::uint8_t {
+  kClass,          ///< index of the largest score, nothing else
+  kScores,         ///< all scores before the softmax
+  kProbabilities,  ///< their softmax
+};
+
 /// What the players open. Unset means not opened.
 struct RevealConfig {
   std::uint64_t loss_every = 0;            ///< 0: never
   std::vector<std::uint32_t> weights;      ///< players that learn the trained weights
-  std::vector<std::uint32_t> predictions;  ///< players that may learn the logits of inference
+  std::vector<std::uint32_t> predictions;  ///< players that may learn the answers of inference
+  Answer answer = Answer::kClass;          ///< what an answer tells
   /// Opens the trained weights to all players, so that they can be compared with the twin's.
   bool verify = false;
 };

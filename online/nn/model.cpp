@@ -1,133 +1,104 @@
 #include "online/nn/model.h"
 
-#include "beaverpond/program_builder.h"
+#include "online/nn/blocks.h"
+#include "online/nn/model_layers.h"
 
 namespace beaverpond {
 namespace {
 
-// A conv2d or dense layer with what follows it.
-struct Linear {
-  std::string name;
-  bool conv = false;
-  bool relu = false;      // a relu follows
-  Shape image;            // conv: shape of one image, [height, width, channels]
-  Conv2dShape shape;      // conv, with the batch
-  std::uint32_t in = 0;   // dense
-  std::uint32_t out = 0;  // units or channels
+// A tensor whose words are to be divided by 2^pending before a product may use them: what a product
+// or an average leaves behind. Maxima and reluctant truncations are taken before the division.
+struct Signal {
+  ValueId value = kNoValue;
+  std::uint32_t pending = 0;
 };
 
-// Walks the layers with the image's shape; the geometry of every later use comes from here.
-Result<std::vector<Linear>> linear_layers(const ModelConfig& model, std::uint32_t batch) {
-  std::vector<Linear> linears;
-  Shape image{model.height, model.width, model.channels};
-  std::uint32_t convs = 0;
-  std::uint32_t denses = 0;
-  for (const LayerConfig& layer : model.layers) {
-    if (layer.kind == LayerKind::kRelu) {
-      if (linears.empty() || linears.back().relu) {
-        return make_error(ErrorCode::kConfig, "a relu must follow a conv2d or dense layer");
-      }
-      linears.back().relu = true;
-      continue;
-    }
-    Linear linear;
-    if (layer.kind == LayerKind::kConv2d) {
-      linear.name = "conv" + std::to_string(++convs);
-      if (image.rank != 3) {
-        return make_error(ErrorCode::kConfig,
-                          "layer '" + linear.name + "': a conv2d cannot follow a dense layer");
-      }
-      linear.conv = true;
-      linear.out = layer.channels;
-      linear.shape =
-          Conv2dShape{batch,        image[0],     image[1],         image[2],       layer.channels,
-                      layer.kernel, layer.stride, layer.pad_before, layer.pad_after};
-      const std::uint32_t side = std::min(image[0], image[1]);
-      if (layer.kernel == 0 || layer.stride == 0 ||
-          side + layer.pad_before + layer.pad_after < layer.kernel) {
-        return make_error(ErrorCode::kConfig,
-                          "layer '" + linear.name + "': kernel " + std::to_string(layer.kernel) +
-                              " does not fit into the padded image " + image.str());
-      }
-      image = Shape{linear.shape.out_height(), linear.shape.out_width(), layer.channels};
-    } else {
-      linear.name = "dense" + std::to_string(++denses);
-      if (image.count() == 0 || image.count() > UINT32_MAX) {
-        return make_error(ErrorCode::kConfig, "layer '" + linear.name + "': its input " +
-                                                  image.str() + " is empty or too large");
-      }
-      linear.in = static_cast<std::uint32_t>(image.count());
-      linear.out = layer.units;
-      image = Shape{layer.units};
-    }
-    linears.push_back(std::move(linear));
-  }
-  if (linears.empty() || linears.back().conv || linears.back().relu) {
-    return make_error(ErrorCode::kConfig, "the last layer must be dense");
-  }
-  return linears;
+// An average over `taps` elements as their sum times word / 2^bits.
+struct Average {
+  std::uint64_t word = 1;
+  std::uint32_t bits = 0;
+};
+
+Average average_of(std::uint32_t taps, int fraction_bits) {
+  if ((taps & (taps - 1)) == 0) return {1, static_cast<std::uint32_t>(__builtin_ctz(taps))};
+  // As fine as the domain of the truncation leaves room for: values up to 2^10 at scale 2f.
+  const int room = 62 - 2 * fraction_bits - 10;
+  const auto bits = static_cast<std::uint32_t>(room < 4 ? 4 : room > 16 ? 16 : room);
+  return {((std::uint64_t{1} << bits) + taps / 2) / taps, bits};
 }
 
-Shape weight_shape(const Linear& l) {
-  return l.conv ? l.shape.weight_shape() : Shape{l.in, l.out};
-}
-
-// What a forward pass leaves behind for the backward pass.
+// What the forward pass leaves for the backward pass, by layer.
 struct ForwardLayer {
-  ValueId input = kNoValue;   // as the layer used it
-  ValueId weight = kNoValue;  // at scale f
-  ValueId bit = kNoValue;     // of its relu
-  Shape output;
+  ValueId input = kNoValue;   // of a linear layer, at scale f
+  ValueId weight = kNoValue;  // of a linear layer, at scale f
+  ValueId bit = kNoValue;     // of a relu
+  MaxTree tree;               // of a maximum
 };
 
 class ModelBuilder {
  public:
-  ModelBuilder(std::vector<Linear> linears, const FixedPoint& fixed, std::uint32_t batch)
-      : linears_(std::move(linears)), fixed_(fixed), batch_(batch) {
-    forward_.resize(linears_.size());
-  }
+  ModelBuilder(std::vector<ModelLayer> layers, const FixedPoint& fixed)
+      : layers_(std::move(layers)), fixed_(fixed), forward_(layers_.size()) {}
 
-  // x: images at scale f. weights, biases: at scale f, in layer order. Returns the predictions.
-  ValueId forward(ValueId x, const std::vector<ValueId>& weights,
+  // x: images at scale f. weights, biases: at scale f, by linear layer. Returns the scores.
+  ValueId forward(ValueId images, const std::vector<ValueId>& weights,
                   const std::vector<ValueId>& biases) {
-    for (std::size_t i = 0; i < linears_.size(); ++i) {
-      const Linear& l = linears_[i];
-      b.set_layer(l.name);
-      if (!l.conv) x = b.reshape(x, {batch_, l.in});
-      const ValueId product = l.conv ? b.conv2d(x, weights[i], l.shape) : b.matmul(x, weights[i]);
-      const ValueId sum = b.add_row(product, b.shift_left(biases[i], f()));
-      forward_[i] = {x, weights[i], kNoValue,
-                     l.conv ? l.shape.result_shape() : Shape{batch_, l.out}};
-      if (l.relu) {
-        const ValueAndBit y = b.relu_truncate(sum, f(), true);
-        forward_[i].bit = y.bit;
-        x = y.value;
-      } else {
-        x = b.truncate(sum, f(), true);
+    Signal x{images, 0};
+    std::size_t linear = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const ModelLayer& layer = layers_[i];
+      b.set_layer(layer.name);
+      switch (layer.kind) {
+        case LayerKind::kConv2d:
+        case LayerKind::kDense:
+          x = forward_linear(layer, forward_[i], x, weights[linear], biases[linear]);
+          ++linear;
+          break;
+        case LayerKind::kRelu: x = forward_relu(forward_[i], x); break;
+        case LayerKind::kMaxPool:
+          forward_[i].tree = max_rows(b, b.window(x.value, layer.pool));
+          x.value = b.reshape(forward_[i].tree.max, layer.output);
+          break;
+        case LayerKind::kAvgPool: {
+          const ValueId sum = b.sum_rows(b.window(x.value, layer.pool));
+          x = averaged(layer, {b.reshape(sum, layer.output), x.pending});
+          break;
+        }
       }
     }
-    return x;
+    b.set_layer(layers_.back().name);
+    return settled(x);
   }
 
-  // d: gradient of the loss by the predictions, at scale f.
-  void backward(ValueId d, const std::vector<ValueId>& weight_states,
-                const std::vector<ValueId>& bias_states) {
-    for (std::size_t i = linears_.size(); i-- > 0;) {
-      const Linear& l = linears_[i];
-      const ForwardLayer& layer = forward_[i];
-      b.set_layer(l.name + " backward");
-      const ValueId grad_weight = l.conv ? b.conv2d_grad_weight(layer.input, d, l.shape)
-                                         : b.matmul(layer.input, d, true, false);
-      const ValueId grad_bias = b.shift_left(b.sum_rows(d), f());
-      // The data need no gradient, so the first layer stops here.
-      if (i != 0) {
-        const ValueId grad_input = l.conv ? b.conv2d_grad_input(d, layer.weight, l.shape)
-                                          : b.matmul(d, layer.weight, false, true);
-        d = through_activation(i - 1, grad_input);
+  // d: gradient of the loss by the scores, at scale f. Returns the gradients of weights and biases
+  // at scale 2f, by parameter.
+  std::vector<ValueId> backward(ValueId d) {
+    std::vector<ValueId> gradients;
+    Signal g{d, 0};
+    std::size_t first = 0;
+    while (!layers_[first].linear()) ++first;
+    for (std::size_t i = layers_.size(); i-- > first;) {
+      const ModelLayer& layer = layers_[i];
+      const ForwardLayer& before = forward_[i];
+      b.set_layer(layer.name + " backward");
+      switch (layer.kind) {
+        case LayerKind::kConv2d:
+        case LayerKind::kDense: g = backward_linear(layer, before, g, i == first, gradients); break;
+        case LayerKind::kRelu:
+          g = g.pending == 0
+                  ? Signal{b.multiply_bit(g.value, before.bit), 0}
+                  : Signal{b.truncate_times_bit(g.value, before.bit, g.pending, true), 0};
+          break;
+        case LayerKind::kMaxPool: g = backward_max(layer, before, g); break;
+        case LayerKind::kAvgPool: {
+          g = averaged(layer, g);
+          const ValueId taps = repeat_rows(b, g.value, layer.pool.taps());
+          g.value = b.window_grad(taps, layer.pool);
+          break;
+        }
       }
-      b.update(weight_states[i], grad_weight);
-      b.update(bias_states[i], grad_bias);
     }
+    return {gradients.rbegin(), gradients.rend()};
   }
 
   ProgramBuilder b;
@@ -135,43 +106,179 @@ class ModelBuilder {
  private:
   std::uint32_t f() const { return static_cast<std::uint32_t>(fixed_.fraction_bits); }
 
-  // From the gradient by what layer `i` gave on, at 2f, to the gradient by its product, at f.
-  ValueId through_activation(std::size_t i, ValueId gradient) {
-    const ForwardLayer& layer = forward_[i];
-    if (linears_[i].conv != linears_[i + 1].conv) gradient = b.reshape(gradient, layer.output);
-    if (layer.bit == kNoValue) return b.truncate(gradient, f(), true);
-    return b.truncate_times_bit(gradient, layer.bit, f(), true);
+  ValueId settled(const Signal& x) {
+    return x.pending == 0 ? x.value : b.truncate(x.value, x.pending, true);
   }
 
-  std::vector<Linear> linears_;
+  Signal forward_linear(const ModelLayer& layer, ForwardLayer& kept, const Signal& x,
+                        ValueId weight, ValueId bias) {
+    kept.weight = weight;
+    kept.input = settled(x);
+    const bool conv = layer.kind == LayerKind::kConv2d;
+    if (!conv) kept.input = b.reshape(kept.input, layer.input);
+    const ValueId product =
+        conv ? b.conv2d(kept.input, weight, layer.conv) : b.matmul(kept.input, weight);
+    return {b.add_row(product, b.shift_left(bias, f())), f()};
+  }
+
+  Signal forward_relu(ForwardLayer& kept, const Signal& x) {
+    const ValueAndBit y =
+        x.pending == 0 ? b.relu(x.value) : b.relu_truncate(x.value, x.pending, true);
+    kept.bit = y.bit;
+    return {y.value, 0};
+  }
+
+  // Scale and shift pending grow alike: the words are divided later.
+  Signal averaged(const ModelLayer& layer, const Signal& x) {
+    const Average average = average_of(layer.pool.taps(), fixed_.fraction_bits);
+    if (average.bits == 0) return x;
+    return {b.multiply_public(x.value, {average.word}, static_cast<int>(average.bits)),
+            x.pending + average.bits};
+  }
+
+  Signal backward_linear(const ModelLayer& layer, const ForwardLayer& kept, const Signal& g,
+                         bool first, std::vector<ValueId>& gradients) {
+    const bool conv = layer.kind == LayerKind::kConv2d;
+    const ValueId d = settled(g);
+    const ValueId weight = conv ? b.conv2d_grad_weight(kept.input, d, layer.conv)
+                                : b.matmul(kept.input, d, true, false);
+    gradients.push_back(b.shift_left(b.sum_rows(d), f()));  // the bias
+    gradients.push_back(weight);
+    if (first) return {};  // the data need no gradient
+    const ValueId input = conv ? b.conv2d_grad_input(d, kept.weight, layer.conv)
+                               : b.matmul(d, kept.weight, false, true);
+    const auto at = static_cast<std::size_t>(&layer - layers_.data());
+    return {b.reshape(input, layers_[at - 1].output), f()};
+  }
+
+  // Truncated first, while it is small.
+  Signal backward_max(const ModelLayer& layer, const ForwardLayer& kept, const Signal& g) {
+    const auto pixels = static_cast<std::uint32_t>(layer.pool.pixels());
+    const ValueId small = b.reshape(settled(g), {1, pixels});
+    return {b.window_grad(max_rows_grad(b, kept.tree, small), layer.pool), 0};
+  }
+
+  std::vector<ModelLayer> layers_;
   FixedPoint fixed_;
-  std::uint32_t batch_;
   std::vector<ForwardLayer> forward_;
+};
+
+// The loss's gradient by the scores, at scale f; and the loss to its receivers.
+ValueId loss_gradient(ProgramBuilder& b, const ModelConfig& model, const FixedPoint& fixed,
+                      const TrainingProgramOptions& options, ValueId scores, ValueId onehot) {
+  const int f = fixed.fraction_bits;
+  b.set_layer("loss");
+  ValueId loss = kNoValue;
+  ValueId difference = kNoValue;
+  if (model.loss == Loss::kSquaredError) {
+    difference = b.subtract(scores, onehot);
+    if (options.loss_receivers == 0 || difference == kNoValue) return difference;
+    const auto count = static_cast<std::uint32_t>(b.value(difference).shape.count());
+    loss = b.sum_rows(b.reshape(b.multiply(difference, difference), {count, 1}));
+  } else if (options.exact_softmax) {
+    difference = b.subtract(b.exact_softmax(scores), onehot);
+    loss = b.exact_cross_entropy(scores, onehot, 2 * f);
+  } else {
+    const Softmax s = softmax(b, scores, f);
+    difference = b.subtract(s.probabilities, onehot);
+    if (options.loss_receivers != 0) loss = cross_entropy(b, s, onehot, f);
+  }
+  if (options.loss_receivers != 0) b.reveal(loss, options.loss_receivers);
+  return difference;
+}
+
+Result<void> check_loss(const ModelConfig& model, const FixedPoint& fixed) {
+  if (model.loss != Loss::kSoftmax) return {};
+  if (fixed.fraction_bits < kSoftmaxMinFractionBits ||
+      fixed.fraction_bits > kSoftmaxMaxFractionBits) {
+    return make_error(ErrorCode::kConfig, "the softmax needs fraction_bits from 8 to 20, not " +
+                                              std::to_string(fixed.fraction_bits));
+  }
+  if (model.classes() < 2 || model.classes() > kSoftmaxMaxClasses) {
+    return make_error(ErrorCode::kConfig,
+                      "the softmax takes 2 to 255 classes, not " + std::to_string(model.classes()));
+  }
+  return {};
+}
+
+// Weights and biases as their values at scale f, by linear layer.
+struct UsedParameters {
+  std::vector<ValueId> weights;
+  std::vector<ValueId> biases;
+  void add(const ModelParameter& parameter, ValueId value) {
+    (parameter.bias ? biases : weights).push_back(value);
+  }
+};
+
+// g + decay * W, then the velocity, then the update (README.md, "Optimiser").
+class Optimiser {
+ public:
+  Optimiser(ProgramBuilder& b, const FixedPoint& fixed, const OptimiserConfig& config)
+      : b_(b), fixed_(fixed), config_(config) {}
+
+  // After the parameters' states, so that slots are those of the weight file.
+  void add_velocities(const std::vector<ModelParameter>& parameters) {
+    if (config_.momentum_shift == 0) return;
+    for (const ModelParameter& parameter : parameters) {
+      b_.set_layer(parameter.layer);
+      velocities_.push_back(b_.state(parameter.shape, 2 * fixed_.fraction_bits));
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      b_.set_layer(parameters[i].layer);
+      const auto j = config_.momentum_shift;
+      const ValueId part = b_.truncate(velocities_[i], j, true);
+      kept_.push_back(
+          b_.subtract(velocities_[i], b_.multiply_public(part, {1}, static_cast<int>(j))));
+    }
+  }
+
+  void update(std::size_t i, const ModelParameter& parameter, ValueId state, ValueId used,
+              ValueId gradient) {
+    b_.set_layer(parameter.layer + " update");
+    if (config_.weight_decay_word != 0 && !parameter.bias) {
+      gradient = b_.add(
+          gradient, b_.multiply_public(used, {config_.weight_decay_word}, fixed_.fraction_bits));
+    }
+    if (config_.momentum_shift != 0) {
+      gradient = b_.add(kept_[i], gradient);
+      b_.assign(velocities_[i], gradient);
+    }
+    b_.update(state, gradient);
+  }
+
+ private:
+  ProgramBuilder& b_;
+  FixedPoint fixed_;
+  OptimiserConfig config_;
+  std::vector<ValueId> velocities_;
+  std::vector<ValueId> kept_;  // V - round(V / 2^j)
 };
 
 }  // namespace
 
 Result<std::vector<ModelParameter>> model_parameters(const ModelConfig& model,
                                                      const FixedPoint& fixed) {
-  BP_ASSIGN(const std::vector<Linear> linears, linear_layers(model, 1));
+  BP_TRY(check_loss(model, fixed));
+  BP_ASSIGN(const std::vector<ModelLayer> layers, model_layers(model, 1));
   std::vector<ModelParameter> parameters;
-  for (const Linear& l : linears) {
-    const std::uint64_t fan_in = l.conv ? l.shape.patch_columns() : l.in;
+  for (const ModelLayer& layer : layers) {
+    if (!layer.linear()) continue;
     const int scale = fixed.master_scale_bits();
-    const bool output = &l == &linears.back();
-    parameters.push_back({l.name, false, output, weight_shape(l), fan_in, scale});
-    parameters.push_back({l.name, true, output, Shape{l.out}, fan_in, scale});
+    const bool output = &layer == &layers.back();
+    parameters.push_back({layer.name, false, output, layer.weight_shape(), layer.fan_in(), scale});
+    parameters.push_back({layer.name, true, output, Shape{layer.out}, layer.fan_in(), scale});
   }
   return parameters;
 }
 
 Result<TrainingProgram> build_training_program(const ModelConfig& model, const FixedPoint& fixed,
+                                               const OptimiserConfig& optimiser,
                                                const TrainingProgramOptions& options) {
   std::uint32_t batch = 0;
   for (const BatchPart& part : options.parts) batch += part.rows;
-  BP_ASSIGN(std::vector<Linear> linears, linear_layers(model, batch));
+  BP_ASSIGN(std::vector<ModelLayer> layers, model_layers(model, batch));
   BP_ASSIGN(const std::vector<ModelParameter> parameters, model_parameters(model, fixed));
-  ModelBuilder builder(std::move(linears), fixed, batch);
+  ModelBuilder builder(std::move(layers), fixed);
   ProgramBuilder& b = builder.b;
 
   b.set_layer("input");
@@ -185,52 +292,59 @@ Result<TrainingProgram> build_training_program(const ModelConfig& model, const F
   const ValueId x = images.size() == 1 ? images[0] : b.concat_rows(images);
   const ValueId onehot = labels.size() == 1 ? labels[0] : b.concat_rows(labels);
 
-  std::vector<ValueId> states[2];  // [0] weights, [1] biases
-  std::vector<ValueId> used[2];    // the same, truncated to scale f once per step
+  std::vector<ValueId> states;
+  std::vector<ValueId> used;  // the same, truncated to scale f once per step
+  UsedParameters layered;
   for (const ModelParameter& parameter : parameters) {
     b.set_layer(parameter.layer);
-    const int which = parameter.bias ? 1 : 0;
-    states[which].push_back(b.state(parameter.shape, parameter.scale_bits));
+    states.push_back(b.state(parameter.shape, parameter.scale_bits));
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     b.set_layer(parameters[i].layer);
-    const std::size_t which = i % 2;
-    used[which].push_back(b.truncate(states[which][i / 2], fixed.master_shift(), true));
+    used.push_back(b.truncate(states[i], fixed.master_shift(), true));
+    layered.add(parameters[i], used[i]);
   }
-  const ValueId predictions = builder.forward(x, used[0], used[1]);
-  b.set_layer("loss");
-  const ValueId difference = b.subtract(predictions, onehot);
-  if (options.loss_receivers != 0) {
-    const ValueId squares = b.multiply(difference, difference);
-    const auto count = static_cast<std::uint32_t>(batch * model.classes());
-    b.reveal(b.sum_rows(b.reshape(squares, {count, 1})), options.loss_receivers);
+  Optimiser sgd(b, fixed, optimiser);
+  sgd.add_velocities(parameters);
+  const ValueId scores = builder.forward(x, layered.weights, layered.biases);
+  const ValueId d = loss_gradient(b, model, fixed, options, scores, onehot);
+  const std::vector<ValueId> gradients = builder.backward(d);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    sgd.update(i, parameters[i], states[i], used[i], gradients[i]);
   }
-  builder.backward(difference, states[0], states[1]);
-
   BP_ASSIGN(Program program, b.finish());
   return TrainingProgram{std::move(program)};
 }
 
 Result<InferenceProgram> build_inference_program(const ModelConfig& model, const FixedPoint& fixed,
                                                  const InferenceProgramOptions& options) {
-  BP_ASSIGN(std::vector<Linear> linears, linear_layers(model, options.batch));
+  BP_ASSIGN(std::vector<ModelLayer> layers, model_layers(model, options.batch));
   BP_ASSIGN(const std::vector<ModelParameter> parameters, model_parameters(model, fixed));
-  ModelBuilder builder(std::move(linears), fixed, options.batch);
+  ModelBuilder builder(std::move(layers), fixed);
   ProgramBuilder& b = builder.b;
+  b.set_members(options.members);
 
   b.set_layer("input");
   const ValueId images =
       b.input(options.image_owner, {options.batch, model.height, model.width, model.channels},
               fixed.fraction_bits);
-  std::vector<ValueId> used[2];
+  UsedParameters used;
   for (const ModelParameter& parameter : parameters) {
     b.set_layer(parameter.layer);
-    used[parameter.bias ? 1 : 0].push_back(
-        b.input(options.weight_owner, parameter.shape, fixed.fraction_bits));
+    used.add(parameter,
+             options.weight_owner.has_value()
+                 ? b.input(*options.weight_owner, parameter.shape, fixed.fraction_bits, true)
+                 : b.truncate(b.state(parameter.shape, parameter.scale_bits, true),
+                              fixed.master_shift(), true));
   }
-  const ValueId logits = builder.forward(images, used[0], used[1]);
-  b.set_layer("prediction");
-  b.reveal(logits, options.receivers);
+  const ValueId scores = builder.forward(images, used.weights, used.biases);
+  b.set_layer("answer");
+  ValueId answer = scores;
+  if (options.answer == Answer::kClass) answer = argmax_rows(b, b.transpose(scores));
+  if (options.answer == Answer::kProbabilities) {
+    answer = softmax(b, scores, fixed.fraction_bits).probabilities;
+  }
+  b.reveal(answer, options.receivers);
 
   BP_ASSIGN(Program program, b.finish());
   return InferenceProgram{std::move(program)};

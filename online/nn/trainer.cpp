@@ -49,12 +49,12 @@ Result<std::optional<OwnRows>> load_own_rows(const Job& job, int rank) {
   return std::optional<OwnRows>();
 }
 
-/// Loss per row, from the sum of squares at scale 2f.
+/// Loss per row, from the batch's at scale 2f.
 std::optional<double> revealed_loss(const Job& job, const Engine& engine, bool opened) {
   if (!opened || job.reveal.loss_every == 0 || engine.revealed(0).empty()) return std::nullopt;
   const double one = static_cast<double>(std::uint64_t{1} << job.fixed_point.fraction_bits);
   const auto sum = static_cast<double>(static_cast<std::int64_t>(engine.revealed(0)[0]));
-  return sum / (one * one) / 2 / job.training.batch;
+  return sum / (one * one) * loss_factor(job.model.loss) / job.training.batch;
 }
 
 Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup& setup,
@@ -102,7 +102,8 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
     options.parts.push_back({owner.player, owner.rows_per_step});
   }
   if (job.reveal.loss_every != 0) options.loss_receivers = everyone(job);
-  BP_ASSIGN(setup.training, build_training_program(job.model, job.fixed_point, options));
+  BP_ASSIGN(setup.training,
+            build_training_program(job.model, job.fixed_point, job.training.optimiser, options));
   BP_ASSIGN(setup.parameters, model_parameters(job.model, job.fixed_point));
   BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg));
   return setup;

@@ -48,8 +48,8 @@ struct TrainOptions {
 
 struct TrainReport {
   std::uint64_t steps = 0;
-  double seconds = 0;                  ///< of the steps, without set-up
-  std::vector<WeightTensor> weights;   ///< empty if this player is no receiver
+  double seconds = 0;                 ///< of the steps, without set-up
+  std::vector<WeightTensor> weights;  ///< empty if this player is no receiver
   EngineStats engine;
 };
 

@@ -101,8 +101,8 @@ class Interpreter {
       case OpCode::kMultiplyBit:
         values_[op.out] = zip(op, [](T a, T bit) { return a * bit; });
         return {};
-      case OpCode::kAdd: values_[op.out] = zip(op, [](T a, T b) { return a + b; }); return {};
-      case OpCode::kSubtract: values_[op.out] = zip(op, [](T a, T b) { return a - b; }); return {};
+      case OpCode::kAdd: return sum(op, false);
+      case OpCode::kSubtract: return sum(op, true);
       case OpCode::kAddRow: values_[op.out] = twin_ops::add_row(x(op), y(op)); return {};
       case OpCode::kSumRows:
         values_[op.out] = twin_ops::sum_rows(x(op), run_.program.value(op.out).shape[0]);
@@ -117,6 +117,21 @@ class Interpreter {
       case OpCode::kReshape: values_[op.out] = x(op); return {};
       case OpCode::kUpdate: return update(op);
       case OpCode::kReveal: reveals_[op.slot] = x(op); return {};
+      case OpCode::kAssign: updates_.emplace_back(op.slot, x(op)); return {};
+      case OpCode::kWindow: values_[op.out] = twin_ops::window(x(op), op.pool); return {};
+      case OpCode::kWindowGrad: values_[op.out] = twin_ops::window_grad(x(op), op.pool); return {};
+      case OpCode::kRows:
+      case OpCode::kSpreadRows: rows(op); return {};
+      case OpCode::kTranspose: {
+        const Shape& shape = run_.program.value(op.inputs[0]).shape;
+        values_[op.out] = twin_ops::transpose(x(op), shape[0], shape[1]);
+        return {};
+      }
+      case OpCode::kAddPublic: return add_public(op);
+      case OpCode::kMultiplyPublic: return multiply_public(op);
+      case OpCode::kLookup: return lookup(op);
+      case OpCode::kExactSoftmax:
+      case OpCode::kExactCrossEntropy: return exact(op);
     }
     BP_CHECK(false, "an operation code of program.h");
     return {};
@@ -200,6 +215,113 @@ class Interpreter {
     }
     values_[op.bit] = std::move(bits);
     values_[op.out] = std::move(out);
+  }
+
+  // The difference or sum of two words of the domain is a word; only beyond it can it wrap.
+  Result<void> sum(const Op& op, bool subtract) {
+    if constexpr (kFixed) {
+      for (size_t i = 0; i < x(op).size(); ++i) {
+        const auto a = static_cast<std::int64_t>(x(op)[i]);
+        const auto b = static_cast<std::int64_t>(y(op)[i]);
+        std::int64_t out = 0;
+        const bool wraps =
+            subtract ? __builtin_sub_overflow(a, b, &out) : __builtin_add_overflow(a, b, &out);
+        if (wraps) {
+          const double real = static_cast<double>(b);
+          return domain_error(op, i, static_cast<double>(a) + (subtract ? -real : real));
+        }
+      }
+    }
+    values_[op.out] = subtract ? zip(op, [](T a, T b) { return a - b; })
+                               : zip(op, [](T a, T b) { return a + b; });
+    return {};
+  }
+
+  void rows(const Op& op) {
+    const size_t width = x(op).size() / run_.program.value(op.inputs[0]).shape[0];
+    const bool take = op.code == OpCode::kRows;
+    Words& out = values_[op.out];
+    out.assign(run_.program.value(op.out).shape.count(), T{0});
+    const size_t count = (take ? out.size() : x(op).size()) / width;
+    for (size_t i = 0; i < count; ++i) {
+      const size_t far = (op.begin + i * op.step) * width;
+      std::copy_n(x(op).begin() + static_cast<std::ptrdiff_t>(take ? far : i * width), width,
+                  out.begin() + static_cast<std::ptrdiff_t>(take ? i * width : far));
+    }
+  }
+
+  static T public_word(const Op& op, size_t i) {
+    const std::uint64_t word = op.words[op.words.size() == 1 ? 0 : i];
+    if constexpr (kFixed) return word;
+    return as_real(word);
+  }
+
+  Result<void> add_public(const Op& op) {
+    Words out = x(op);
+    for (size_t i = 0; i < out.size(); ++i) {
+      if constexpr (kFixed) {
+        std::int64_t sum = 0;
+        if (__builtin_add_overflow(static_cast<std::int64_t>(out[i]),
+                                   static_cast<std::int64_t>(public_word(op, i)), &sum)) {
+          return domain_error(op, i, as_real(out[i]) + as_real(public_word(op, i)));
+        }
+      }
+      out[i] += public_word(op, i);
+    }
+    values_[op.out] = std::move(out);
+    return {};
+  }
+
+  Result<void> multiply_public(const Op& op) {
+    Words out = x(op);
+    for (size_t i = 0; i < out.size(); ++i) {
+      if constexpr (kFixed) {
+        const double real = as_real(out[i]) * as_real(public_word(op, i));
+        if (real < -kDomainLimit || real >= kDomainLimit) return domain_error(op, i, real);
+      }
+      out[i] *= public_word(op, i);
+    }
+    values_[op.out] = std::move(out);
+    return {};
+  }
+
+  // In doubles the index is a real: the table is read at its floor, without interpolation, so that
+  // the float twin takes the same entries.
+  Result<void> lookup(const Op& op) {
+    Words out = x(op);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const double index =
+          kFixed ? as_real(static_cast<std::uint64_t>(out[i])) : static_cast<double>(out[i]);
+      if (!(index >= 0 && index < static_cast<double>(op.words.size()))) {
+        return domain_error(op, i, index);
+      }
+      const std::uint64_t word = op.words[static_cast<size_t>(index)];
+      if constexpr (kFixed) {
+        out[i] = word;
+      } else {
+        out[i] = as_real(word);
+      }
+    }
+    values_[op.out] = std::move(out);
+    return {};
+  }
+
+  Result<void> exact(const Op& op) {
+    if constexpr (kFixed) {
+      return make_error(ErrorCode::kConfig,
+                        std::string(to_string(op.code)) + " runs in floating point only");
+    } else {
+      const Value& in = run_.program.value(op.inputs[0]);
+      const double one = static_cast<double>(std::uint64_t{1} << in.scale_bits);
+      if (op.code == OpCode::kExactSoftmax) {
+        values_[op.out] = twin_ops::softmax(x(op), in.shape[1], one);
+      } else {
+        const double out_one =
+            static_cast<double>(std::uint64_t{1} << run_.program.value(op.out).scale_bits);
+        values_[op.out] = {twin_ops::cross_entropy(x(op), y(op), in.shape[1], one) * out_one};
+      }
+      return {};
+    }
   }
 
   void shift_left(const Op& op) {

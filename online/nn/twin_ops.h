@@ -3,6 +3,8 @@
 // all pixels and activations are zero.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -135,6 +137,84 @@ std::vector<T> add_row(std::vector<T> x, const std::vector<T>& row) {
     for (std::size_t j = 0; j < row.size(); ++j) x[start + j] += row[j];
   }
   return x;
+}
+
+/// Calls f(place in [taps, pixels], place in the images) for every tap that sees a pixel.
+template <class F>
+void for_each_seen(const Pool2dShape& p, F&& f) {
+  const auto place = [&p](std::size_t out, std::size_t tap, std::size_t size, bool& seen) {
+    const std::size_t at = out * p.stride + tap;  // pad_before too large
+    const bool before = at < p.pad_before;
+    const bool after = at >= p.pad_before + size;
+    seen = seen && (p.clamp || (!before && !after));
+    return before ? 0 : after ? size - 1 : at - p.pad_before;
+  };
+  std::size_t target = 0;
+  for (std::size_t ty = 0; ty < p.window_height; ++ty) {
+    for (std::size_t tx = 0; tx < p.window_width; ++tx) {
+      for (std::size_t b = 0; b < p.batch; ++b) {
+        for (std::size_t oy = 0; oy < p.out_height(); ++oy) {
+          for (std::size_t ox = 0; ox < p.out_width(); ++ox) {
+            bool seen = true;
+            const std::size_t y = place(oy, ty, p.height, seen);
+            const std::size_t x = place(ox, tx, p.width, seen);
+            for (std::size_t c = 0; c < p.channels; ++c, ++target) {
+              if (seen) f(target, ((b * p.height + y) * p.width + x) * p.channels + c);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+std::vector<T> window(const std::vector<T>& images, const Pool2dShape& p) {
+  std::vector<T> out(p.taps() * p.pixels(), T{0});
+  for_each_seen(p, [&](std::size_t target, std::size_t from) { out[target] = images[from]; });
+  return out;
+}
+
+template <class T>
+std::vector<T> window_grad(const std::vector<T>& taps, const Pool2dShape& p) {
+  std::vector<T> out(p.image_shape().count(), T{0});
+  for_each_seen(p, [&](std::size_t target, std::size_t from) { out[from] += taps[target]; });
+  return out;
+}
+
+template <class T>
+std::vector<T> transpose(const std::vector<T>& x, std::size_t m, std::size_t n) {
+  std::vector<T> out(x.size());
+  for (std::size_t i = 0; i < m; ++i) {
+    for (std::size_t j = 0; j < n; ++j) out[j * m + i] = x[i * n + j];
+  }
+  return out;
+}
+
+// Reals times `one`, in rows of `width`.
+inline std::vector<double> softmax(const std::vector<double>& x, std::size_t width, double one) {
+  std::vector<double> out(x.size());
+  for (std::size_t at = 0; at < x.size(); at += width) {
+    const double max = *std::max_element(&x[at], &x[at] + width);
+    double sum = 0;
+    for (std::size_t i = at; i < at + width; ++i) sum += out[i] = std::exp((x[i] - max) / one);
+    for (std::size_t i = at; i < at + width; ++i) out[i] *= one / sum;
+  }
+  return out;
+}
+
+inline double cross_entropy(const std::vector<double>& x, const std::vector<double>& onehot,
+                            std::size_t width, double one) {
+  double loss = 0;
+  for (std::size_t at = 0; at < x.size(); at += width) {
+    const double max = *std::max_element(&x[at], &x[at] + width);
+    double sum = 0;
+    for (std::size_t i = at; i < at + width; ++i) sum += std::exp((x[i] - max) / one);
+    for (std::size_t i = at; i < at + width; ++i) {
+      loss += onehot[i] / one * (std::log(sum) - (x[i] - max) / one);
+    }
+  }
+  return loss;
 }
 
 }  // namespace beaverpond::twin_ops

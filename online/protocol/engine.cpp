@@ -12,12 +12,13 @@ Result<void> EngineImpl::prepare() {
   tasks_.resize(program_.ops.size());
   task_of_bit_.assign(program_.values.size(), nullptr);
   op_started_.assign(program_.ops.size(), false);
+  if (program_.members > 1) fixed_ = fixed_values(program_);
   revealed_.resize(program_.reveals);
   for (std::uint32_t index = 0; index < plan_.entries.size(); ++index) {
     const PlanEntry& entry = plan_.entries[index];
     if (entry.kind == EntryKind::kMask) continue;
     entry_of_op_[entry.source] = static_cast<int>(index);
-    if (is_product(entry.kind)) continue;
+    if (!is_comparison(entry.kind)) continue;
     const Op& op = program_.ops[entry.source];
     const std::uint64_t rounding =
         op.round_to_nearest && op.shift > 0 ? std::uint64_t{1} << (op.shift - 1) : 0;
@@ -52,22 +53,27 @@ Material EngineImpl::material(std::uint32_t entry) const {
   Material m;
   m.seed = &bundle_.seed();
   m.prg = plan_.prg;
-  m.mask_stream = Plan::mask_stream(entry);
-  m.correction_stream = Plan::correction_stream(entry);
+  m.mask_stream = plan_.mask_stream(entry, member_);
+  m.correction_stream = plan_.correction_stream(entry, member_);
   m.designated = designated();
   if (m.designated) {
-    m.correction = bundle_.correction().data() + plan_.entries[entry].correction_offset_bytes;
+    m.correction = bundle_.correction().data() + plan_.correction_offset(entry, member_);
   }
   return m;
 }
 
-Result<void> EngineImpl::check_inputs(const Bundle& bundle, const RunInputs& inputs) const {
+Result<void> EngineImpl::check_alive() const {
   // After a failure the players may disagree on the step: only a new session can tell.
   if (failed_) {
     return make_error(
         ErrorCode::kCancelled,
         "an earlier run of this engine failed; start a new session with a new engine");
   }
+  return {};
+}
+
+Result<void> EngineImpl::check_bundle(const Bundle& bundle) const {
+  BP_TRY(check_alive());
   if (bundle.empty() || (last_bundle_.has_value() && bundle.number() <= *last_bundle_)) {
     return make_error(ErrorCode::kConfig,
                       "this bundle is empty or not newer than the last one; take the next bundle "
@@ -79,6 +85,10 @@ Result<void> EngineImpl::check_inputs(const Bundle& bundle, const RunInputs& inp
                       "bundle " + std::to_string(bundle.number()) +
                           " has a correction of the wrong size for this plan");
   }
+  return {};
+}
+
+Result<void> EngineImpl::check_inputs(const RunInputs& inputs, std::uint32_t member) const {
   if (inputs.inputs.size() != program_.inputs) {
     return make_error(ErrorCode::kConfig, "this program takes " + std::to_string(program_.inputs) +
                                               " inputs, not " +
@@ -86,6 +96,7 @@ Result<void> EngineImpl::check_inputs(const Bundle& bundle, const RunInputs& inp
   }
   for (const Op& op : program_.ops) {
     if (op.code != OpCode::kInput || static_cast<int>(op.owner) != transport_.rank()) continue;
+    if (op.fixed && member > 0) continue;
     const std::uint64_t want = program_.value(op.out).shape.count();
     if (inputs.inputs[op.slot].size() != want) {
       return make_error(ErrorCode::kConfig, "input " + std::to_string(op.slot) + " has " +
@@ -98,19 +109,42 @@ Result<void> EngineImpl::check_inputs(const Bundle& bundle, const RunInputs& inp
 }
 
 Result<void> EngineImpl::run(Bundle bundle, const RunInputs& inputs) {
-  BP_TRY(check_inputs(bundle, inputs));
+  BP_TRY(check_bundle(bundle));
+  BP_TRY(check_inputs(inputs, 0));
   last_bundle_ = bundle.number();
-  bundle_ = std::move(bundle);
+  bundle_ = std::move(bundle);  // members that the one before still had are burned
+  member_ = 0;
+  operation_ = 0;
+  values_.begin_run({});
+  std::fill(op_started_.begin(), op_started_.end(), false);
+  return run_member(inputs);
+}
+
+Result<void> EngineImpl::run_next(const RunInputs& inputs) {
+  BP_TRY(check_alive());
+  if (members_left() == 0) {
+    return make_error(ErrorCode::kConfig,
+                      "no member of a series is left; start another with a new bundle");
+  }
+  BP_TRY(check_inputs(inputs, member_ + 1));
+  ++member_;  // never back: a member's masks are spent once
+  values_.begin_run(fixed_);
+  for (std::size_t i = 0; i < op_started_.size(); ++i) {
+    const Op& op = program_.ops[i];
+    op_started_[i] = op.out != kNoValue && fixed_[op.out];
+  }
+  return run_member(inputs);
+}
+
+Result<void> EngineImpl::run_member(const RunInputs& inputs) {
   Result<void> result = execute(inputs);
-  bundle_ = Bundle();  // spent or burned, its seed is wiped
   failed_ = !result.ok();
+  // Spent or burned, its seed is wiped.
+  if (failed_ || member_ + 1 == plan_.members) bundle_ = Bundle();
   return result;
 }
 
 Result<void> EngineImpl::execute(const RunInputs& inputs) {
-  operation_ = 0;
-  values_.begin_run();
-  std::fill(op_started_.begin(), op_started_.end(), false);
   in_flight_.clear();
   deferred_.clear();
   while (true) {
@@ -147,6 +181,7 @@ bool EngineImpl::start_op(std::uint32_t index, const RunInputs& inputs) {
     return true;
   }
   if (tasks_[index] != nullptr) return start_compare(index, op);
+  if (op.code == OpCode::kLookup) return start_lookup(index);
   return start_product(index, op);
 }
 
@@ -163,8 +198,18 @@ bool EngineImpl::start_compare(std::uint32_t index, const Op& op) {
   return true;
 }
 
+bool EngineImpl::start_lookup(std::uint32_t index) {
+  InFlight flight;
+  flight.op = index;
+  in_flight_.push_back(flight);
+  return true;
+}
+
 void EngineImpl::apply_updates(const RunInputs& inputs) {
   for (const Op& op : program_.ops) {
+    if (op.code == OpCode::kAssign) {
+      backend_.copy(values_[op.inputs[0]].share, values_.state(op.slot), kHostStream);
+    }
     if (op.code != OpCode::kUpdate) continue;
     backend_.subtract_scaled(inputs.step_multiplier, values_[op.inputs[1]].share,
                              values_.state(op.slot), kHostStream);

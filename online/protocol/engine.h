@@ -51,17 +51,30 @@ class Engine {
                                                 PairKeys keys, const EngineOptions& options);
   virtual ~Engine() = default;
 
-  /// Spends `bundle`, whose number is above those before it. On an error no state has changed and
-  /// the bundle is burned; if a message failed, the engine refuses to go on, since the players may
-  /// now be at different steps. Errors: kConfig (inputs do not fit, an empty or old bundle),
-  /// kCancelled (the engine failed before), kPeerLost, kTimeout, kProtocolMismatch; `operation`
-  /// names the layers that were in progress.
+  /// Spends `bundle` (the first member of a series), whose number is above those before it. On an
+  /// error no state has changed and the bundle is burned; if a message failed, the engine refuses
+  /// to go on, since the players may now be at different steps. Errors: kConfig (inputs do not fit,
+  /// an empty or old bundle), kCancelled (the engine failed before), kPeerLost, kTimeout,
+  /// kProtocolMismatch; `operation` names the layers that were in progress.
   virtual Result<void> run(Bundle bundle, const RunInputs& inputs) = 0;
+
+  /// The next member of a series: takes the same bundle, the masks of fixed values and all that
+  /// depends on them alone as the first run() left them. `inputs` of fixed slots are not read.
+  /// Errors: as run(), and kConfig when members_left() is 0.
+  virtual Result<void> run_next(const RunInputs& inputs) = 0;
+  /// Runs that the current bundle still has.
+  virtual std::uint32_t members_left() const = 0;
 
   /// This player's share of a persistent tensor. Zero at first.
   virtual Words state(std::uint32_t slot) = 0;
   /// Sets a state to public words (player 0 holds them, the others zero).
   virtual void set_public_state(std::uint32_t slot, ConstWords words) = 0;
+  /// Sets this player's share of a state, as an earlier session's state() gave it.
+  void set_state_share(std::uint32_t slot, ConstWords share) {
+    const Words target = state(slot);
+    BP_CHECK(target.size() == share.size(), "set_state_share: sizes differ");
+    for (std::size_t i = 0; i < share.size(); ++i) target[i] = share[i];
+  }
 
   /// What the last run revealed to this player in `slot`; empty if it was no receiver.
   virtual ConstWords revealed(std::uint32_t slot) const = 0;

@@ -13,7 +13,8 @@
 
 namespace beaverpond {
 
-/// A mask opening or a comparison that takes part in the current round.
+/// A mask opening, a comparison or a lookup (neither of the two) that takes part in the current
+/// round.
 struct InFlight {
   ValueSlot* opening = nullptr;
   CompareTask* task = nullptr;
@@ -45,6 +46,10 @@ class EngineImpl final : public Engine {
 
   Result<void> prepare();
   Result<void> run(Bundle bundle, const RunInputs& inputs) override;
+  Result<void> run_next(const RunInputs& inputs) override;
+  std::uint32_t members_left() const override {
+    return bundle_.empty() ? 0 : plan_.members - 1 - member_;
+  }
   Words state(std::uint32_t slot) override { return values_.state(slot); }
   void set_public_state(std::uint32_t slot, ConstWords words) override;
   ConstWords revealed(std::uint32_t slot) const override { return revealed_[slot]; }
@@ -57,16 +62,24 @@ class EngineImpl final : public Engine {
   Deadline deadline() const {
     return std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.round_timeout_ms);
   }
+  /// Counts the runs of all bundles: what must be new for each takes it.
+  std::uint64_t run_number() const { return bundle_.number() * plan_.members + member_; }
   Tag next_tag() { return {options_.session, bundle_.number(), options_.lane, operation_++}; }
   Material material(std::uint32_t entry) const;
-  Result<void> check_inputs(const Bundle& bundle, const RunInputs& inputs) const;
+  Result<void> check_alive() const;
+  Result<void> check_bundle(const Bundle& bundle) const;
+  Result<void> check_inputs(const RunInputs& inputs, std::uint32_t member) const;
 
+  Result<void> run_member(const RunInputs& inputs);
   Result<void> execute(const RunInputs& inputs);
   void advance(const RunInputs& inputs);
   bool start_op(std::uint32_t index, const RunInputs& inputs);
   bool start_product(std::uint32_t index, const Op& op);
   bool start_compare(std::uint32_t index, const Op& op);
+  bool start_lookup(std::uint32_t index);
   void run_local(const Op& op, const RunInputs& inputs);
+  void run_arithmetic(const Op& op);
+  void run_layout(const Op& op);
   bool masks_open(const Op& op);
   void send_mask(ValueSlot& slot, std::uint32_t op);
   void compute_product(std::uint32_t index, const Op& op);
@@ -104,7 +117,9 @@ class EngineImpl final : public Engine {
   RoundMemory round_memory_[2];
   std::vector<std::vector<std::uint64_t>> revealed_;
 
+  std::vector<bool> fixed_;  ///< by value: kept through all members of a series
   Bundle bundle_;
+  std::uint32_t member_ = 0;
   std::optional<std::uint64_t> last_bundle_;
   bool failed_ = false;
   std::uint32_t operation_ = 0;

@@ -80,42 +80,4 @@ void EngineImpl::multiply(const Op& op, ConstWords x, ConstWords y, Words out) {
   }
 }
 
-void EngineImpl::run_local(const Op& op, const RunInputs& inputs) {
-  const auto share = [this, &op](std::size_t i) -> ConstWords {
-    return values_[op.inputs[i]].share;
-  };
-  const Words out = op.out == kNoValue ? Words() : values_[op.out].share;
-  switch (op.code) {
-    case OpCode::kInput:
-      sharing_.share_input(backend_, static_cast<int>(op.owner),
-                           bundle_.number() * program_.inputs + op.slot, inputs.inputs[op.slot],
-                           out);
-      return;
-    case OpCode::kBitToWord:
-      backend_.bit_to_word(task_of_bit_[op.inputs[0]]->bit(), designated(), out, kHostStream);
-      return;
-    case OpCode::kAdd: backend_.add(share(0), share(1), out, kHostStream); return;
-    case OpCode::kSubtract: backend_.subtract(share(0), share(1), out, kHostStream); return;
-    case OpCode::kAddRow: backend_.add_row(share(0), share(1), out, kHostStream); return;
-    case OpCode::kSumRows: backend_.sum_rows(share(0), out, kHostStream); return;
-    case OpCode::kShiftLeft:
-      backend_.shift_left(share(0), static_cast<int>(op.shift), out, kHostStream);
-      return;
-    case OpCode::kConcatRows: {
-      std::size_t at = 0;
-      for (std::size_t i = 0; i < op.inputs.size(); ++i) {
-        backend_.copy(share(i), out.subspan(at, share(i).size()), kHostStream);
-        at += share(i).size();
-      }
-      return;
-    }
-    case OpCode::kState:
-    case OpCode::kReshape:  // a view
-    case OpCode::kUpdate:   // applied when the whole run has succeeded
-    case OpCode::kReveal:   // sent when all else is done
-      return;
-    default: BP_CHECK(false, "not a local operation");
-  }
-}
-
 }  // namespace beaverpond

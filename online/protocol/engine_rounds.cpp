@@ -1,16 +1,28 @@
 #include <algorithm>
+#include <bit>
 #include <set>
 
 #include "online/protocol/engine_impl.h"
 
 namespace beaverpond {
+namespace {
+
+int table_bits(const Op& op) {
+  return std::countr_zero(op.words.size());
+}
+
+}  // namespace
 
 Result<RoundMemory*> EngineImpl::lay_out_round(std::uint64_t& words, std::uint64_t& planes) {
   words = planes = 0;
   for (InFlight& flight : in_flight_) {
-    flight.words =
-        flight.opening != nullptr ? flight.opening->share.size() : flight.task->round_words();
-    flight.planes = flight.opening != nullptr ? 0 : flight.task->round_planes();
+    if (flight.task != nullptr) {
+      flight.words = flight.task->round_words();
+      flight.planes = flight.task->round_planes();
+    } else {
+      flight.words = flight.opening != nullptr ? flight.opening->share.size()
+                                               : values_[program_.ops[flight.op].out].share.size();
+    }
     flight.words_at = words;
     flight.planes_at = planes;
     words += flight.words;
@@ -35,9 +47,15 @@ void EngineImpl::write_round(const RoundMemory& memory) {
       flight.task->write(backend_, words, planes, kHostStream);
       continue;
     }
+    if (flight.opening == nullptr) {
+      const Op& op = program_.ops[flight.op];
+      backend_.lookup_open(material(static_cast<std::uint32_t>(entry_of_op_[flight.op])),
+                           table_bits(op), values_[op.inputs[0]].share, words, kHostStream);
+      continue;
+    }
     ValueSlot& slot = *flight.opening;
     backend_.prg_fill(bundle_.seed(), plan_.prg,
-                      Plan::mask_stream(static_cast<std::uint32_t>(slot.mask_entry)), 0,
+                      plan_.mask_stream(static_cast<std::uint32_t>(slot.mask_entry), member_), 0,
                       slot.mask.bytes(), kHostStream);
     backend_.subtract(slot.share, slot.mask.words(), words, kHostStream);
   }
@@ -60,12 +78,18 @@ void EngineImpl::read_round(const RoundMemory& memory) {
       finish_mask(*flight.opening, words);
       continue;
     }
+    const Op& op = program_.ops[flight.op];
+    if (flight.task == nullptr) {
+      backend_.lookup_finish(material(static_cast<std::uint32_t>(entry_of_op_[flight.op])),
+                             table_bits(op), words, values_[op.out].share, kHostStream);
+      values_[op.out].ready = true;
+      continue;
+    }
     flight.task->read(backend_, words, planes, kHostStream);
     if (!flight.task->done()) {
       still.push_back(flight);
       continue;
     }
-    const Op& op = program_.ops[flight.op];
     values_[op.out].ready = true;
     if (op.bit != kNoValue) values_[op.bit].ready = true;
   }
@@ -125,7 +149,7 @@ Result<void> EngineImpl::reveal_all() {
     const Tag tag = next_tag();
     Result<std::vector<std::uint64_t>> words = sharing_.reveal(
         backend_, values_[op.inputs[0]].share, op.receivers,
-        Sharing::run_serial(bundle_.number(), program_.reveals, op.slot), tag, deadline());
+        Sharing::run_serial(run_number(), program_.reveals, op.slot), tag, deadline());
     if (!words.ok()) return in_progress(std::move(words).error());
     revealed_[op.slot] = std::move(words).value();
   }

@@ -56,8 +56,12 @@ Result<void> ValueStore::allocate_masks(const Plan& plan, Backend& backend) {
   return {};
 }
 
-void ValueStore::begin_run() {
-  for (ValueSlot& slot : slots_) slot.ready = slot.mask_sent = slot.mask_open = false;
+void ValueStore::begin_run(const std::vector<bool>& kept) {
+  for (ValueId id = 0; id < slots_.size(); ++id) {
+    if (!kept.empty() && kept[id]) continue;
+    ValueSlot& slot = slots_[id];
+    slot.ready = slot.mask_sent = slot.mask_open = false;
+  }
 }
 
 }  // namespace beaverpond

@@ -31,8 +31,8 @@ class ValueStore {
   /// Errors: kOutOfMemory.
   static Result<ValueStore> create(const Program& program, const Plan& plan, Backend& backend);
 
-  /// Forgets all values but the states.
-  void begin_run();
+  /// Forgets all values but those whose id is set in `kept` (empty: none).
+  void begin_run(const std::vector<bool>& kept);
 
   ValueSlot& operator[](ValueId id) { return slots_[alias_[id]]; }
   Words state(std::uint32_t slot) { return states_[slot].words(); }

@@ -67,7 +67,7 @@ class DealerTest : public ::testing::TestWithParam<PrgKind> {
   Numbers opened_mask(const std::vector<Seed>& seeds, std::uint32_t entry) const {
     Numbers sum(plan_.entries[entry].count);
     for (const Seed& seed : seeds) {
-      const Numbers share = expand(seed, plan_, Plan::mask_stream(entry), sum.size());
+      const Numbers share = expand(seed, plan_, plan_.mask_stream(entry), sum.size());
       for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += share[i];
     }
     return sum;
@@ -89,7 +89,7 @@ TEST_P(DealerTest, TheSharesOfAProductAddUpToTheProductOfTheMasks) {
         for (int player = 0; player < players; ++player) {
           if (player == designated) continue;
           const Numbers share = expand(seeds[static_cast<std::size_t>(player)], plan_,
-                                       Plan::correction_stream(e), sum.size());
+                                       plan_.correction_stream(e), sum.size());
           for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += share[i];
         }
         const Numbers a = opened_mask(seeds, entry.mask_x);

@@ -30,7 +30,7 @@ const std::string kLabels = std::string(kDataFolder) + "/t10k-labels-idx1-ubyte.
 std::vector<std::uint32_t> twin_predictions(const Job& job,
                                             const std::vector<WeightTensor>& weights) {
   const auto inference =
-      build_inference_program(job.model, job.fixed_point, {kCount, kAsker, 0, 1u << kAsker});
+      build_inference_program(job.model, job.fixed_point, {kCount, kAsker, 0, Answer::kScores, 1u << kAsker});
   BP_CHECK(inference.ok(), "the model can be built");
   const auto data = read_dataset(kImages, kLabels, job.model);
   BP_CHECK(data.ok(), "the data set is there");

@@ -70,7 +70,7 @@ TEST(Model, ParametersOfNetD) {
 }
 
 TEST(Model, TrainingProgramOfNetA) {
-  const auto training = build_training_program(net_a(), kFixed, {{{0, 64}, {2, 64}}, 0});
+  const auto training = build_training_program(net_a(), kFixed, {}, {{{0, 64}, {2, 64}}, 0});
   ASSERT_TRUE(training.ok()) << training.error().message;
   const Program& program = training->program;
   EXPECT_EQ(program.inputs, 4u);
@@ -101,7 +101,7 @@ TEST(Model, TrainingProgramOfNetA) {
 }
 
 TEST(Model, TrainingProgramOfNetD) {
-  const auto training = build_training_program(net_d(), kFixed, {{{1, 128}}, 0b10});
+  const auto training = build_training_program(net_d(), kFixed, {}, {{{1, 128}}, 0b10});
   ASSERT_TRUE(training.ok()) << training.error().message;
   const Program& program = training->program;
   EXPECT_EQ(program.inputs, 2u);
@@ -118,7 +118,8 @@ TEST(Model, TrainingProgramOfNetD) {
 }
 
 TEST(Model, InferenceProgramOfNetD) {
-  const auto inference = build_inference_program(net_d(), kFixed, {500, 1, 2, 0b100});
+  const auto inference =
+      build_inference_program(net_d(), kFixed, {500, 1, 2, Answer::kScores, 0b100});
   ASSERT_TRUE(inference.ok()) << inference.error().message;
   const Program& program = inference->program;
   EXPECT_EQ(program.inputs, 7u);
@@ -147,12 +148,12 @@ TEST(Model, ImpossibleModelsAreConfigErrors) {
       {{0, 28, 1, {dense(10)}}, "empty or too large"},
   };
   for (const Case& c : cases) {
-    const auto training = build_training_program(c.model, kFixed, {{{0, 4}}, 0});
+    const auto training = build_training_program(c.model, kFixed, {}, {{{0, 4}}, 0});
     ASSERT_FALSE(training.ok());
     EXPECT_EQ(training.error().code, ErrorCode::kConfig);
     EXPECT_THAT(training.error().message, HasSubstr(c.message));
   }
-  EXPECT_FALSE(build_training_program(net_a(), kFixed, {{}, 0}).ok());
+  EXPECT_FALSE(build_training_program(net_a(), kFixed, {}, {{}, 0}).ok());
 }
 
 using Reals = std::vector<std::vector<double>>;
@@ -178,7 +179,7 @@ class GradientCheck {
       auto& state = states_.emplace_back(p.shape.count());
       for (double& weight : state) weight = real(p.bias ? 0.3 : 0.6) * scale(48);
     }
-    program_ = build_training_program(model_, kFixed, {{{0, 4}}, 1}).value().program;
+    program_ = build_training_program(model_, kFixed, {}, {{{0, 4}}, 1}).value().program;
   }
 
   static double scale(int bits) { return std::ldexp(1.0, bits); }

@@ -121,7 +121,7 @@ TEST_P(OracleTest, TwoStepsGiveTheSameWords) {
   // Two owners, so that the joined batch is checked too.
   const std::uint32_t first = c.batch / 3 + 1;
   const auto training =
-      build_training_program(model, fixed, {{{0, first}, {1, c.batch - first}}, 0});
+      build_training_program(model, fixed, {}, {{{0, first}, {1, c.batch - first}}, 0});
   ASSERT_TRUE(training.ok()) << training.error().message;
   std::vector<std::uint32_t> rows(c.batch);
   for (std::uint32_t i = 0; i < c.batch; ++i) rows[i] = i;

@@ -1,4 +1,6 @@
 // Private training equals the plaintext twin, weights and all, for every number of players.
+#include "online/nn/trainer.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
@@ -6,7 +8,6 @@
 #include <vector>
 
 #include "online/nn/emulate.h"
-#include "online/nn/trainer.h"
 #include "online/transport/local.h"
 #include "tests/online/protocol/engine_harness.h"
 
@@ -19,7 +20,8 @@ std::string job_text(const std::string& layers, int players, int fraction_bits) 
   std::string text = "[job]\nname = \"test\"\nseed = 7\nplayers = " + std::to_string(players) +
                      "\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
                      "\nmaster_extra_bits = 12\n[model]\ninput = [28, 28, 1]\nloss = "
-                     "\"squared_error\"\n" + layers +
+                     "\"squared_error\"\n" +
+                     layers +
                      "[training]\nbatch = 33\nsteps = 4\n[[training.rate]]\nfrom_step = 0\n"
                      "multiplier = 3\n[[training.rate]]\nfrom_step = 2\nmultiplier = 2\n"
                      "[reveal]\nloss_every = 2\nweights = [\"player0\"]\n";
