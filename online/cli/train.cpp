@@ -4,6 +4,7 @@
 #include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
+#include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
 #include "online/nn/trainer.h"
 
@@ -67,7 +68,8 @@ Result<void> run_train(const TrainCommand& options) {
                        {"bytes_sent", player->transport().stats().sent_bytes},
                        {"rounds", report.engine.rounds}};
   if (!report.weights.empty()) {
-    if (!options.weights_out.empty()) BP_TRY(write_weights(report.weights, options.weights_out));
+    if (!options.weights_out.empty())
+      BP_TRY(save_weights(report.weights, job, options.weights_out));
     fields.emplace_back("weights_sha256", weights_sha256(report.weights));
   }
   if (!shares_path.empty()) {

@@ -40,7 +40,7 @@ Result<std::optional<OwnRows>> load_own_rows(const Job& job, int rank) {
     if (static_cast<int>(owner.player) != rank) continue;
     OwnRows own;
     own.part = part;
-    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job.model));
+    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job));
     BP_ASSIGN(own.rows, owned_rows(owner, own.data));
     own.schedule = std::make_unique<RowSchedule>(
         job.seed, owner.player, static_cast<std::uint32_t>(own.rows.size()), owner.rows_per_step);

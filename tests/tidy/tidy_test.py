@@ -50,7 +50,10 @@ LAYER_EXCEPTIONS = {}
 
 # Headers that cost seconds: only these files may name them.
 HEAVY = {
-    "nlohmann/": {"online/cli/json_line.cpp": "all JSON of the program"},
+    "nlohmann/": {
+        "online/cli/json_line.cpp": "all JSON of the program",
+        "online/nn/safetensors.cpp": "the header of .safetensors files",
+    },
     "CLI/": {
         "online/cli/main.cpp": "flags of beaverpond",
         "offline/factory/main.cpp": "flags of triple-factory",
@@ -63,6 +66,7 @@ HEAVY = {
         "offline/plan/roster.cpp": "offline cannot use online's reader; compiled, not header-only",
         "online/nn/config_tree.cpp": "all TOML of jobs",
     },
+    "zip.h": {"online/nn/zip_file.cpp": "all zip archives"},
     "spdlog/": {},
     "httplib": {},
     "prometheus/": {},

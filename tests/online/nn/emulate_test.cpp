@@ -111,7 +111,7 @@ TEST(Emulate, RunsAreIdenticalAndWeightsSurviveTheFile) {
   ASSERT_TRUE(write_weights(first->weights, path).ok());
   const auto read = read_weights(path);
   ASSERT_TRUE(read.ok());
-  const auto test = read_dataset(job.test_images, job.test_labels, job.model);
+  const auto test = read_dataset(job.test_images, job.test_labels, job);
   ASSERT_TRUE(test.ok());
   const auto evaluation = evaluate(job, read.value(), test.value());
   ASSERT_TRUE(evaluation.ok());
