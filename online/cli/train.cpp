@@ -41,6 +41,9 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+  BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
+  BP_ASSIGN(const int rank, rank_of_home(home, roster));
+  BP_TRY(check_own_data(job, rank));
   PlayerOptions player_options = options.player;
   player_options.task = "train";
   player_options.program = program_hash(setup.training.program);

@@ -109,6 +109,11 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
   return setup;
 }
 
+Result<void> check_own_data(const Job& job, int rank) {
+  BP_TRY(load_own_rows(job, rank));
+  return {};
+}
+
 Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,
                                    Transport& transport, const Session& session,
                                    BundleSource& bundles, const TrainOptions& options) {

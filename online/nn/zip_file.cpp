@@ -8,7 +8,7 @@
 namespace beaverpond {
 namespace {
 
-constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
+constexpr std::size_t kChunkBytes = std::size_t{1} << 16;
 constexpr std::size_t kMaxMemberBytes = std::size_t{1} << 33;
 constexpr int kMaxMembers = 1 << 16;
 constexpr std::uint16_t kDosDate1980 = 1 << 5 | 1;  // the first day of zip's calendar

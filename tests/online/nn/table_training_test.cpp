@@ -76,6 +76,11 @@ TEST(TableTraining, WeightsAreBitIdenticalToTheTwins) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(reports[0].weights == twin->weights);
   EXPECT_EQ(weights_sha256(reports[0].weights), twin->sha256);
+  EXPECT_TRUE(check_own_data(job, 1).ok());
+  write_test_file("b.csv", "x,y,kind\n1,2,d\n");
+  EXPECT_TRUE(check_own_data(job, 0).ok());  // the other's file is not its business
+  EXPECT_FALSE(check_own_data(job, 1).ok());
+  write_test_file("b.csv", points(2, 80));
   job.training.steps = 150;  // long enough to learn the plane
   const Result<EmulateReport> learned = emulate(job, {});
   ASSERT_TRUE(learned.ok()) << learned.error().message;
