@@ -134,7 +134,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   }
   BP_ASSIGN(const std::unique_ptr<Engine> engine,
             create_session_engine(job, setup.inference.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch));
+                                  session, options.lane, options.epoch, options.profile));
   RunInputs run;
   run.inputs.resize(setup.inference.program.inputs);
   for (std::uint32_t i = 0; i < parameters.size(); ++i) {
@@ -169,6 +169,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
     }
   }
   report.engine = engine->stats();
+  report.profile = engine->profile();
   return report;
 }
 

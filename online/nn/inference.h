@@ -41,6 +41,7 @@ struct InferenceReport {
   std::vector<double> values;
   double seconds = 0;
   EngineStats engine;
+  EngineProfile profile;  ///< empty unless TrainOptions::profile
 };
 
 /// One player's part. `images` is read on the asker, `weights` on their owner (master weights, as

@@ -62,7 +62,7 @@ Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup&
                                             const Session& session, const TrainOptions& options) {
   BP_ASSIGN(std::unique_ptr<Engine> engine,
             create_session_engine(job, setup.training.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch));
+                                  session, options.lane, options.epoch, options.profile));
   const std::vector<std::vector<std::uint64_t>> initial =
       initial_weights(setup.parameters, job.seed);
   for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
@@ -151,6 +151,7 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
   report.steps = job.training.steps;
   BP_ASSIGN(report.weights, reveal_weights(job, setup, *engine, transport.rank()));
   report.engine = engine->stats();
+  report.profile = engine->profile();
   return report;
 }
 

@@ -43,6 +43,7 @@ struct TrainProgress {
 struct TrainOptions {
   std::uint32_t lane = 0;
   std::uint64_t epoch = 0;
+  bool profile = false;  ///< as EngineOptions
   std::function<void(const TrainProgress&)> on_progress;  ///< after every step
 };
 
@@ -51,6 +52,7 @@ struct TrainReport {
   double seconds = 0;                 ///< of the steps, without set-up
   std::vector<WeightTensor> weights;  ///< empty if this player is no receiver
   EngineStats engine;
+  EngineProfile profile;  ///< empty unless TrainOptions::profile
 };
 
 /// One player's part. All players call it with the same job; each reads only its own rows.
