@@ -8,12 +8,12 @@
 #include <cstdio>
 #include <exception>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "beaverpond/program_builder.h"
 #include "bench/dealing/dealing.h"
+#include "bench/online/inference_case.h"
+#include "bench/online/op_cases.h"
 #include "bench/online/processes.h"
 #include "bench/report/report.h"
 #include "online/session/pair_keys.h"
@@ -86,47 +86,10 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
   return {};
 }
 
-// ---- ReLU ----
+// ---- One operation ----
 
-constexpr std::uint32_t kReluRows = 1024;
-constexpr std::uint64_t kReluElements = std::uint64_t{kReluRows} * kReluRows;
-constexpr std::uint32_t kReluShift = 16;
-/// Minus one: each run adds its result to the state.
-constexpr std::uint64_t kAddToState = ~std::uint64_t{0};
-
-/// state += relu(x / 2^16). The state is opened between the runs, outside the clock.
-struct ReluCase {
-  Program program;
-  Plan plan;
-  std::vector<std::uint64_t> input;
-
-  std::uint64_t expected(std::size_t i) const {
-    const auto rounded =
-        static_cast<std::int64_t>(input[i] + (std::uint64_t{1} << (kReluShift - 1)));
-    return rounded < 0 ? 0 : static_cast<std::uint64_t>(rounded >> kReluShift);
-  }
-};
-
-Result<ReluCase> make_relu_case() {
-  ReluCase test;
-  ProgramBuilder builder;
-  builder.set_layer("relu");
-  const ValueId sum = builder.state({kReluRows, kReluRows}, 16);
-  const ValueId x = builder.input(0, {kReluRows, kReluRows}, 32);
-  builder.update(sum, builder.relu_truncate(x, kReluShift, true).value);
-  BP_ASSIGN(test.program, builder.finish());
-  BP_ASSIGN(test.plan, make_plan(test.program, PrgKind::kAes128Ctr));
-  std::mt19937_64 random(5);
-  for (std::uint64_t i = 0; i < kReluElements; ++i) {
-    // Both signs and every magnitude below 2^61.
-    const std::uint64_t size = (random() >> 3) >> (random() % 60);
-    test.input.push_back((random() & 1) != 0 ? std::uint64_t{0} - size : size);
-  }
-  return test;
-}
-
-Result<std::unique_ptr<Engine>> relu_engine(const ReluCase& test, Backend& backend,
-                                            Transport& transport, const Session& session) {
+Result<std::unique_ptr<Engine>> op_engine(const OpCase& test, Backend& backend,
+                                          Transport& transport, const Session& session) {
   const Tag tag{session.id(), 0, 0, kPairKeysOperation};
   const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   BP_ASSIGN(PairKeys keys, exchange_pair_keys(transport, tag, deadline));
@@ -135,12 +98,12 @@ Result<std::unique_ptr<Engine>> relu_engine(const ReluCase& test, Backend& backe
   return Engine::create(test.program, test.plan, backend, transport, std::move(keys), options);
 }
 
-Result<void> relu_and_measure(const ReluCase& test, std::vector<Bundle> bundles,
-                              Transport& transport, PlayerResult& result) {
+Result<void> op_and_measure(const OpCase& test, std::vector<Bundle> bundles, Transport& transport,
+                            PlayerResult& result) {
   const auto in_30_s = [] { return std::chrono::steady_clock::now() + std::chrono::seconds(30); };
   BP_ASSIGN(const Session session, Session::create_blocking(transport, in_30_s()));
   const std::unique_ptr<Backend> backend = make_cpu_backend();
-  BP_ASSIGN(const std::unique_ptr<Engine> engine, relu_engine(test, *backend, transport, session));
+  BP_ASSIGN(const std::unique_ptr<Engine> engine, op_engine(test, *backend, transport, session));
   RunInputs run;
   run.inputs.resize(test.program.inputs);
   if (transport.rank() == 0) run.inputs[0] = test.input;
@@ -156,21 +119,21 @@ Result<void> relu_and_measure(const ReluCase& test, std::vector<Bundle> bundles,
     result.add(meter.lap());
     BP_ASSIGN(const std::vector<std::uint64_t> sum, engine->reveal_state(0, 1, 2 * i + 1));
     for (std::size_t at = 0; at < sum.size(); ++at) {
-      result.right = result.right && sum[at] == (i + 1) * test.expected(at);
+      result.right = result.right && sum[at] == (i + 1) * test.expected[at];
     }
   }
   result.rounds = static_cast<double>(engine->stats().rounds) / count;
   return {};
 }
 
-Result<void> bench_relu(BenchReport& report, const std::string& name,
-                        const Repetitions& repetitions) {
-  BP_ASSIGN(const ReluCase test, make_relu_case());
+Result<void> bench_op(BenchReport& report, const std::string& name, Result<OpCase> (*make)(),
+                      const Repetitions& repetitions) {
+  BP_ASSIGN(const OpCase test, make());
   BP_ASSIGN(Dealt dealt, deal_bundles(test.plan, kPlayers, repetitions.all()));
   BP_ASSIGN(const std::vector<PlayerResult> results,
             run_processes_blocking(kPlayers, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
-              return relu_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
+              return op_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
             }));
   if (!results[0].right) {
     report.fail(name, "an element is not that of the plaintext");
@@ -178,9 +141,49 @@ Result<void> bench_relu(BenchReport& report, const std::string& name,
   }
   BenchRow row = cost_row(name, results, repetitions);
   for (const auto& [key, value] : std::vector(row.extra)) {
-    if (key == "bytes") row.extra.emplace_back("bytes_per_element", value / kReluElements);
+    if (key != "bytes") continue;
+    row.extra.emplace_back("bytes_per_element", value / static_cast<double>(test.input.size()));
   }
-  row.reference = Reference{"SecureNN's public code, another machine", "recorded", 5.57};
+  row.reference = test.reference;
+  report.add(std::move(row));
+  return {};
+}
+
+// ---- Inference ----
+
+Result<void> infer_and_measure(const InferenceCase& test, std::vector<Bundle> bundles,
+                               Transport& transport, PlayerResult& result) {
+  CostMeter meter(transport);
+  TrainOptions options;
+  options.on_progress = [&](const TrainProgress&) { result.add(meter.lap()); };
+  BP_ASSIGN(const InferenceReport report,
+            infer_player_blocking(test, transport, std::move(bundles), options));
+  result.rounds = static_cast<double>(report.engine.rounds) / test.setup.options.series;
+  result.right = report.predictions == test.expected;
+  return {};
+}
+
+/// Batches of one series; the first, which opens the weights, is the warm-up.
+Result<void> bench_inference(BenchReport& report, const std::string& name,
+                             const std::string& job_path, std::uint32_t batch,
+                             const Repetitions& repetitions, std::optional<Reference> reference) {
+  BP_ASSIGN(const InferenceCase test,
+            make_inference_case(job_path, batch, static_cast<std::uint32_t>(repetitions.all())));
+  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, kPlayers, 1));
+  BP_ASSIGN(const std::vector<PlayerResult> results,
+            run_processes_blocking(kPlayers, [&](Transport& transport, PlayerResult& result) {
+              const auto rank = static_cast<std::size_t>(transport.rank());
+              return infer_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
+            }));
+  if (!results[1].right) {  // player 1 alone learns the answers
+    report.fail(name, "a class is not the twin's");
+    return {};
+  }
+  BenchRow row = cost_row(name, results, repetitions);
+  row.extra.emplace_back("series", static_cast<double>(repetitions.all()));
+  row.extra.emplace_back("first_bytes", static_cast<double>(results[0].costs[0].sent_bytes));
+  row.extra.emplace_back("first_seconds", results[0].costs[0].wall_seconds);
+  row.reference = std::move(reference);
   report.add(std::move(row));
   return {};
 }
@@ -192,19 +195,40 @@ int run(const BenchOptions& options) {
     const Result<void> result = function(name);
     if (!result.ok()) report.fail(name, result.error().message);
   };
-  const auto bench_steps = [&](const std::string& name, const std::string& file,
-                               std::optional<Reference> reference) {
-    const Repetitions repetitions = options.quick ? Repetitions{1, 3} : Repetitions{3, 25};
+  const auto recorded = [](double seconds) {
+    return Reference{"SecureNN's public code, another machine", "recorded", seconds};
+  };
+  const auto steps = [&](const std::string& name, const std::string& file,
+                         const Repetitions& repetitions, std::optional<Reference> reference) {
     bench(name, [&](const std::string& row) {
-      return bench_training(report, row, options.examples + "/" + file, repetitions, reference);
+      return bench_training(report, row, options.examples + "/" + file,
+                            options.quick ? Repetitions{1, 2} : repetitions, reference);
     });
   };
-  bench("online/relu-1M", [&](const std::string& row) {
-    return bench_relu(report, row, options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
-  });
-  bench_steps("online/step/netA-b128", "netA.toml",
-              Reference{"SecureNN's public code, another machine", "recorded", 0.367});
-  bench_steps("online/step/netD-b128", "chameleon.toml", std::nullopt);
+  const auto inference = [&](const std::string& name, const std::string& file, std::uint32_t batch,
+                             const Repetitions& repetitions, double reference) {
+    bench(name, [&](const std::string& row) {
+      return bench_inference(report, row, options.examples + "/" + file, batch,
+                             options.quick ? Repetitions{1, 2} : repetitions, recorded(reference));
+    });
+  };
+  const auto op = [&](const std::string& name, Result<OpCase> (*make)()) {
+    bench(name, [&](const std::string& row) {
+      return bench_op(report, row, make, options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
+    });
+  };
+  op("online/relu-1M", &relu_case);
+  op("online/maxpool-24x24x20-b128", &maxpool_case);
+  op("online/softmax-128x10", &softmax_case);
+  steps("online/step/netA-b128", "netA.toml", {3, 25}, recorded(0.367));
+  steps("online/step/netD-b128", "chameleon.toml", {3, 25}, std::nullopt);
+  steps("online/step/minionn-b128", "minionn.toml", {1, 7}, std::nullopt);
+  steps("online/step/lenet-b128", "lenet.toml", {1, 7}, recorded(18.0));
+  inference("online/infer/netA-b1", "netA.toml", 1, {3, 25}, 0.014);
+  inference("online/infer/minionn-b1", "minionn.toml", 1, {3, 25}, 0.081);
+  inference("online/infer/lenet-b1", "lenet.toml", 1, {3, 25}, 0.146);
+  inference("online/infer/minionn-b128", "minionn.toml", 128, {1, 7}, 12.9);
+  inference("online/infer/lenet-b128", "lenet.toml", 128, {1, 7}, 13.5);
   return report.finish(options.json_path);
 }
 

@@ -25,7 +25,13 @@ struct PlanOptions {
   bool inference = false;
   std::uint32_t batch = 128;  ///< of inference
   std::uint32_t weights_owner = 0;
+  bool shared_weights = false;  ///< nobody owns the weights: they are shares that training kept
   std::uint32_t asker = 0;
+  std::uint32_t series = 1;  ///< batches of one bundle
+  std::uint32_t player = 0;  ///< whose bytes are shown
+  bool full = false;         ///< a line per operation instead of one per layer
+  bool json = false;
+  std::string dealing;  ///< what `triple-factory profile --json` wrote
 };
 Result<void> run_plan(const PlanOptions& options);
 
@@ -43,8 +49,12 @@ struct TrainCommand {
   std::string job;
   PlayerOptions player;
   std::string weights_out;
-  std::string report;  ///< file that receives the last JSON line
+  std::string shares_out;  ///< this player's shares of the weights; relative to its home
+  std::string report;      ///< file that receives the last JSON line
   bool json = false;
+  bool profile = false;  ///< print what every layer cost
+  bool full = false;     ///< with profile: every operation
+  std::string dealing;   ///< what `triple-factory profile --json` wrote
 };
 Result<void> run_train(const TrainCommand& options);
 
@@ -52,12 +62,14 @@ struct InferCommand {
   std::string job;
   PlayerOptions player;
   std::string weights;  ///< read by the weights' owner only
+  std::string shares;   ///< or each player's shares of them; relative to its home
   std::string images;   ///< read by the asker only
   std::string labels;   ///< optional, for its accuracy
   std::uint32_t weights_owner = 0;
   std::uint32_t asker = 0;
   std::uint32_t batch = 128;
-  std::uint32_t count = 0;  ///< images to classify; public
+  std::uint32_t series = 1;  ///< batches of one bundle
+  std::uint32_t count = 0;   ///< images to classify; public
   std::string predictions_out;
   std::string report;
   bool json = false;

@@ -164,8 +164,7 @@ CostTable predicted_costs(const Program& program, const std::vector<CostedRuns>&
   for (const auto& [cost, times] : runs) {
     std::uint64_t payload = 0;
     for (std::size_t i = 0; i < cost.ops.size(); ++i) {
-      const std::uint64_t bytes =
-          payload_bytes(program.ops[i], cost.ops[i].traffic, players, rank);
+      const std::uint64_t bytes = payload_bytes(program.ops[i], cost.ops[i].traffic, players, rank);
       CostRow& row = table.operations[i];
       row.rounds += times * cost.ops[i].traffic.rounds;
       row.bytes_sent += times * bytes;
@@ -192,6 +191,13 @@ std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan)
   return runs;
 }
 
+std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& plan,
+                                         std::uint64_t steps, std::uint64_t loss_every) {
+  const std::uint64_t with_loss = loss_every == 0 ? 0 : steps / loss_every;
+  return {{run_cost(program, plan, {0, false}), with_loss},
+          {run_cost(program, plan, {0, true}), steps - with_loss}};
+}
+
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,
                   std::uint64_t rounds, int players, int rank) {
   for (std::size_t i = 0; i < profile.ops.size(); ++i) {
@@ -209,23 +215,25 @@ void put_measured(CostTable& table, const Program& program, const EngineProfile&
   sum_up(table, program_layers(program));
 }
 
-Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan) {
+Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan,
+                                  std::uint32_t players) {
   BP_ASSIGN(const std::vector<JsonFields> lines, read_json_lines(path));
   DealingTimes dealing;
-  bool complete = false;
+  bool fits = false;
   for (const JsonFields& line : lines) {
     const std::string what = json_text(line, "profile");
     if (what == "entry") dealing.entry_seconds.push_back(json_number(line, "seconds"));
-    if (what != "done") continue;
-    complete = json_text(line, "plan") == to_hex(plan_hash(plan));
-    dealing.seconds = json_number(line, "seconds");
-    dealing.players = static_cast<std::uint64_t>(json_number(line, "players"));
+    if (what == "done") {
+      fits = json_text(line, "plan") == to_hex(plan_hash(plan)) &&
+             json_number(line, "players") == static_cast<double>(players);
+    }
   }
-  if (!complete || dealing.entry_seconds.size() != plan.entries.size()) {
+  if (!fits || dealing.entry_seconds.size() != plan.entries.size()) {
     return make_error(ErrorCode::kConfig,
-                      path +
-                          " was not measured for this plan; write the plan with `beaverpond plan "
-                          "-o x.plan`, then run `triple-factory profile --plan x.plan --json`");
+                      path + " was not measured for this plan and " + std::to_string(players) +
+                          " players; write the plan with `beaverpond plan -o x.plan`, then run "
+                          "`triple-factory profile --plan x.plan --players " +
+                          std::to_string(players) + " --json`");
   }
   return dealing;
 }

@@ -48,18 +48,20 @@ CostTable predicted_costs(const Program& program, const std::vector<CostedRuns>&
 /// The runs of one bundle: all members of a series.
 std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan);
 
+/// The steps of a training that reveals its loss every `loss_every` steps, or never (0).
+std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& plan,
+                                         std::uint64_t steps, std::uint64_t loss_every);
+
 /// Replaces rounds and bytes by what an engine counted over the same runs, and adds its seconds.
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,
                   std::uint64_t rounds, int players, int rank);
 
 /// What `triple-factory profile --json` wrote for a plan.
 struct DealingTimes {
-  double seconds = 0;  ///< of a bundle
-  std::uint64_t players = 0;
-  std::vector<double> entry_seconds;
+  std::vector<double> entry_seconds;  ///< of a bundle, by plan entry
 };
-/// Errors: kConfig, kIo; a file of another plan is refused.
-Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan);
+/// Errors: kConfig, kIo; a file of another plan or number of players is refused.
+Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan, std::uint32_t players);
 
 /// Adds the seconds of dealing `bundles` bundles.
 void put_dealing(CostTable& table, const Program& program, const Plan& plan,

@@ -50,7 +50,8 @@ class Walk {
   }
 
   Result<void> dense(const LayerConfig& config, ModelLayer& layer) {
-    const std::uint64_t in = shape_.count() / batch_;
+    std::uint64_t in = 1;  // of one sample; Shape::count() would wrap with the batch
+    for (std::uint32_t i = 1; i < shape_.rank; ++i) in *= shape_[i];
     if (in == 0 || in > UINT32_MAX) {
       return error(layer, "its input " + shape_.str() + " is empty or too large");
     }
@@ -113,6 +114,7 @@ void take_maximum_first(std::vector<ModelLayer>& layers) {
 }  // namespace
 
 Result<std::vector<ModelLayer>> model_layers(const ModelConfig& model, std::uint32_t batch) {
+  if (batch == 0) return make_error(ErrorCode::kConfig, "the batch has no rows");
   std::vector<ModelLayer> layers;
   Walk walk(model, batch);
   for (const LayerConfig& config : model.layers) {

@@ -143,7 +143,8 @@ TEST(Model, ImpossibleModelsAreConfigErrors) {
       {{28, 28, 1, {}}, "the last layer must be dense"},
       {{28, 28, 1, {dense(10), relu()}}, "the last layer must be dense"},
       {{28, 28, 1, {relu(), dense(10)}}, "a relu must follow"},
-      {{28, 28, 1, {dense(10), conv(1, 1, 1, 0), dense(10)}}, "cannot follow a dense layer"},
+      {{28, 28, 1, {dense(10), conv(1, 1, 1, 0), dense(10)}},
+       "takes images, but a dense layer gives rows"},
       {{3, 28, 1, {conv(1, 5, 1, 0), dense(10)}}, "layer 'conv1': kernel 5 does not fit"},
       {{0, 28, 1, {dense(10)}}, "empty or too large"},
   };

@@ -16,15 +16,32 @@ namespace {
 
 const char* const kData = "/usr/share/datasets/fashion-mnist/";
 
-std::string job_text(const std::string& layers, int players, int fraction_bits) {
+struct Case {
+  const char* net;
+  int players;
+  int fraction_bits;
+  bool softmax = false;
+  bool momentum = false;  // and weight decay
+  int batch = 33;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.net << " N=" << c.players << " f=" << c.fraction_bits
+       << (c.softmax ? " softmax" : " squared error") << (c.momentum ? " momentum" : "");
+}
+
+std::string job_text(const std::string& layers, const Case& c) {
+  const int players = c.players;
+  const int fraction_bits = c.fraction_bits;
   std::string text = "[job]\nname = \"test\"\nseed = 7\nplayers = " + std::to_string(players) +
                      "\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
-                     "\nmaster_extra_bits = 12\n[model]\ninput = [28, 28, 1]\nloss = "
-                     "\"squared_error\"\n" +
-                     layers +
-                     "[training]\nbatch = 33\nsteps = 4\n[[training.rate]]\nfrom_step = 0\n"
-                     "multiplier = 3\n[[training.rate]]\nfrom_step = 2\nmultiplier = 2\n"
-                     "[reveal]\nloss_every = 2\nweights = [\"player0\"]\n";
+                     "\nmaster_extra_bits = 12\n[model]\ninput = [28, 28, 1]\nloss = \"" +
+                     (c.softmax ? "softmax_cross_entropy" : "squared_error") + "\"\n" + layers +
+                     "[training]\nbatch = " + std::to_string(c.batch) + "\nsteps = 4\n" +
+                     (c.momentum ? "momentum = 0.875\nweight_decay = 0.001\n" : "") +
+                     "[[training.rate]]\nfrom_step = 0\nmultiplier = 3\n[[training.rate]]\n"
+                     "from_step = 2\nmultiplier = 2\n[reveal]\nloss_every = 2\nweights = "
+                     "[\"player0\"]\n";
   for (int i = 0; i < players; ++i) {
     text += "[[data.owner]]\nplayer = " + std::to_string(i) + "\ntrain_images = \"" + kData +
             "t10k-images-idx3-ubyte.gz\"\ntrain_labels = \"" + kData +
@@ -41,8 +58,31 @@ const std::string kRelu = "[[layer]]\nkind = \"relu\"\n";
 const std::string kConv =
     "[[layer]]\nkind = \"conv2d\"\nchannels = 5\nkernel = 5\nstride = 2\npadding = 2\n";
 
+std::string conv(int channels, int kernel) {
+  return "[[layer]]\nkind = \"conv2d\"\nchannels = " + std::to_string(channels) +
+         "\nkernel = " + std::to_string(kernel) + "\n";
+}
+std::string pool(const char* kind, const std::string& how) {
+  return std::string("[[layer]]\nkind = \"") + kind + "\"\n" + how + "\n";
+}
+const std::string kPool2 = pool("maxpool", "kernel = 2");
+
 std::string layers_of(const std::string& net) {
   if (net == "A") return dense(128) + kRelu + dense(128) + kRelu + dense(10);
+  if (net == "B") {
+    return conv(16, 5) + kRelu + kPool2 + conv(16, 5) + kRelu + kPool2 + dense(100) + kRelu +
+           dense(10);
+  }
+  if (net == "C") {
+    return conv(20, 5) + kPool2 + kRelu + conv(50, 5) + kPool2 + kRelu + dense(500) + kRelu +
+           dense(10);
+  }
+  if (net == "odd") {  // every layer in an unusual place
+    return pool("avgpool", "kernel = 2\nstride = 2") + conv(3, 3) +
+           pool("maxpool", "kernel = 3\nstride = 2\npadding = 1") + conv(4, 2) +
+           pool("avgpool", "kernel = 3\nstride = 2\npadding = [1, 0]") + kRelu +
+           pool("maxpool", "kernel = 2\nstride = 1") + dense(10);
+  }
   return kConv + kRelu + dense(100) + kRelu + dense(10);
 }
 
@@ -61,17 +101,11 @@ class DealtBundles final : public BundleSource {
   std::size_t rank_;
 };
 
-struct Case {
-  const char* net;
-  int players;
-  int fraction_bits;
-};
-
 class Training : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Training, WeightsAreBitIdenticalToTheTwins) {
   const Case& c = GetParam();
-  const Result<Job> job = parse_job(job_text(layers_of(c.net), c.players, c.fraction_bits), "test");
+  const Result<Job> job = parse_job(job_text(layers_of(c.net), c), "test");
   ASSERT_TRUE(job.ok()) << job.error().message;
   const Result<EmulateReport> twin = emulate(*job, {});
   ASSERT_TRUE(twin.ok()) << twin.error().message;
@@ -113,9 +147,17 @@ TEST_P(Training, WeightsAreBitIdenticalToTheTwins) {
   EXPECT_EQ(losses.back(), twin->last_step_loss);
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, Training,
-                         ::testing::Values(Case{"A", 2, 16}, Case{"A", 3, 20}, Case{"A", 5, 13},
-                                           Case{"D", 2, 16}, Case{"D", 3, 16}, Case{"D", 5, 20}));
+INSTANTIATE_TEST_SUITE_P(
+    Nets, Training,
+    ::testing::Values(Case{"A", 2, 16}, Case{"A", 3, 20}, Case{"A", 5, 13}, Case{"D", 2, 16},
+                      Case{"D", 3, 16}, Case{"D", 5, 20}, Case{"A", 2, 16, true},
+                      Case{"A", 3, 8, true, true}, Case{"A", 5, 16, false, true},
+                      Case{"D", 2, 20, true, true}, Case{"D", 3, 16, true},
+                      Case{"D", 5, 16, true, true}, Case{"B", 2, 16, true, true, 6},
+                      Case{"B", 3, 16, false, false, 6}, Case{"B", 5, 13, true, false, 6},
+                      Case{"C", 2, 16, true, true, 5}, Case{"C", 3, 16, false, true, 5},
+                      Case{"C", 5, 16, true, false, 5}, Case{"odd", 2, 16, true, true},
+                      Case{"odd", 3, 20, false}));
 
 }  // namespace
 }  // namespace beaverpond
