@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <iterator>
 
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
@@ -55,7 +56,8 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
 }
 
 void print_json(const PlanOptions& options, const Job& job, const Planned& planned) {
-  JsonFields fields = {{"plan", to_hex(plan_hash(planned.plan))},
+  JsonFields fields = {{"job", job.name},
+                       {"plan", to_hex(plan_hash(planned.plan))},
                        {"players", std::uint64_t{job.players}},
                        {"player", std::uint64_t{options.player}},
                        {"members", std::uint64_t{planned.plan.members}},
@@ -82,14 +84,24 @@ std::string unit_of(const PlanOptions& options, const Plan& plan) {
   return "one series of " + std::to_string(plan.members) + " batches";
 }
 
+std::string with_unit(std::uint64_t count) {
+  constexpr const char* kUnits[] = {"", " k", " M", " G", " T", " P"};
+  auto value = static_cast<double>(count);
+  std::size_t unit = 0;
+  for (; value >= 1000 && unit + 1 < std::size(kUnits); ++unit) value /= 1000;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g%s", value, kUnits[unit]);
+  return text;
+}
+
 void print_job(const PlanOptions& options, const Job& job, const Planned& planned) {
   const auto bundle_bytes = static_cast<double>(planned.plan.correction_size.value);
+  const std::uint64_t products = planned.bundle.total.multiply_adds;
   std::printf(
-      "\nplan %s, %s\none bundle is %.2f MB, held by one player in turn; dealing it is %.3f G "
-      "mult-adds, spending it %.3f G on every player\n",
+      "\nplan %s, %s\none bundle is %.2f MB, held by one player in turn; dealing it is %s "
+      "mult-adds, spending it %s on every player\n",
       to_hex(plan_hash(planned.plan)).c_str(), to_string(planned.plan.prg), bundle_bytes / 1e6,
-      static_cast<double>(planned.bundle.total.multiply_adds) / 1e9,
-      static_cast<double>(planned.bundle.total.multiply_adds) * 2 / 1e9);
+      with_unit(products).c_str(), with_unit(2 * products).c_str());
   if (planned.bundles == 0) return;
   const CostRow& total = planned.job.total;
   const auto all_bytes = static_cast<double>(total.bundle_bytes);
@@ -97,11 +109,11 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
               job.name.c_str(), static_cast<unsigned long long>(planned.bundles),
               static_cast<unsigned long long>(planned.bundles), all_bytes / 1e9,
               all_bytes / job.players / 1e9);
-  std::printf("player %u sends %.3f GB in %llu rounds; dealing is %.3f T mult-adds", options.player,
+  std::printf("player %u sends %.3f GB in %llu rounds; dealing is %s mult-adds", options.player,
               static_cast<double>(total.bytes_sent) / 1e9,
               static_cast<unsigned long long>(total.rounds),
-              static_cast<double>(total.multiply_adds) / 1e12);
-  if (planned.job.dealt) std::printf(", %.3f core hours", total.dealing_seconds / 3600);
+              with_unit(total.multiply_adds).c_str());
+  if (planned.job.dealt) std::printf(", %.3g core hours", total.dealing_seconds / 3600);
   std::printf("\n");
 }
 
@@ -112,11 +124,13 @@ Result<void> run_plan(const PlanOptions& options) {
   BP_ASSIGN(const Job job, read_job(options.job));
   BP_ASSIGN(const Planned planned, plan_costs(options, job));
   if (!options.output.empty()) BP_TRY(write_plan_file(planned.plan, options.output));
+  for (const std::string& note : job.notes) {
+    std::fprintf(options.json ? stderr : stdout, "note: %s\n", note.c_str());
+  }
   if (options.json) {
     print_json(options, job, planned);
     return {};
   }
-  for (const std::string& note : job.notes) std::printf("note: %s\n", note.c_str());
   std::printf("%s, player %u of %u:\n\n%s", unit_of(options, planned.plan).c_str(), options.player,
               job.players, format_costs(planned.bundle, options.full, 1).c_str());
   print_job(options, job, planned);
