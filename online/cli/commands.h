@@ -35,6 +35,13 @@ struct PlanOptions {
 };
 Result<void> run_plan(const PlanOptions& options);
 
+/// What a run shows of its costs when it is done.
+struct ProfileFlags {
+  bool profile = false;  ///< print what every layer cost
+  bool full = false;     ///< or every operation
+  std::string dealing;   ///< what `triple-factory profile --json` wrote
+};
+
 struct EmulateCommand {
   std::string job;
   bool use_float = false;
@@ -52,9 +59,7 @@ struct TrainCommand {
   std::string shares_out;  ///< this player's shares of the weights; relative to its home
   std::string report;      ///< file that receives the last JSON line
   bool json = false;
-  bool profile = false;  ///< print what every layer cost
-  bool full = false;     ///< with profile: every operation
-  std::string dealing;   ///< what `triple-factory profile --json` wrote
+  ProfileFlags profile;
 };
 Result<void> run_train(const TrainCommand& options);
 
@@ -73,6 +78,7 @@ struct InferCommand {
   std::string predictions_out;
   std::string report;
   bool json = false;
+  ProfileFlags profile;
 };
 Result<void> run_infer(const InferCommand& options);
 

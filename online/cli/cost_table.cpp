@@ -183,12 +183,7 @@ CostTable predicted_costs(const Program& program, const std::vector<CostedRuns>&
 }
 
 std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan) {
-  std::vector<CostedRuns> runs;
-  runs.push_back({run_cost(program, plan, {0, false}), 1});
-  if (program.members > 1) {
-    runs.push_back({run_cost(program, plan, {1, false}), program.members - std::uint64_t{1}});
-  }
-  return runs;
+  return runs_of_inference(program, plan, program.members);
 }
 
 std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& plan,
@@ -196,6 +191,17 @@ std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& pla
   const std::uint64_t with_loss = loss_every == 0 ? 0 : steps / loss_every;
   return {{run_cost(program, plan, {0, false}), with_loss},
           {run_cost(program, plan, {0, true}), steps - with_loss}};
+}
+
+std::vector<CostedRuns> runs_of_inference(const Program& program, const Plan& plan,
+                                          std::uint64_t batches) {
+  const std::uint64_t bundles = (batches + program.members - 1) / program.members;
+  std::vector<CostedRuns> runs;
+  runs.push_back({run_cost(program, plan, {0, false}), bundles});
+  if (program.members > 1) {
+    runs.push_back({run_cost(program, plan, {1, false}), batches - bundles});
+  }
+  return runs;
 }
 
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,

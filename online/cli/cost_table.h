@@ -52,6 +52,10 @@ std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan)
 std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& plan,
                                          std::uint64_t steps, std::uint64_t loss_every);
 
+/// `batches` of inference, as many a bundle as the program has members.
+std::vector<CostedRuns> runs_of_inference(const Program& program, const Plan& plan,
+                                          std::uint64_t batches);
+
 /// Replaces rounds and bytes by what an engine counted over the same runs, and adds its seconds.
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,
                   std::uint64_t rounds, int players, int rank);

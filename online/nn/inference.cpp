@@ -147,6 +147,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   InferenceReport report;
   const Clock::time_point start = Clock::now();
   const std::uint64_t batches = (std::uint64_t{ask.count} + ask.batch - 1) / ask.batch;
+  report.batches = batches;
   for (std::uint64_t step = 0; step < batches; ++step) {
     const auto first = static_cast<std::uint32_t>(step * ask.batch);
     std::vector<std::uint64_t> words;

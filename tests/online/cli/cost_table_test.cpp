@@ -67,7 +67,7 @@ TEST_F(Costs, PredictionAndRunAgree) {
     const Json report = Json::parse(read_text(cluster_.home(player) + "/report.json"));
     const Json plan = plan_json({"--player", std::to_string(player)});
     EXPECT_EQ(report["rounds"], plan["job_rounds"]);
-    EXPECT_EQ(report["step_bytes_sent"], plan["job_bytes_sent"]);
+    EXPECT_EQ(report["run_bytes_sent"], plan["job_bytes_sent"]);
     // Beyond the steps there are leases, keys and the last meeting.
     EXPECT_GT(report["bytes_sent"], plan["job_bytes_sent"]);
     EXPECT_LT(report["bytes_sent"].get<double>(), plan["job_bytes_sent"].get<double>() + 8192);
@@ -141,6 +141,40 @@ TEST_F(Costs, ASeriesIsOneBundle) {
   const Outcome text = cluster_.beaverpond(
       {"plan", job_, "--inference", "--asker", "1", "--batch", "4", "--series", "3"});
   EXPECT_NE(text.out.find("one series of 3 batches"), std::string::npos) << text.out;
+}
+
+TEST_F(Costs, InferenceInSeriesIsProfiledToo) {
+  const std::vector<std::string> ask = {"--asker=1", "--batch=4", "--series=3",
+                                        "--weights-owner=0"};
+  std::vector<std::string> plan = {"plan", job_, "--inference", "-o", cluster_.path("infer.plan")};
+  plan.insert(plan.end(), ask.begin(), ask.end());
+  ASSERT_EQ(cluster_.beaverpond(plan).code, 0);
+  ASSERT_EQ(cluster_.make_bundles(cluster_.path("infer.plan"), 4).code, 0);
+  const std::string weights = cluster_.path("weights");
+  ASSERT_EQ(cluster_.beaverpond({"emulate", job_, "--weights-out", weights}).code, 0);
+  // Six batches from two bundles.
+  std::vector<std::string> infer = {
+      "launch",    "--homes",   cluster_.folder(),
+      "infer",     job_,        "--count",
+      "24",        "--weights", weights,
+      "--profile", "--images",  std::string(kDataFolder) + "/t10k-images-idx3-ubyte.gz"};
+  infer.insert(infer.end(), ask.begin(), ask.end());
+  const Outcome done = cluster_.beaverpond(infer, seconds(60));
+  ASSERT_EQ(done.code, 0) << done.err;
+  EXPECT_NE(done.err.find("mean of 6 batches"), std::string::npos) << done.err;
+  const Json report = Json::parse(read_text(cluster_.home(0) + "/report.json"));
+  plan.push_back("--json");
+  const Json bundle = Json::parse(cluster_.beaverpond(plan).out);
+  EXPECT_EQ(report["rounds"], 2 * bundle["rounds"].get<std::uint64_t>());
+  EXPECT_EQ(report["run_bytes_sent"], 2 * bundle["bytes_sent"].get<std::uint64_t>());
+  ASSERT_EQ(report["operations"].size(), bundle["operations"].size());
+  for (std::size_t i = 0; i < bundle["operations"].size(); ++i) {
+    for (const char* column : {"rounds", "bytes_sent", "bundle_bytes", "multiply_adds"}) {
+      EXPECT_EQ(report["operations"][i][column],
+                2 * bundle["operations"][i][column].get<std::uint64_t>())
+          << column << " of " << bundle["operations"][i].dump();
+    }
+  }
 }
 
 TEST_F(Costs, ThePrintedTableHasALinePerLayerOrOperation) {
