@@ -15,6 +15,7 @@ namespace beaverpond {
 Result<std::unique_ptr<Engine>> create_session_engine(const Job& job, const Program& program,
                                                       const Plan& plan, Backend& backend,
                                                       Transport& transport, const Session& session,
-                                                      std::uint32_t lane, std::uint64_t epoch);
+                                                      std::uint32_t lane, std::uint64_t epoch,
+                                                      bool profile);
 
 }  // namespace beaverpond

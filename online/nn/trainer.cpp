@@ -62,7 +62,7 @@ Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup&
                                             const Session& session, const TrainOptions& options) {
   BP_ASSIGN(std::unique_ptr<Engine> engine,
             create_session_engine(job, setup.training.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch));
+                                  session, options.lane, options.epoch, options.profile));
   const std::vector<std::vector<std::uint64_t>> initial =
       initial_weights(setup.parameters, job.seed);
   for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
@@ -156,6 +156,7 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
     report.shares.push_back({parameter.shape, parameter.scale_bits, {words.begin(), words.end()}});
   }
   report.engine = engine->stats();
+  report.profile = engine->profile();
   return report;
 }
 
