@@ -61,8 +61,8 @@ Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup&
                                             Backend& backend, Transport& transport,
                                             const Session& session, const TrainOptions& options) {
   BP_ASSIGN(std::unique_ptr<Engine> engine,
-            create_session_engine(job, setup.training.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch));
+            create_session_engine(job.network, setup.training.program, setup.plan, backend,
+                                  transport, session, options.lane, options.epoch));
   const std::vector<std::vector<std::uint64_t>> initial =
       initial_weights(setup.parameters, job.seed);
   for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
