@@ -242,12 +242,13 @@ Secret select(const SecretBit& bit, const Secret& x, const Secret& y) {
     const auto [a, b] = r.fitted(Recording::id(x), Recording::id(y));
     if (a == kNoValue) return a;
     ProgramBuilder& builder = r.builder();
-    if (r.is_plain_bit(bit) && r.shape(Recording::id(bit)) == r.value(a).shape) {
+    const Shape shape = r.value(a).shape;
+    if (r.is_plain_bit(bit) && r.shape(Recording::id(bit)) == shape) {
       const ValueId yes = Recording::is_negated(bit) ? b : a;
       const ValueId no = Recording::is_negated(bit) ? a : b;
       return builder.add(no, builder.multiply_bit(builder.subtract(yes, no), Recording::id(bit)));
     }
-    const ValueId word = r.spread(r.bit_word(bit), r.value(a).shape);
+    const ValueId word = r.spread(r.bit_word(bit), shape);
     return builder.add(b, builder.multiply(builder.subtract(a, b), word));
   });
 }

@@ -32,7 +32,8 @@ ValueId negative(Recording& r, ValueId x) {
 ValueId largest(Recording& r, ValueId x) {
   const ValueId rows = as_rows(r, x);
   if (rows == kNoValue) return rows;
-  return r.builder().reshape(max_rows(r.builder(), rows).max, {r.value(rows).shape[1]});
+  const Shape shape{r.value(rows).shape[1]};
+  return r.builder().reshape(max_rows(r.builder(), rows).max, shape);
 }
 
 ValueId index_of_largest(Recording& r, ValueId x) {
