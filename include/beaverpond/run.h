@@ -28,13 +28,13 @@ struct RunOptions {
   std::string home;  ///< of `beaverpond keygen`: key, certificate, roster, pool
   /// A descriptor that already listens for this player, or -1 to bind the roster's port.
   int listen_descriptor = -1;
-  std::vector<std::string> peers;  ///< host:port by rank; empty: the roster's
-  std::uint32_t lane = 0;          ///< of the pool
+  std::vector<std::string> peers = {};  ///< host:port by rank; empty: the roster's
+  std::uint32_t lane = 0;               ///< of the pool
   std::uint32_t connect_timeout_ms = 30000;
   std::uint32_t pool_timeout_ms = 60000;   ///< how long to wait for a factory
   std::uint32_t round_timeout_ms = 30000;  ///< how long a slower player may take for one round
   /// Lines for the person who waits.
-  std::function<void(const std::string&)> on_notice;
+  std::function<void(const std::string&)> on_notice = {};
 };
 
 struct RunReport {
