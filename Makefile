@@ -10,7 +10,7 @@ help:
 	@echo 'make demo    install what is missing, build, and let three players train a CNN together'
 	@echo 'make test    the same, then all tests, in release and under sanitizers'
 	@echo 'make bench   tables, and build/bench.json'
-	@echo 'make soak    long campaigns: crashes, kills'
+	@echo 'make soak    long campaigns: crashes, kills, an epoch of LeNet'
 	@echo 'make format  clang-format over all sources'
 
 install:
@@ -39,6 +39,7 @@ bench: install
 
 soak: install
 	@BEAVERPOND_SOAK=1 .ci/test release
+	@tests/soak/lenet_epoch build/release build/soak
 
 format:
 	@git ls-files '*.h' '*.cpp' '*.cuh' '*.cu' | xargs clang-format -i

@@ -25,7 +25,9 @@ struct PlanOptions {
   bool inference = false;
   std::uint32_t batch = 128;  ///< of inference
   std::uint32_t weights_owner = 0;
+  bool shared_weights = false;  ///< nobody owns the weights: they are shares that training kept
   std::uint32_t asker = 0;
+  std::uint32_t series = 1;  ///< batches of one bundle
 };
 Result<void> run_plan(const PlanOptions& options);
 
@@ -43,7 +45,8 @@ struct TrainCommand {
   std::string job;
   PlayerOptions player;
   std::string weights_out;
-  std::string report;  ///< file that receives the last JSON line
+  std::string shares_out;  ///< this player's shares of the weights; relative to its home
+  std::string report;      ///< file that receives the last JSON line
   bool json = false;
 };
 Result<void> run_train(const TrainCommand& options);
@@ -52,12 +55,14 @@ struct InferCommand {
   std::string job;
   PlayerOptions player;
   std::string weights;  ///< read by the weights' owner only
+  std::string shares;   ///< or each player's shares of them; relative to its home
   std::string images;   ///< read by the asker only
   std::string labels;   ///< optional, for its accuracy
   std::uint32_t weights_owner = 0;
   std::uint32_t asker = 0;
   std::uint32_t batch = 128;
-  std::uint32_t count = 0;  ///< images to classify; public
+  std::uint32_t series = 1;  ///< batches of one bundle
+  std::uint32_t count = 0;   ///< images to classify; public
   std::string predictions_out;
   std::string report;
   bool json = false;

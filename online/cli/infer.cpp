@@ -7,6 +7,7 @@
 #include "online/cli/job_player.h"
 #include "online/cli/progress.h"
 #include "online/nn/inference.h"
+#include "online/nn/share_file.h"
 
 namespace beaverpond {
 namespace {
@@ -14,12 +15,29 @@ namespace {
 struct OwnInputs {
   std::optional<Dataset> images;
   std::optional<std::vector<WeightTensor>> weights;
+  std::uint64_t training = 0;  ///< where the weights are shares: of which training
   bool has_labels = false;
 };
+
+Result<void> read_own_shares(const Job& job, const InferCommand& options, std::uint32_t rank,
+                             OwnInputs& own) {
+  const std::string path = Home{options.player.home}.path_of(options.shares);
+  BP_ASSIGN(WeightShares shares, read_shares(path));
+  if (shares.player != rank || shares.players != job.players) {
+    return make_error(ErrorCode::kConfig,
+                      path + ": shares of player " + std::to_string(shares.player) + " of " +
+                          std::to_string(shares.players) + ", but this is player " +
+                          std::to_string(rank) + " of " + std::to_string(job.players));
+  }
+  own.training = shares.training;
+  own.weights = std::move(shares.tensors);
+  return {};
+}
 
 /// Reads what this player owns, and refuses to go on without it.
 Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uint32_t rank) {
   OwnInputs own;
+  if (!options.shares.empty()) BP_TRY(read_own_shares(job, options, rank, own));
   if (rank == options.asker) {
     if (options.images.empty()) {
       return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
@@ -34,7 +52,7 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
       own.images = std::move(images);
     }
   }
-  if (rank == options.weights_owner) {
+  if (options.shares.empty() && rank == options.weights_owner) {
     if (options.weights.empty()) {
       return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
                                                 " owns the weights: give --weights FILE");
@@ -44,11 +62,20 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
   return own;
 }
 
+/// A line an image: the class, then its scores or probabilities where the job answers with them.
 /// Readable by this user only: the answers are the asker's.
-Result<void> write_predictions(const std::string& path,
-                               const std::vector<std::uint32_t>& predictions) {
+Result<void> write_answers(const std::string& path, const InferenceReport& report) {
   std::string text;
-  for (const std::uint32_t prediction : predictions) text += std::to_string(prediction) + "\n";
+  const std::size_t width = report.values.size() / report.predictions.size();
+  for (std::size_t row = 0; row < report.predictions.size(); ++row) {
+    text += std::to_string(report.predictions[row]);
+    for (std::size_t i = 0; i < width; ++i) {
+      char number[40];
+      std::snprintf(number, sizeof number, ",%.9g", report.values[row * width + i]);
+      text += number;
+    }
+    text += "\n";
+  }
   return replace_file(path, text, 0600);
 }
 
@@ -59,17 +86,21 @@ Result<void> run_infer(const InferCommand& options) {
   BP_TRY(check_output_path(options.predictions_out));
   BP_TRY(check_output_path(options.report));
   BP_ASSIGN(const Job job, read_job(options.job));
-  const InferenceOptions ask{options.batch, options.count, options.asker, options.weights_owner};
+  InferenceOptions ask{options.batch, options.count, options.asker, options.weights_owner,
+                       options.series};
+  if (!options.shares.empty()) ask.weights_owner.reset();
   BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
   const Home home{options.player.home};
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_ASSIGN(const OwnInputs own, read_own(job, options, static_cast<std::uint32_t>(rank)));
   PlayerOptions player_options = options.player;
-  player_options.task = "infer " + std::to_string(options.count) + " images of player " +
-                        std::to_string(options.asker) + " in batches of " +
-                        std::to_string(options.batch) + " with weights of player " +
-                        std::to_string(options.weights_owner);
+  player_options.task =
+      "infer " + std::to_string(options.count) + " images of player " +
+      std::to_string(options.asker) + " in batches of " + std::to_string(options.batch) + ", " +
+      std::to_string(options.series) + " a bundle, with weights " +
+      (ask.weights_owner.has_value() ? "of player " + std::to_string(options.weights_owner)
+                                     : "shared by training " + std::to_string(own.training));
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
             connect_job_player_blocking(job, plan_hash(setup.plan),
@@ -100,7 +131,7 @@ Result<void> run_infer(const InferCommand& options) {
                        {"bytes_sent", player->transport().stats().sent_bytes},
                        {"rounds", report.engine.rounds}};
   if (!report.predictions.empty() && !options.predictions_out.empty()) {
-    BP_TRY(write_predictions(options.predictions_out, report.predictions));
+    BP_TRY(write_answers(options.predictions_out, report));
   }
   if (!report.predictions.empty() && own.has_labels) {
     std::uint32_t correct = 0;

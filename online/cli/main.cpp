@@ -39,7 +39,14 @@ void add_plan(CLI::App& app, PlanOptions& options) {
   command.add_flag("--inference", options.inference, "plan one batch of inference");
   command.add_option("--batch", options.batch, "with --inference")->capture_default_str();
   command.add_option("--asker", options.asker, "with --inference")->capture_default_str();
-  command.add_option("--weights-owner", options.weights_owner, "with --inference")
+  CLI::Option* owner =
+      command.add_option("--weights-owner", options.weights_owner, "with --inference")
+          ->capture_default_str();
+  command
+      .add_flag("--shared-weights", options.shared_weights,
+                "with --inference: weights that training left shared (infer --shares)")
+      ->excludes(owner);
+  command.add_option("--series", options.series, "with --inference: batches of one bundle")
       ->capture_default_str();
 }
 
@@ -60,6 +67,8 @@ void add_train(CLI::App& app, TrainCommand& options) {
   add_player(command, options.player);
   command.add_option("--weights-out", options.weights_out,
                      "file for the weights, where the job reveals them to this player");
+  command.add_option("--shares-out", options.shares_out,
+                     "file in the home for this player's shares of the weights (infer --shares)");
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
 }
@@ -73,13 +82,23 @@ void add_infer(CLI::App& app, InferCommand& options) {
       ->capture_default_str();
   command.add_option("--weights-owner", options.weights_owner, "player that owns the weights")
       ->capture_default_str();
-  command.add_option("--weights", options.weights, "weight file; its owner only");
+  CLI::Option* weights =
+      command.add_option("--weights", options.weights, "weight file; its owner only");
+  command
+      .add_option("--shares", options.shares,
+                  "instead: each player's shares, as train --shares-out kept them in its home")
+      ->excludes(weights);
+  command
+      .add_option("--series", options.series,
+                  "batches of one bundle: the weights are masked and opened once for all of them")
+      ->capture_default_str();
   command.add_option("--images", options.images, "IDX file; the asker only");
   command.add_option("--labels", options.labels, "IDX file, to print the accuracy");
   command.add_option("--batch", options.batch, "images per bundle")->capture_default_str();
   command.add_option("--count", options.count, "images in all; the same on all players")
       ->required();
-  command.add_option("--predictions-out", options.predictions_out, "one class per line");
+  command.add_option("--predictions-out", options.predictions_out,
+                     "a line an image: its class, then what else the job answers with");
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
 }

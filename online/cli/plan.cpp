@@ -51,7 +51,8 @@ Result<void> run_plan(const PlanOptions& options) {
   Plan plan;
   std::uint64_t bundles = 0;
   if (options.inference) {
-    const InferenceOptions ask{options.batch, 1, options.asker, options.weights_owner};
+    InferenceOptions ask{options.batch, 1, options.asker, options.weights_owner, options.series};
+    if (options.shared_weights) ask.weights_owner.reset();
     BP_ASSIGN(InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
     plan = std::move(setup.plan);
   } else {

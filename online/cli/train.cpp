@@ -5,6 +5,7 @@
 #include "online/cli/commands.h"
 #include "online/cli/job_player.h"
 #include "online/cli/progress.h"
+#include "online/nn/share_file.h"
 #include "online/nn/trainer.h"
 
 namespace beaverpond {
@@ -33,6 +34,10 @@ Result<void> run_train(const TrainCommand& options) {
   Progress progress(options.json);
   BP_TRY(check_output_path(options.weights_out));
   BP_TRY(check_output_path(options.report));
+  const Home home{options.player.home};
+  const std::string shares_path =
+      options.shares_out.empty() ? "" : home.path_of(options.shares_out);
+  BP_TRY(check_output_path(shares_path));
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
@@ -50,6 +55,7 @@ Result<void> run_train(const TrainCommand& options) {
   TrainOptions train;
   train.lane = options.player.lane;
   train.epoch = player->roster().epoch;
+  train.keep_shares = !shares_path.empty();
   train.on_progress = [&progress](const TrainProgress& now) { show_step(progress, now); };
   BP_ASSIGN(const TrainReport report,
             train_blocking(job, setup, player->backend(), player->transport(), player->session(),
@@ -64,6 +70,12 @@ Result<void> run_train(const TrainCommand& options) {
   if (!report.weights.empty()) {
     if (!options.weights_out.empty()) BP_TRY(write_weights(report.weights, options.weights_out));
     fields.emplace_back("weights_sha256", weights_sha256(report.weights));
+  }
+  if (!shares_path.empty()) {
+    BP_TRY(write_shares({player->session().id(), static_cast<std::uint32_t>(player->rank()),
+                         job.players, report.shares},
+                        shares_path));
+    fields.emplace_back("shares", shares_path);
   }
   progress.result(fields);
   return write_report(options.report, fields);

@@ -150,6 +150,11 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
   report.seconds = seconds();
   report.steps = job.training.steps;
   BP_ASSIGN(report.weights, reveal_weights(job, setup, *engine, transport.rank()));
+  for (std::uint32_t slot = 0; options.keep_shares && slot < setup.parameters.size(); ++slot) {
+    const ModelParameter& parameter = setup.parameters[slot];
+    const Words words = engine->state(slot);
+    report.shares.push_back({parameter.shape, parameter.scale_bits, {words.begin(), words.end()}});
+  }
   report.engine = engine->stats();
   return report;
 }

@@ -44,12 +44,14 @@ struct TrainOptions {
   std::uint32_t lane = 0;
   std::uint64_t epoch = 0;
   std::function<void(const TrainProgress&)> on_progress;  ///< after every step
+  bool keep_shares = false;  ///< the report gets this player's shares of the weights
 };
 
 struct TrainReport {
   std::uint64_t steps = 0;
   double seconds = 0;                 ///< of the steps, without set-up
   std::vector<WeightTensor> weights;  ///< empty if this player is no receiver
+  std::vector<WeightTensor> shares;    ///< this player's, where they were to be kept
   EngineStats engine;
 };
 

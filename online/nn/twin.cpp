@@ -103,11 +103,22 @@ class Interpreter {
         return {};
       case OpCode::kAdd: return sum(op, false);
       case OpCode::kSubtract: return sum(op, true);
-      case OpCode::kAddRow: values_[op.out] = twin_ops::add_row(x(op), y(op)); return {};
-      case OpCode::kSumRows:
-        values_[op.out] = twin_ops::sum_rows(x(op), run_.program.value(op.out).shape[0]);
-        return {};
-      case OpCode::kShiftLeft: shift_left(op); return {};
+      case OpCode::kAddRow:
+        return linear(op, 2, [this, &op](const auto& a) {
+          using Number = typename std::decay_t<decltype(a)>::value_type;
+          return twin_ops::add_row(a, as<Number>(y(op)));
+        });
+      case OpCode::kSumRows: {
+        const size_t width = run_.program.value(op.out).shape[0];
+        return linear(op, x(op).size() / width,
+                      [width](const auto& a) { return twin_ops::sum_rows(a, width); });
+      }
+      case OpCode::kShiftLeft:
+        return linear(op, std::uint64_t{1} << op.shift, [&op](auto a) {
+          for (auto& word : a)
+            word *= static_cast<std::decay_t<decltype(word)>>(std::uint64_t{1} << op.shift);
+          return a;
+        });
       case OpCode::kConcatRows:
         for (const ValueId id : op.inputs) {
           values_[op.out].insert(values_[op.out].end(), values_[id].begin(), values_[id].end());
@@ -119,7 +130,9 @@ class Interpreter {
       case OpCode::kReveal: reveals_[op.slot] = x(op); return {};
       case OpCode::kAssign: updates_.emplace_back(op.slot, x(op)); return {};
       case OpCode::kWindow: values_[op.out] = twin_ops::window(x(op), op.pool); return {};
-      case OpCode::kWindowGrad: values_[op.out] = twin_ops::window_grad(x(op), op.pool); return {};
+      case OpCode::kWindowGrad:
+        return linear(op, op.pool.taps(),
+                      [&op](const auto& a) { return twin_ops::window_grad(a, op.pool); });
       case OpCode::kRows:
       case OpCode::kSpreadRows: rows(op); return {};
       case OpCode::kTranspose: {
@@ -215,6 +228,35 @@ class Interpreter {
     }
     values_[op.bit] = std::move(bits);
     values_[op.out] = std::move(out);
+  }
+
+  template <class Number>
+  static std::vector<Number> as(const Words& words) {
+    if constexpr (std::is_same_v<Number, T>) {
+      return words;
+    } else {
+      return as_reals(words);
+    }
+  }
+
+  // out = apply(x), sums of at most `terms` words. Where the words alone do not keep the sums below
+  // 2^63, a run in doubles shows whether one wrapped.
+  template <class F>
+  Result<void> linear(const Op& op, std::uint64_t terms, F&& apply) {
+    if constexpr (kFixed) {
+      double most = largest(x(op));
+      if (op.inputs.size() > 1) most = std::max(most, largest(y(op)));
+      if (most * static_cast<double>(terms) >= 2 * kDomainLimit) {
+        const std::vector<double> reals = apply(as_reals(x(op)));
+        for (size_t i = 0; i < reals.size(); ++i) {
+          if (reals[i] < -2 * kDomainLimit || reals[i] >= 2 * kDomainLimit) {
+            return domain_error(op, i, reals[i]);
+          }
+        }
+      }
+    }
+    values_[op.out] = apply(x(op));
+    return {};
   }
 
   // The difference or sum of two words of the domain is a word; only beyond it can it wrap.
@@ -322,13 +364,6 @@ class Interpreter {
       }
       return {};
     }
-  }
-
-  void shift_left(const Op& op) {
-    Words out = x(op);
-    const T factor = static_cast<T>(std::uint64_t{1} << op.shift);
-    for (T& word : out) word *= factor;
-    values_[op.out] = std::move(out);
   }
 
   template <class U>

@@ -19,6 +19,10 @@ struct Home {
   std::string certificate_path() const { return directory + "/cert.pem"; }
   std::string roster_path() const { return directory + "/roster.toml"; }
   std::string pool_path() const { return directory + "/pool"; }  ///< 0700
+  /// A file of the user's: an absolute path as it is, any other from the home.
+  std::string path_of(const std::string& file) const {
+    return file.starts_with('/') ? file : directory + "/" + file;
+  }
 };
 
 /// Makes the home (0700) where it does not exist, its pool folder, an Ed25519 key and a certificate

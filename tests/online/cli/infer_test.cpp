@@ -1,6 +1,7 @@
 // Private inference by the real programs, against the plaintext twin.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -29,8 +30,9 @@ const std::string kLabels = std::string(kDataFolder) + "/t10k-labels-idx1-ubyte.
 /// tie.
 std::vector<std::uint32_t> twin_predictions(const Job& job,
                                             const std::vector<WeightTensor>& weights) {
-  const auto inference =
-      build_inference_program(job.model, job.fixed_point, {kCount, kAsker, 0, Answer::kScores, 1u << kAsker});
+  InferenceProgramOptions options;
+  options.batch = kCount;
+  const auto inference = build_inference_program(job.model, job.fixed_point, options);
   BP_CHECK(inference.ok(), "the model can be built");
   const auto data = read_dataset(kImages, kLabels, job.model);
   BP_CHECK(data.ok(), "the data set is there");
@@ -72,22 +74,52 @@ class Infer : public ::testing::Test {
   void SetUp() override {
     JobText text;
     text.steps = 30;
-    text.reveal = "weights = [\"player0\"]\npredictions = [\"player1\"]";
+    text.reveal = "weights = [\"player0\"]\npredictions = [\"player1\"]" + more_reveal_;
     job_ = cluster_.write_job("job.toml", text);
     const std::string train_plan = cluster_.path("train.plan");
     const std::string infer_plan = cluster_.path("infer.plan");
     ASSERT_EQ(cluster_.beaverpond({"plan", job_, "-o", train_plan}).code, 0);
     ASSERT_EQ(cluster_
-                  .beaverpond({"plan", job_, "--inference", "--asker", "1", "--batch", "8", "-o",
-                               infer_plan})
+                  .beaverpond(with({"plan", job_, "--inference", "--asker", "1", "--batch", "8",
+                                    "-o", infer_plan},
+                                   plan_flags_))
                   .code,
               0);
     ASSERT_EQ(cluster_.make_bundles(train_plan, 30).code, 0);
     ASSERT_EQ(cluster_.make_bundles(infer_plan, 6).code, 0);
     std::vector<Process> players = cluster_.start_players("train", [&](int player) {
-      return Arguments{BEAVERPOND_PROGRAM, "train", job_, "--weights-out", weights_path(player)};
+      return Arguments{BEAVERPOND_PROGRAM,   "train",        job_,         "--weights-out",
+                       weights_path(player), "--shares-out", "kept.shares"};
     });
     for (Process& player : players) ASSERT_EQ(player.wait(seconds(30)), 0);
+  }
+
+  static Arguments with(Arguments arguments, const Arguments& more) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  /// `launch infer` with the flags given; the answers go to the cluster's file "predictions".
+  Outcome launch_infer(const Arguments& more) {
+    Arguments arguments = {"launch",
+                           "--homes",
+                           cluster_.folder(),
+                           "--report",
+                           cluster_.path("report.json"),
+                           "infer",
+                           job_,
+                           "--images",
+                           kImages,
+                           "--labels",
+                           kLabels,
+                           "--predictions-out",
+                           cluster_.path("predictions"),
+                           "--asker",
+                           "1",
+                           "--batch",
+                           std::to_string(kBatch),
+                           "--count",
+                           std::to_string(kCount)};
+    return cluster_.beaverpond(with(std::move(arguments), more));
   }
 
   std::string weights_path(int player) const { return cluster_.home(player) + "/weights"; }
@@ -107,7 +139,85 @@ class Infer : public ::testing::Test {
 
   Cluster cluster_{3};
   std::string job_;
+  std::string more_reveal_;
+  Arguments plan_flags_;
 };
+
+class InferSeries : public Infer {
+ protected:
+  InferSeries() { plan_flags_ = {"--series", "2"}; }
+};
+
+TEST_F(InferSeries, GivesTheTwinsPredictionsFromHalfTheBundles) {
+  const Outcome outcome = launch_infer({"--weights", weights_path(0), "--series", "2"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(read_predictions(cluster_.path("predictions")), expected());
+  // Three batches of 8 in series of 2: of the six bundles four are left.
+  EXPECT_NE(outcome.out.find("\"batch\":3,\"batches\":3,\"bundles_left\":4"), std::string::npos)
+      << outcome.out;
+}
+
+TEST_F(InferSeries, OfAnotherLengthIsRefused) {
+  const Outcome outcome = launch_infer({"--weights", weights_path(0), "--series", "3"});
+  EXPECT_NE(outcome.code, 0);
+}
+
+class InferShared : public Infer {
+ protected:
+  InferShared() { plan_flags_ = {"--shared-weights", "--series", "3"}; }
+};
+
+TEST_F(InferShared, WeightsThatTrainingLeftSharedGiveTheTwinsPredictions) {
+  const Outcome outcome = launch_infer({"--shares", "kept.shares", "--series", "3"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(read_predictions(cluster_.path("predictions")), expected());
+}
+
+TEST_F(InferShared, SharesOfAnotherPlayerOrDamagedOnesAreRefused) {
+  const std::string mine = cluster_.home(0) + "/kept.shares";
+  const std::string kept = read_text(mine);
+  std::filesystem::copy_file(cluster_.home(1) + "/kept.shares", mine,
+                             std::filesystem::copy_options::overwrite_existing);
+  Outcome outcome = launch_infer({"--shares", "kept.shares", "--series", "3"});
+  EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig));
+  EXPECT_NE(outcome.err.find("shares of player 1"), std::string::npos) << outcome.err;
+  std::string damaged = kept;
+  damaged[100] = static_cast<char>(damaged[100] ^ 1);
+  std::ofstream(mine, std::ios::binary) << damaged;
+  outcome = launch_infer({"--shares", "kept.shares", "--series", "3"});
+  EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig));
+  EXPECT_NE(outcome.err.find("damaged"), std::string::npos) << outcome.err;
+  // One share alone looks nothing like the weights.
+  const auto weights = read_weights(weights_path(0));
+  ASSERT_TRUE(weights.ok());
+  EXPECT_EQ(kept.find(std::string(reinterpret_cast<const char*>(weights->at(0).words.data()), 16)),
+            std::string::npos);
+}
+
+class InferScores : public Infer {
+ protected:
+  InferScores() { more_reveal_ = "\nanswer = \"scores\""; }
+};
+
+TEST_F(InferScores, AreWrittenBesideTheClassWhereTheJobSaysSo) {
+  const Outcome outcome = launch_infer({"--weights", weights_path(0)});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::vector<std::uint32_t> classes = expected();
+  std::istringstream lines(read_text(cluster_.path("predictions")));
+  std::size_t row = 0;
+  for (std::string line; std::getline(lines, line); ++row) {
+    std::replace(line.begin(), line.end(), ',', ' ');
+    std::istringstream numbers(line);
+    std::uint32_t chosen = 0;
+    numbers >> chosen;
+    std::vector<double> scores;
+    for (double score = 0; numbers >> score;) scores.push_back(score);
+    ASSERT_EQ(scores.size(), 10u);
+    EXPECT_EQ(chosen, classes[row]);
+    EXPECT_EQ(std::max_element(scores.begin(), scores.end()) - scores.begin(), chosen);
+  }
+  EXPECT_EQ(row, kCount);
+}
 
 TEST_F(Infer, TheLauncherGivesTheTwinsPredictions) {
   EXPECT_TRUE(std::filesystem::exists(weights_path(0)));

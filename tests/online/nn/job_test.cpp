@@ -281,6 +281,60 @@ learning_rate = 0.005
   EXPECT_EQ(job->training.rates[0].multiplier, 8192u);
 }
 
+TEST(Job, OptimiserPoolsAndLossAreReadAndRounded) {
+  std::string text = edited({"[training]\n", "[training]\nmomentum = 0.9\nweight_decay = 0.001\n"});
+  const auto replace = [&text](const std::string& from, const std::string& to) {
+    text.replace(text.find(from), from.size(), to);
+  };
+  replace("squared_error", "softmax_cross_entropy");
+  replace("[[layer]]\nkind = \"relu\"",
+          "[[layer]]\nkind = \"maxpool\"\nkernel = 3\nstride = 2\npadding = 1\n"
+          "[[layer]]\nkind = \"relu\"\n[[layer]]\nkind = \"avgpool\"\nkernel = 2");
+  replace("verify = true", "answer = \"probabilities\"");
+  const Result<Job> job = parse_job(text, "job.toml");
+  ASSERT_TRUE(job.ok()) << job.error().message;
+  EXPECT_EQ(job->model.loss, Loss::kSoftmax);
+  EXPECT_EQ(job->model.layers[1].kind, LayerKind::kMaxPool);
+  EXPECT_EQ(job->model.layers[1].pad_after, 1u);
+  EXPECT_EQ(job->model.layers[3].kind, LayerKind::kAvgPool);
+  EXPECT_EQ(job->model.layers[3].stride, 2u);  // its kernel
+  EXPECT_EQ(job->training.optimiser.momentum_shift, 3u);
+  EXPECT_THAT(job->notes[0], HasSubstr("becomes 0.875000 = 1 - 2^-3"));
+  EXPECT_EQ(job->training.optimiser.weight_decay_word, 8389u);  // 0.001 * 128 * 2^16
+  EXPECT_EQ(job->reveal.answer, Answer::kProbabilities);
+}
+
+TEST(Job, MistakesInPoolsAndOptimiserSayWhatToWrite) {
+  const char* const relu = "[[layer]]\nkind = \"relu\"";
+  expect_messages({
+      {{relu, "[[layer]]\nkind = \"maxpol\""}, "unknown layer 'maxpol' (did you mean 'maxpool'"},
+      {{relu, "[[layer]]\nkind = \"maxpool\""}, "layer[1].kernel: missing"},
+      {{relu, "[[layer]]\nkind = \"maxpool\"\nkernel = 15"},
+       "layer 'maxpool1': kernel 15 does not fit into the padded image [14,14,5]"},
+      {{relu, "[[layer]]\nkind = \"avgpool\"\nkernel = 2\nunits = 3"}, "layer[1].units: unknown"},
+      {{relu, "[[layer]]\nkind = \"avgpool\"\nkernel = 2\npadding = 2"}, "use at most 1"},
+      {{"[training]\n", "[training]\nmomentum = 1.5\n"}, "use 0.5, 0.75, 0.875"},
+      {{"[training]\n", "[training]\nmomentum = -0.5\n"}, "not a positive number"},
+      {{"[training]\n", "[training]\nmomemtum = 0.5\n"}, "did you mean 'momentum'"},
+      {{"[training]\n", "[training]\nweight_decay = 2.0\n"}, "weight_decay: above 1"},
+      {{"[training]\n", "[training]\nweight_decay = 1e-9\n"}, "too small for fraction_bits"},
+      {{"[training]\n", "[training]\nweight_deacy = 0.1\n"}, "did you mean 'weight_decay'"},
+      {{"squared_error", "softmax"}, "unknown loss 'softmax'"},
+      {{"verify = true", "answer = \"score\""}, "did you mean 'scores'"},
+      {{"verify = true", "anser = \"class\""}, "did you mean 'answer'"},
+  });
+}
+
+TEST(Job, SoftmaxNeedsAScaleThatItsTablesHave) {
+  std::string text = edited({"squared_error", "softmax_cross_entropy"});
+  text.replace(text.find("fraction_bits = 16"), 18, "fraction_bits = 21");
+  text.replace(text.find("master_extra_bits = 20"), 22, "master_extra_bits = 12");
+  text.replace(text.find("learning_rate = 0.005"), 21, "multiplier = 3");
+  const Result<Job> job = parse_job(text, "job.toml");
+  ASSERT_FALSE(job.ok());
+  EXPECT_THAT(job.error().message, HasSubstr("the softmax needs fraction_bits from 8 to 20"));
+}
+
 TEST(Job, MissingFileIsAnIoError) {
   const Result<Job> job = read_job("/nowhere/job.toml");
   ASSERT_FALSE(job.ok());
@@ -288,7 +342,7 @@ TEST(Job, MissingFileIsAnIoError) {
 }
 
 TEST(Job, ExamplesAreValid) {
-  for (const char* name : {"demo", "netA", "chameleon"}) {
+  for (const char* name : {"demo", "netA", "chameleon", "minionn", "lenet"}) {
     const Result<Job> job =
         read_job(std::string(BEAVERPOND_SOURCE_DIR "/online/examples/") + name + ".toml");
     ASSERT_TRUE(job.ok()) << job.error().message;

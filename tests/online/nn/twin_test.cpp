@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "beaverpond/program_builder.h"
+#include "online/nn/blocks.h"
 #include "online/nn/chacha20_draws.h"
 
 namespace beaverpond {
@@ -235,6 +236,56 @@ TEST(Twin, ProductsThatWrapBackIntoTheDomainAreCaught) {
         return b.matmul(x, b.input(0, {2, 1}, 16));
       },
       {words({std::int64_t{1} << 61, 1}), words({1, 5})}, {(std::int64_t{1} << 61) + 5});
+}
+
+TEST(Twin, SumsThatWrapAreCaught) {
+  const std::int64_t big = kLimit - 1;
+  const auto two = [](auto& b) { return b.input(0, {2, 1}, 16); };
+  expect_domain_error([&](auto& b) { return b.sum_rows(b.add(two(b), two(b))); },
+                      {words({big, big}), words({big, big})});
+  expect_domain_error([&](auto& b) { return b.shift_left(two(b), 2); }, {words({0, big})});
+  expect_words([&](auto& b) { return b.shift_left(two(b), 1); }, {words({1, kLimit / 2})},
+               {2, kLimit});
+  // A maximum compares untruncated words by their difference.
+  const Build max = [](auto& b) { return max_rows(b, b.input(0, {2, 2}, 32)).max; };
+  expect_words(max, {words({big, 3, -kLimit, 3})}, {big, 3});
+  expect_domain_error(max, {words({INT64_MAX, 3, -kLimit, 3})});
+  expect_domain_error(
+      [](auto& b) {
+        return b.lookup(b.input(0, {1}, 0), {5, 6}, 0);
+      },
+      {words({2})});
+  expect_domain_error(
+      [](auto& b) {
+        return b.lookup(b.input(0, {1}, 0), {5, 6}, 0);
+      },
+      {words({-1})});
+}
+
+TEST(Twin, MaximumTakesTheFirstOfEqualsAndItsGradientGoesThere) {
+  // Five rows: an odd one passes twice.
+  const Words x = words({3, -9, 5, -9, 5, -1, 2, -1, 5, -8});
+  const auto build = [](bool gradient) {
+    return [gradient](auto& b) {
+      const MaxTree tree = max_rows(b, b.input(0, {5, 2}, 32));
+      const ValueId g = b.input(0, {1, 2}, 16);
+      return gradient ? max_rows_grad(b, tree, g) : tree.max;
+    };
+  };
+  expect_words(build(false), {x, words({7, 8})}, {5, -1});
+  expect_words(build(true), {x, words({7, 8})}, {0, 0, 7, 0, 0, 8, 0, 0, 0, 0});
+  expect_words([](auto& b) { return argmax_rows(b, b.input(0, {5, 2}, 32)); }, {x}, {1, 2});
+}
+
+TEST(Twin, WindowsRepeatTheEdgeOrSeeZero) {
+  // A 2 x 3 image of one channel, windows of 2 x 2, stride 2, padding before.
+  Pool2dShape pool{1, 2, 3, 1, 2, 2, 2, 1, 0, true};
+  const Words image = words({1, 2, 3, 4, 5, 6});
+  const auto taps = [&pool](auto& b) { return b.window(b.input(0, {1, 2, 3, 1}, 8), pool); };
+  expect_words(taps, {image}, {1, 2, 1, 3, 1, 2, 1, 3});
+  pool.clamp = false;
+  expect_words(taps, {image}, {0, 0, 0, 0, 0, 2, 1, 3});
+  expect_words([&](auto& b) { return b.window_grad(taps(b), pool); }, {image}, {1, 2, 3, 0, 0, 0});
 }
 
 Program update_program(int state_scale) {
