@@ -24,6 +24,10 @@ Result<NamedValues> run_in_plaintext(const RecordedProgram& program, const Named
 /// kNoSpace.
 Result<void> save_plan(const RecordedProgram& program, const std::string& path);
 
+/// For main() of a program that holds keys and shares, before anything else: a crash leaves no core
+/// file, other processes of the user cannot look in, and closed standard streams stay closed.
+void protect_process();
+
 struct RunOptions {
   std::string home;  ///< of `beaverpond keygen`: key, certificate, roster, pool
   /// A descriptor that already listens for this player, or -1 to bind the roster's port.

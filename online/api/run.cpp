@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 
+#include "offline/plan/file.h"
 #include "offline/plan/plan.h"
 #include "offline/plan/program_hash.h"
 #include "online/api/values.h"
@@ -93,6 +94,11 @@ Result<NamedValues> run_in_plaintext(const RecordedProgram& program, const Named
 Result<void> save_plan(const RecordedProgram& program, const std::string& path) {
   BP_ASSIGN(const Plan plan, plan_of(program));
   return write_plan_file(plan, path);
+}
+
+void protect_process() {
+  forbid_core_files();
+  occupy_standard_descriptors();
 }
 
 Result<int> rank_of_home(const std::string& home) {

@@ -152,6 +152,7 @@ Result<std::vector<double>> read_numbers(const std::string& path) {
 }
 
 int run_example(int argc, char** argv, const Example& example) {
+  protect_process();
   const Result<void> done = run(argc, argv, example);
   if (done.ok()) return 0;
   std::fprintf(stderr, "%s: %s\n", argv[0], done.error().message.c_str());

@@ -250,6 +250,29 @@ TEST(Operations, MovesElements) {
                 {1, -2, 0.25, 1, -2, 0.25, 1, -2, 0.25});
 }
 
+// The table in online/api/README.md.
+TEST(Operations, RoundsAreAsDocumented) {
+  const auto rounds = [](const std::function<Secret(const Setting&)>& f) {
+    const RecordedProgram program = record(f);
+    const auto words = input_words(program, kInputs, -1);
+    return testing::run_program(program.program, 2, *words).stats.rounds;
+  };
+  // Each with the one round of the reveal.
+  EXPECT_EQ(rounds([](const Setting& s) { return sum(s.x + 2 * s.y); }), 1u);
+  EXPECT_EQ(rounds([](const Setting& s) { return s.x * 0.75; }), 3u + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return s.x * 0.3; }), 4u + 1);  // 17 bits
+  EXPECT_EQ(rounds([](const Setting& s) { return s.x * s.y; }), 1u + 3 + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return to_number(s.x >= s.y); }), 4u + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return max(s.x, s.y); }), 4u + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return relu(s.x); }), 4u + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return select(s.x > s.y, s.x, s.y); }), 4u + 1 + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return to_number(equal(s.x, s.y)); }), 4u + 1 + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return max(s.x); }), 3u * 4 + 1);
+  EXPECT_EQ(rounds([](const Setting& s) { return argmax(s.x); }), 3u * 4 + 1 + 1);
+  // Independent operations share them.
+  EXPECT_EQ(rounds([](const Setting& s) { return to_number(s.x > 1) + relu(s.y); }), 4u + 1);
+}
+
 TEST(Operations, OtherFractionBits) {
   for (const int f : {8, 12, 20, 24}) {
     const RecordedProgram program = record([](const Setting& s) { return s.x * s.y * 0.1; }, f);
