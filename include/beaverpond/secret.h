@@ -193,6 +193,7 @@ Secret softmax(const Secret& x);
 // Moves elements; free.
 /// Of a matrix.
 Secret transpose(const Secret& x);
+/// Of the same count. A Shape has at most four dimensions: one of more ends the process.
 Secret reshape(const Secret& x, Shape shape);
 /// Rows begin, begin + step, .. of the first dimension, `count` of them.
 Secret rows(const Secret& x, std::uint32_t begin, std::uint32_t count, std::uint32_t step = 1);
