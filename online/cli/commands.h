@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
-#include "online/cli/player.h"
+#include "online/player/player.h"
 
 namespace beaverpond {
 

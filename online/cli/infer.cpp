@@ -4,6 +4,7 @@
 #include "offline/plan/file.h"
 #include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
+#include "online/cli/job_player.h"
 #include "online/cli/progress.h"
 #include "online/cli/run_profile.h"
 #include "online/nn/inference.h"
@@ -103,10 +104,10 @@ Result<void> run_infer(const InferCommand& options) {
       std::to_string(options.series) + " a bundle, with weights " +
       (ask.weights_owner.has_value() ? "of player " + std::to_string(options.weights_owner)
                                      : "shared by training " + std::to_string(own.training));
-  player_options.program = program_hash(setup.inference.program);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            Player::connect_blocking(job, plan_hash(setup.plan), player_options));
+            connect_job_player_blocking(job, plan_hash(setup.plan),
+                                        program_hash(setup.inference.program), player_options));
   TrainOptions run;
   run.lane = options.player.lane;
   run.epoch = player->roster().epoch;

@@ -3,6 +3,7 @@
 #include "offline/plan/file.h"
 #include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
+#include "online/cli/job_player.h"
 #include "online/cli/progress.h"
 #include "online/cli/run_profile.h"
 #include "online/nn/share_file.h"
@@ -45,10 +46,10 @@ Result<void> run_train(const TrainCommand& options) {
             dealing_of(options.profile, setup.plan, job.players));
   PlayerOptions player_options = options.player;
   player_options.task = "train";
-  player_options.program = program_hash(setup.training.program);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            Player::connect_blocking(job, plan_hash(setup.plan), player_options));
+            connect_job_player_blocking(job, plan_hash(setup.plan),
+                                        program_hash(setup.training.program), player_options));
   if (job.reveal.verify && player->rank() == 0) {
     progress.notice(
         "verify = true: the trained weights are opened to all players, and comparing "

@@ -132,9 +132,10 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   if (weights != nullptr) {
     BP_ASSIGN(parameters, owned_weights(job, *weights, shared));
   }
-  BP_ASSIGN(const std::unique_ptr<Engine> engine,
-            create_session_engine(job, setup.inference.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch, options.profile));
+  BP_ASSIGN(
+      const std::unique_ptr<Engine> engine,
+      create_session_engine(job.network, setup.inference.program, setup.plan, backend, transport,
+                            session, options.lane, options.epoch, options.profile));
   RunInputs run;
   run.inputs.resize(setup.inference.program.inputs);
   for (std::uint32_t i = 0; i < parameters.size(); ++i) {
