@@ -59,7 +59,7 @@ Result<RunReport> run_connected(const RecordedProgram& program, const Plan& plan
   BP_ASSIGN(
       const std::unique_ptr<Engine> engine,
       create_session_engine(network, program.program, plan, player.backend(), player.transport(),
-                            player.session(), lane, player.roster().epoch));
+                            player.session(), lane, player.roster().epoch, false));
   BP_ASSIGN(Bundle bundle, player.bundles().next_blocking(0, 1));
   const Clock::time_point start = Clock::now();
   RunInputs run;

@@ -6,6 +6,7 @@
 #include "online/cli/commands.h"
 #include "online/cli/job_player.h"
 #include "online/cli/progress.h"
+#include "online/cli/run_profile.h"
 #include "online/nn/inference.h"
 #include "online/nn/share_file.h"
 
@@ -90,6 +91,8 @@ Result<void> run_infer(const InferCommand& options) {
                        options.series};
   if (!options.shares.empty()) ask.weights_owner.reset();
   BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+            dealing_of(options.profile, setup.plan, job.players));
   const Home home{options.player.home};
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
@@ -108,6 +111,7 @@ Result<void> run_infer(const InferCommand& options) {
   TrainOptions run;
   run.lane = options.player.lane;
   run.epoch = player->roster().epoch;
+  run.profile = options.profile.profile;
   run.on_progress = [&progress](const TrainProgress& now) {
     char line[96];
     std::snprintf(line, sizeof line, "batch %llu/%llu  %.1f batches/s  bundles left %llu",
@@ -142,7 +146,18 @@ Result<void> run_infer(const InferCommand& options) {
         "accuracy", static_cast<double>(correct) / static_cast<double>(report.predictions.size()));
   }
   progress.result(fields);
-  return write_report(options.report, fields);
+  const std::uint64_t bundles = (report.batches + options.series - 1) / options.series;
+  const FinishedRun finished{&setup.inference.program,
+                             &setup.plan,
+                             &report.profile,
+                             report.engine.rounds,
+                             report.seconds,
+                             runs_of_inference(setup.inference.program, setup.plan, report.batches),
+                             bundles,
+                             static_cast<int>(job.players),
+                             rank,
+                             "batch"};
+  return report_run(options.report, fields, options.profile, finished, dealing);
 }
 
 }  // namespace beaverpond

@@ -5,6 +5,7 @@
 #include "online/cli/commands.h"
 #include "online/cli/job_player.h"
 #include "online/cli/progress.h"
+#include "online/cli/run_profile.h"
 #include "online/nn/share_file.h"
 #include "online/nn/trainer.h"
 
@@ -41,6 +42,8 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+            dealing_of(options.profile, setup.plan, job.players));
   PlayerOptions player_options = options.player;
   player_options.task = "train";
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
@@ -55,6 +58,7 @@ Result<void> run_train(const TrainCommand& options) {
   TrainOptions train;
   train.lane = options.player.lane;
   train.epoch = player->roster().epoch;
+  train.profile = options.profile.profile;
   train.keep_shares = !shares_path.empty();
   train.on_progress = [&progress](const TrainProgress& now) { show_step(progress, now); };
   BP_ASSIGN(const TrainReport report,
@@ -78,7 +82,18 @@ Result<void> run_train(const TrainCommand& options) {
     fields.emplace_back("shares", shares_path);
   }
   progress.result(fields);
-  return write_report(options.report, fields);
+  const FinishedRun run{
+      &setup.training.program,
+      &setup.plan,
+      &report.profile,
+      report.engine.rounds,
+      report.seconds,
+      runs_of_training(setup.training.program, setup.plan, report.steps, job.reveal.loss_every),
+      report.steps,
+      static_cast<int>(job.players),
+      player->rank(),
+      "step"};
+  return report_run(options.report, fields, options.profile, run, dealing);
 }
 
 }  // namespace beaverpond

@@ -10,7 +10,7 @@ Result<std::unique_ptr<Engine>> create_session_engine(const NetworkConfig& netwo
                                                       const Program& program, const Plan& plan,
                                                       Backend& backend, Transport& transport,
                                                       const Session& session, std::uint32_t lane,
-                                                      std::uint64_t epoch) {
+                                                      std::uint64_t epoch, bool profile) {
   const Tag tag{session.id(), 0, lane, kPairKeysOperation};
   const Deadline deadline =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(network.connect_timeout_ms);
@@ -19,6 +19,7 @@ Result<std::unique_ptr<Engine>> create_session_engine(const NetworkConfig& netwo
   options.session = session.id();
   options.lane = lane;
   options.epoch = epoch;
+  options.profile = profile;
   options.round_timeout_ms = network.round_timeout_ms;
   return Engine::create(program, plan, backend, transport, std::move(keys), options);
 }

@@ -16,6 +16,6 @@ Result<std::unique_ptr<Engine>> create_session_engine(const NetworkConfig& netwo
                                                       const Program& program, const Plan& plan,
                                                       Backend& backend, Transport& transport,
                                                       const Session& session, std::uint32_t lane,
-                                                      std::uint64_t epoch);
+                                                      std::uint64_t epoch, bool profile);
 
 }  // namespace beaverpond
