@@ -63,11 +63,12 @@ Result<std::vector<std::vector<std::uint64_t>>> input_words(const RecordedProgra
     BP_ASSIGN(words[slot], words_of(input, given->second, program.fraction_bits));
   }
   if (used == inputs.size()) return words;
-  for (const auto& [name, values] : inputs) {
-    const bool known = std::any_of(program.inputs.begin(), program.inputs.end(),
-                                   [&](const RecordedInput& input) { return input.name == name; });
+  for (const auto& given : inputs) {
+    const bool known =
+        std::any_of(program.inputs.begin(), program.inputs.end(),
+                    [&given](const RecordedInput& input) { return input.name == given.first; });
     if (!known) {
-      return make_error(ErrorCode::kConfig, "the program has no input '" + name + "'");
+      return make_error(ErrorCode::kConfig, "the program has no input '" + given.first + "'");
     }
   }
   return words;
