@@ -4,7 +4,9 @@
 #include "offline/plan/file.h"
 #include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
+#include "online/cli/job_player.h"
 #include "online/cli/progress.h"
+#include "online/cli/run_profile.h"
 #include "online/nn/inference.h"
 #include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
@@ -89,6 +91,8 @@ Result<void> run_infer(const InferCommand& options) {
                        options.series};
   if (!options.shares.empty()) ask.weights_owner.reset();
   BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+            dealing_of(options.profile, setup.plan, job.players));
   const Home home{options.player.home};
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
@@ -101,13 +105,14 @@ Result<void> run_infer(const InferCommand& options) {
       std::to_string(options.series) + " a bundle, with weights " +
       (ask.weights_owner.has_value() ? "of player " + std::to_string(options.weights_owner)
                                      : "shared by training " + std::to_string(own.training));
-  player_options.program = program_hash(setup.inference.program);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            Player::connect_blocking(job, plan_hash(setup.plan), player_options));
+            connect_job_player_blocking(job, plan_hash(setup.plan),
+                                        program_hash(setup.inference.program), player_options));
   TrainOptions run;
   run.lane = options.player.lane;
   run.epoch = player->roster().epoch;
+  run.profile = options.profile.profile;
   run.on_progress = [&progress](const TrainProgress& now) {
     char line[96];
     std::snprintf(line, sizeof line, "batch %llu/%llu  %.1f batches/s  bundles left %llu",
@@ -142,7 +147,18 @@ Result<void> run_infer(const InferCommand& options) {
         "accuracy", static_cast<double>(correct) / static_cast<double>(report.predictions.size()));
   }
   progress.result(fields);
-  return write_report(options.report, fields);
+  const std::uint64_t bundles = (report.batches + options.series - 1) / options.series;
+  const FinishedRun finished{&setup.inference.program,
+                             &setup.plan,
+                             &report.profile,
+                             report.engine.rounds,
+                             report.seconds,
+                             runs_of_inference(setup.inference.program, setup.plan, report.batches),
+                             bundles,
+                             static_cast<int>(job.players),
+                             rank,
+                             "batch"};
+  return report_run(options.report, fields, options.profile, finished, dealing);
 }
 
 }  // namespace beaverpond

@@ -9,6 +9,7 @@
 
 #include "beaverpond/result.h"
 #include "beaverpond/units.h"
+#include "online/session/network_config.h"
 
 namespace beaverpond {
 
@@ -123,14 +124,6 @@ struct PoolConfig {
   std::uint64_t high = 256;  ///< bundles at which it stops
   std::uint64_t lease_steps = 16;
   ByteCount disk_budget{std::uint64_t{4} << 30};
-};
-
-struct NetworkConfig {
-  std::uint32_t connect_timeout_ms = 30000;
-  std::uint32_t peer_timeout_ms = 3500;  ///< a loss shows within 5 s, checks included
-  std::uint32_t heartbeat_ms = 500;
-  std::uint32_t pool_timeout_ms = 60000;
-  std::uint32_t round_timeout_ms = 30000;  ///< how long a slower player may take for one round
 };
 
 struct Job {

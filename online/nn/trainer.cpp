@@ -60,9 +60,10 @@ std::optional<double> revealed_loss(const Job& job, const Engine& engine, bool o
 Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup& setup,
                                             Backend& backend, Transport& transport,
                                             const Session& session, const TrainOptions& options) {
-  BP_ASSIGN(std::unique_ptr<Engine> engine,
-            create_session_engine(job, setup.training.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch));
+  BP_ASSIGN(
+      std::unique_ptr<Engine> engine,
+      create_session_engine(job.network, setup.training.program, setup.plan, backend, transport,
+                            session, options.lane, options.epoch, options.profile));
   const std::vector<std::vector<std::uint64_t>> initial =
       initial_weights(setup.parameters, job.seed);
   for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
@@ -161,6 +162,7 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
     report.shares.push_back({parameter.shape, parameter.scale_bits, {words.begin(), words.end()}});
   }
   report.engine = engine->stats();
+  report.profile = engine->profile();
   return report;
 }
 

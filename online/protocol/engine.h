@@ -11,6 +11,7 @@
 #include "beaverpond/result.h"
 #include "kernels/backend.h"
 #include "offline/plan/plan.h"
+#include "online/protocol/profile.h"
 #include "online/session/pair_keys.h"
 #include "online/transport/transport.h"
 
@@ -21,6 +22,7 @@ struct EngineOptions {
   std::uint32_t lane = 0;
   std::uint64_t epoch = 0;  ///< membership epoch, for error messages
   std::uint32_t round_timeout_ms = 30000;
+  bool profile = false;  ///< keep an EngineProfile; costs two clock readings an operation and round
 };
 
 /// What one run consumes besides its bundle.
@@ -87,6 +89,8 @@ class Engine {
                                                           std::uint32_t serial) = 0;
 
   virtual const EngineStats& stats() const = 0;
+  /// Over all runs so far; empty unless EngineOptions::profile.
+  virtual const EngineProfile& profile() const = 0;
 };
 
 }  // namespace beaverpond

@@ -42,7 +42,10 @@ LAYERS = {
     "online/nn": ["online/nn/twin", "online/protocol"],
     "online/nn/twin": ["online/nn/twin_ops"],  # nothing else: it judges the rest
     "online/nn/twin_ops": [],
-    "online/cli": ["online/nn"],
+    "online/player": ["kernels/backend", "online/session"],
+    "online/cli": ["online/nn", "online/player"],
+    "online/api": ["online/nn", "online/player"],
+    "online/examples": [],  # public headers only, as a user's program
 }
 
 # (file, what it includes): why the table does not hold there.
