@@ -211,6 +211,9 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Job& job, const H
   pool_options.identity = {roster.pool_id, roster.epoch, roster_hash(roster), rank,
                            static_cast<int>(job.players)};
   pool_options.storage = &storage;
+  pool_options.dealer_key = roster.dealer_key;
+  pool_options.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
+  pool_options.key_path = home.pool_key_path();
   BP_ASSIGN(Pool pool, Pool::open(pool_options));
   BP_ASSIGN(const TlsOptions tls, tls_options(job, home, roster, rank, plan, options));
   BP_ASSIGN(TlsConnected connected, connect_tls_blocking(tls));
