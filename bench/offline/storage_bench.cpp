@@ -227,15 +227,31 @@ class StorageBench {
   std::uint64_t wrong_ = 0;
 };
 
+/// A row by the wall clock, against what the disk does alone.
 void add_row(BenchReport& report, const std::string& name, const Speeds& speeds,
-             const std::string& reference, double reference_value) {
+             const std::string& reference, const Speeds& alone) {
   BenchRow row;
   row.name = name;
   row.unit = "B/s";
   row.value = median(speeds.wall);
-  row.reference = Reference{reference, "measured", reference_value};
+  row.reference = Reference{reference, "measured", median(alone.wall)};
   row.extra = {{"per_cpu_second", median(speeds.cpu)},
+               {"reference_per_cpu_second", median(alone.cpu)},
                {"fastest", *std::max_element(speeds.wall.begin(), speeds.wall.end())}};
+  report.add(std::move(row));
+}
+
+/// By the CPU clock, which a busy neighbour does not change: what is in the page cache, against
+/// reading it and AES-256-GCM of it, one after the other.
+void add_cached_row(BenchReport& report, const StorageBench& bench) {
+  const double read = median(bench.raw_read_cached.cpu);
+  const double cipher = median(bench.cipher.cpu);
+  BenchRow row;
+  row.name = "pool/read-cached";
+  row.unit = "B/s";
+  row.value = median(bench.pool_read_cached.cpu);
+  row.reference = Reference{"read, then AES-256-GCM", "measured", 1 / (1 / read + 1 / cipher)};
+  row.extra = {{"per_cpu_second", row.value}, {"read_alone", read}, {"cipher_alone", cipher}};
   report.add(std::move(row));
 }
 
@@ -249,11 +265,9 @@ Result<void> measure(BenchReport& report, bool quick) {
     report.fail("pool/read", "a correction came back changed");
     return {};
   }
-  add_row(report, "pool/write", bench.pool_write, "write and fdatasync alone",
-          median(bench.raw_write.wall));
-  add_row(report, "pool/read", bench.pool_read, "read alone", median(bench.raw_read.wall));
-  add_row(report, "pool/read-cached", bench.pool_read_cached, "AES-256-GCM alone",
-          median(bench.cipher.wall));
+  add_row(report, "pool/write", bench.pool_write, "write and fdatasync alone", bench.raw_write);
+  add_row(report, "pool/read", bench.pool_read, "read alone", bench.raw_read);
+  add_cached_row(report, bench);
   return {};
 }
 

@@ -215,6 +215,10 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Job& job, const H
   pool_options.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
   pool_options.key_path = home.pool_key_path();
   BP_ASSIGN(Pool pool, Pool::open(pool_options));
+  if (!key_memory_is_locked() && options.on_notice) {
+    options.on_notice(
+        "keys may be swapped to disk, since this user may not lock memory; raise ulimit -l");
+  }
   BP_ASSIGN(const TlsOptions tls, tls_options(job, home, roster, rank, plan, options));
   BP_ASSIGN(TlsConnected connected, connect_tls_blocking(tls));
   std::unique_ptr<Transport> transport = std::move(connected.transport);
