@@ -20,7 +20,9 @@ void rotate(ConstWords table, std::uint64_t r, std::uint64_t* out, std::uint64_t
   const std::uint64_t size = table.size();
   std::memcpy(out, table.data(), size * 8);
   for (std::uint64_t step = 1; step < size; step <<= 1) {
-    const std::uint64_t moved = 0 - std::uint64_t{(r & step) != 0};
+    std::uint64_t moved = 0 - std::uint64_t{(r & step) != 0};
+    // Opaque to the compiler, which else may make the selection below a branch.
+    __asm__("" : "+r"(moved));
     std::memcpy(spare, out, size * 8);
     for (std::uint64_t v = 0; v < size; ++v) {
       out[v] = (spare[(v - step) & (size - 1)] & moved) | (spare[v] & ~moved);
@@ -34,7 +36,7 @@ void lookup_open(const Material& material, int bits, ConstWords x, Words out) {
   const std::uint64_t low = (std::uint64_t{1} << bits) - 1;
   std::copy(x.begin(), x.end(), out.begin());
   Prg(*material.seed, material.prg).add(material.mask_stream, 0, out);
-  // Only the low bits leave the player: the others would tell of x's.
+  // The index and its mask are numbers mod 2^bits: what lies above does not leave the player.
   for (std::uint64_t& word : out) word &= low;
 }
 
@@ -57,6 +59,7 @@ void lookup_finish(const Material& material, int bits, ConstWords opened, Words 
       out[first + i] = chunk[i * size + (opened[first + i] & (size - 1))];
     }
   }
+  explicit_bzero(chunk, sizeof chunk);
 }
 
 void deal_lookup(const Backend::DealLookup& deal) {
@@ -87,6 +90,7 @@ void deal_lookup(const Backend::DealLookup& deal) {
     }
   }
   explicit_bzero(masks, sizeof masks);
+  explicit_bzero(spare, sizeof spare);  // a table rotated by most of a mask
 }
 
 }  // namespace beaverpond::cpu

@@ -1,11 +1,14 @@
 #include "offline/dealer/dealer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "offline/plan/entry_layout.h"
 
 namespace beaverpond {
+
+using Clock = std::chrono::steady_clock;
 
 struct Dealer::State {
   const Plan* plan = nullptr;
@@ -144,16 +147,25 @@ struct Dealer::Job {
 };
 
 void Dealer::deal(std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction,
-                  StreamRef stream) {
+                  StreamRef stream, std::span<double> entry_seconds) {
   const Plan& plan = *state_->plan;
   BP_CHECK(static_cast<int>(seeds.size()) == state_->players, "one seed per player");
   BP_CHECK(designated >= 0 && designated < state_->players, "the designated player exists");
   BP_CHECK(correction.size() == plan.correction_size.value, "the correction has the plan's size");
+  BP_CHECK(entry_seconds.empty() || entry_seconds.size() == plan.entries.size(),
+           "seconds by entry");
   BP_CHECK(reinterpret_cast<std::uintptr_t>(correction.data()) % 64 == 0, "alignment");
   const Job job{*state_, seeds, designated, correction, stream};
   for (std::uint32_t member = 0; member < plan.members; ++member) {
     for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
-      if (member == 0 || !plan.entries[index].head) job.entry(index, member);
+      if (member > 0 && plan.entries[index].head) continue;
+      if (entry_seconds.empty()) {
+        job.entry(index, member);
+        continue;
+      }
+      const Clock::time_point start = Clock::now();
+      job.entry(index, member);
+      entry_seconds[index] += std::chrono::duration<double>(Clock::now() - start).count();
     }
   }
 }

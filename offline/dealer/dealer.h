@@ -25,8 +25,9 @@ class Dealer {
 
   /// Writes plan.correction_size bytes: the designated player's share of every relation.
   /// `seeds` holds one fresh seed per player; `correction` is 64-byte aligned.
+  /// Adds the seconds that each entry took to `entry_seconds`, by plan entry, unless it is empty.
   void deal(std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction,
-            StreamRef stream);
+            StreamRef stream, std::span<double> entry_seconds = {});
 
  private:
   struct State;

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "offline/factory/pool_commands.h"
+#include "offline/factory/profile.h"
 #include "offline/factory/program.h"
 #include "offline/plan/file.h"
 #include "offline/pool/secret_key.h"
@@ -45,7 +46,7 @@ void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
   command.add_flag("--json", arguments.json, "progress as lines of JSON");
 }
 
-/// The commands that fill no pool; `finish` runs the one that was given.
+/// The commands that look after pools and keys; `run` runs the one that was given.
 struct PoolCommands {
   beaverpond::PoolCommandArguments arguments;
   CLI::App* keygen = nullptr;
@@ -81,6 +82,27 @@ struct PoolCommands {
   }
 };
 
+CLI::App* add_profile(CLI::App& app, beaverpond::ProfileArguments& arguments) {
+  CLI::App* const profile =
+      app.add_subcommand("profile", "Times dealing on this machine, in memory, by plan entry");
+  profile->add_option("--plan", arguments.plan_path, "plan file (beaverpond plan -o x.plan)")
+      ->required();
+  profile->add_option("--players", arguments.players, "players to deal for")
+      ->check(CLI::Range(2, 64))
+      ->capture_default_str();
+  profile->add_option("--bundles", arguments.bundles, "bundles to time")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  profile->add_flag("--full", arguments.full, "a line per plan entry");
+  profile->add_flag("--json", arguments.json, "lines of JSON, for beaverpond plan --dealing");
+  return profile;
+}
+
+int report_error(const beaverpond::Error& error) {
+  std::fprintf(stderr, "triple-factory: %s: %s\n", to_string(error.code), error.message.c_str());
+  return static_cast<int>(error.code);
+}
+
 int run(int argc, char** argv) {
   using beaverpond::ErrorCode;
   beaverpond::forbid_core_files();
@@ -102,10 +124,16 @@ int run(int argc, char** argv) {
   serve->add_option("--low", arguments.low, "refill when fewer bundles are left")->required();
   serve->add_option("--high", arguments.high, "stop filling at this many bundles")->required();
   const PoolCommands pool_commands(app);
+  beaverpond::ProfileArguments profile_arguments;
+  CLI::App* const profile = add_profile(app, profile_arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ErrorCode::kConfig);
+  }
+  if (profile->parsed()) {
+    const auto outcome = beaverpond::run_profile(profile_arguments);
+    return outcome.ok() ? 0 : report_error(outcome.error());
   }
   arguments.serve = serve->parsed();
   struct sigaction action {};
@@ -121,10 +149,7 @@ int run(int argc, char** argv) {
   }
   const auto outcome = pool_commands.given() ? pool_commands.run()
                                              : beaverpond::run_factory(arguments, stop_requested);
-  if (outcome.ok()) return 0;
-  const beaverpond::Error& error = outcome.error();
-  std::fprintf(stderr, "triple-factory: %s: %s\n", to_string(error.code), error.message.c_str());
-  return static_cast<int>(error.code);
+  return outcome.ok() ? 0 : report_error(outcome.error());
 }
 
 }  // namespace

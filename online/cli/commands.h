@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
-#include "online/cli/player.h"
+#include "online/player/player.h"
 
 namespace beaverpond {
 
@@ -28,8 +28,19 @@ struct PlanOptions {
   bool shared_weights = false;  ///< nobody owns the weights: they are shares that training kept
   std::uint32_t asker = 0;
   std::uint32_t series = 1;  ///< batches of one bundle
+  std::uint32_t player = 0;  ///< whose bytes are shown
+  bool full = false;         ///< a line per operation instead of one per layer
+  bool json = false;
+  std::string dealing;  ///< what `triple-factory profile --json` wrote
 };
 Result<void> run_plan(const PlanOptions& options);
+
+/// What a run shows of its costs when it is done.
+struct ProfileFlags {
+  bool profile = false;  ///< print what every layer cost
+  bool full = false;     ///< or every operation
+  std::string dealing;   ///< what `triple-factory profile --json` wrote
+};
 
 struct EmulateCommand {
   std::string job;
@@ -48,6 +59,7 @@ struct TrainCommand {
   std::string shares_out;  ///< this player's shares of the weights; relative to its home
   std::string report;      ///< file that receives the last JSON line
   bool json = false;
+  ProfileFlags profile;
 };
 Result<void> run_train(const TrainCommand& options);
 
@@ -66,6 +78,7 @@ struct InferCommand {
   std::string predictions_out;
   std::string report;
   bool json = false;
+  ProfileFlags profile;
 };
 Result<void> run_infer(const InferCommand& options);
 

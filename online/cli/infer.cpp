@@ -4,8 +4,11 @@
 #include "offline/plan/file.h"
 #include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
+#include "online/cli/job_player.h"
 #include "online/cli/progress.h"
+#include "online/cli/run_profile.h"
 #include "online/nn/inference.h"
+#include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
 
 namespace beaverpond {
@@ -16,6 +19,7 @@ struct OwnInputs {
   std::optional<std::vector<WeightTensor>> weights;
   std::uint64_t training = 0;  ///< where the weights are shares: of which training
   bool has_labels = false;
+  std::vector<std::string> notes;  ///< for the user to read
 };
 
 Result<void> read_own_shares(const Job& job, const InferCommand& options, std::uint32_t rank,
@@ -42,21 +46,19 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
       return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
                                                 " asks: give its images with --images FILE");
     }
-    own.has_labels = !options.labels.empty();
-    if (own.has_labels) {
-      BP_ASSIGN(own.images, read_dataset(options.images, options.labels, job.model));
-    } else {
-      Dataset images;
-      BP_ASSIGN(images.images, read_images(options.images, job.model));
-      own.images = std::move(images);
-    }
+    BP_ASSIGN(own.images, options.labels.empty()
+                              ? read_images(options.images, job)
+                              : read_dataset(options.images, options.labels, job));
+    own.has_labels = !own.images->labels.empty();
   }
   if (options.shares.empty() && rank == options.weights_owner) {
     if (options.weights.empty()) {
       return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
                                                 " owns the weights: give --weights FILE");
     }
-    BP_ASSIGN(own.weights, read_weights(options.weights));
+    BP_ASSIGN(LoadedWeights loaded, load_weights(options.weights, job));
+    own.notes = std::move(loaded.notes);
+    own.weights = std::move(loaded.tensors);
   }
   return own;
 }
@@ -89,10 +91,13 @@ Result<void> run_infer(const InferCommand& options) {
                        options.series};
   if (!options.shares.empty()) ask.weights_owner.reset();
   BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+            dealing_of(options.profile, setup.plan, job.players));
   const Home home{options.player.home};
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_ASSIGN(const OwnInputs own, read_own(job, options, static_cast<std::uint32_t>(rank)));
+  for (const std::string& note : own.notes) progress.notice(note);
   PlayerOptions player_options = options.player;
   player_options.task =
       "infer " + std::to_string(options.count) + " images of player " +
@@ -100,13 +105,14 @@ Result<void> run_infer(const InferCommand& options) {
       std::to_string(options.series) + " a bundle, with weights " +
       (ask.weights_owner.has_value() ? "of player " + std::to_string(options.weights_owner)
                                      : "shared by training " + std::to_string(own.training));
-  player_options.program = program_hash(setup.inference.program);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            Player::connect_blocking(job, plan_hash(setup.plan), player_options));
+            connect_job_player_blocking(job, plan_hash(setup.plan),
+                                        program_hash(setup.inference.program), player_options));
   TrainOptions run;
   run.lane = options.player.lane;
   run.epoch = player->roster().epoch;
+  run.profile = options.profile.profile;
   run.on_progress = [&progress](const TrainProgress& now) {
     char line[96];
     std::snprintf(line, sizeof line, "batch %llu/%llu  %.1f batches/s  bundles left %llu",
@@ -141,7 +147,18 @@ Result<void> run_infer(const InferCommand& options) {
         "accuracy", static_cast<double>(correct) / static_cast<double>(report.predictions.size()));
   }
   progress.result(fields);
-  return write_report(options.report, fields);
+  const std::uint64_t bundles = (report.batches + options.series - 1) / options.series;
+  const FinishedRun finished{&setup.inference.program,
+                             &setup.plan,
+                             &report.profile,
+                             report.engine.rounds,
+                             report.seconds,
+                             runs_of_inference(setup.inference.program, setup.plan, report.batches),
+                             bundles,
+                             static_cast<int>(job.players),
+                             rank,
+                             "batch"};
+  return report_run(options.report, fields, options.profile, finished, dealing);
 }
 
 }  // namespace beaverpond

@@ -1,7 +1,7 @@
 #include "online/cli/json_line.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "offline/plan/file.h"
 
@@ -9,20 +9,18 @@ namespace beaverpond {
 
 using Json = nlohmann::ordered_json;
 
-std::string json_line(const JsonFields& fields) {
+namespace {
+
+Json to_json(const JsonFields& fields) {
   Json object = Json::object();
   for (const auto& [name, value] : fields) {
     std::visit([&object, &key = name](const auto& v) { object[key] = v; }, value);
   }
-  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return object;
 }
 
-Result<JsonFields> read_json_file(const std::string& path) {
-  BP_ASSIGN(const std::string text, read_small_file(path));
-  const Json object = Json::parse(text, nullptr, false);
-  if (!object.is_object()) {
-    return make_error(ErrorCode::kConfig, path + " does not hold a JSON object");
-  }
+/// Values of other types are left out.
+JsonFields to_fields(const Json& object) {
   JsonFields fields;
   for (const auto& [name, value] : object.items()) {
     if (value.is_string()) {
@@ -38,6 +36,42 @@ Result<JsonFields> read_json_file(const std::string& path) {
   return fields;
 }
 
+}  // namespace
+
+std::string json_line(const JsonFields& fields, const std::vector<JsonTable>& tables) {
+  Json object = to_json(fields);
+  for (const JsonTable& table : tables) {
+    Json rows = Json::array();
+    for (const JsonFields& row : table.rows) rows.push_back(to_json(row));
+    object[table.name] = std::move(rows);
+  }
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<JsonFields> read_json_file(const std::string& path) {
+  BP_ASSIGN(const std::string text, read_small_file(path));
+  const Json object = Json::parse(text, nullptr, false);
+  if (!object.is_object()) {
+    return make_error(ErrorCode::kConfig, path + " does not hold a JSON object");
+  }
+  return to_fields(object);
+}
+
+Result<std::vector<JsonFields>> read_json_lines(const std::string& path) {
+  BP_ASSIGN(const std::string text, read_small_file(path));
+  std::vector<JsonFields> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    const Json object = Json::parse(line, nullptr, false);
+    if (!object.is_object()) {
+      return make_error(ErrorCode::kConfig, path + ':' + std::to_string(lines.size() + 1) +
+                                                ": this line is no JSON object");
+    }
+    lines.push_back(to_fields(object));
+  }
+  return lines;
+}
+
 double json_number(const JsonFields& fields, const std::string& name) {
   for (const auto& [key, value] : fields) {
     if (key != name) continue;
@@ -47,9 +81,18 @@ double json_number(const JsonFields& fields, const std::string& name) {
   return 0;
 }
 
-Result<void> write_report(const std::string& path, const JsonFields& fields) {
+std::string json_text(const JsonFields& fields, const std::string& name) {
+  for (const auto& [key, value] : fields) {
+    const auto* text = std::get_if<std::string>(&value);
+    if (key == name && text != nullptr) return *text;
+  }
+  return {};
+}
+
+Result<void> write_report(const std::string& path, const JsonFields& fields,
+                          const std::vector<JsonTable>& tables) {
   if (path.empty()) return {};
-  return replace_file(path, json_line(fields) + "\n", 0600);
+  return replace_file(path, json_line(fields, tables) + "\n", 0600);
 }
 
 std::string json_error(const Error& error) {

@@ -32,6 +32,27 @@ void add_keygen(CLI::App& app, KeygenOptions& options) {
   command.add_option("--name", options.name, "with --home: the player's name");
 }
 
+struct CostOptions {
+  CLI::Option* full;
+  CLI::Option* dealing;
+};
+
+CostOptions add_costs(CLI::App& command, bool& full, std::string& dealing) {
+  return {command.add_flag("--full", full, "a line per operation instead of one per layer"),
+          command.add_option(
+              "--dealing", dealing,
+              "adds seconds of dealing: a file that `triple-factory profile --json` wrote")};
+}
+
+void add_profile(CLI::App& command, ProfileFlags& flags) {
+  CLI::Option* profile =
+      command.add_flag("--profile", flags.profile,
+                       "afterwards, what every layer cost: on stderr, and in the report");
+  const CostOptions costs = add_costs(command, flags.full, flags.dealing);
+  costs.full->needs(profile);
+  costs.dealing->needs(profile);
+}
+
 void add_plan(CLI::App& app, PlanOptions& options) {
   CLI::App& command = *app.add_subcommand("plan", "what a job needs; writes the .plan file");
   command.add_option("job", options.job, "job file (TOML)")->required();
@@ -48,6 +69,10 @@ void add_plan(CLI::App& app, PlanOptions& options) {
       ->excludes(owner);
   command.add_option("--series", options.series, "with --inference: batches of one bundle")
       ->capture_default_str();
+  command.add_option("--player", options.player, "player whose bytes are shown")
+      ->capture_default_str();
+  add_costs(command, options.full, options.dealing);
+  command.add_flag("--json", options.json, "one JSON line instead of text");
 }
 
 void add_emulate(CLI::App& app, EmulateCommand& options) {
@@ -71,6 +96,7 @@ void add_train(CLI::App& app, TrainCommand& options) {
                      "file in the home for this player's shares of the weights (infer --shares)");
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
+  add_profile(command, options.profile);
 }
 
 void add_infer(CLI::App& app, InferCommand& options) {
@@ -92,7 +118,7 @@ void add_infer(CLI::App& app, InferCommand& options) {
       .add_option("--series", options.series,
                   "batches of one bundle: the weights are masked and opened once for all of them")
       ->capture_default_str();
-  command.add_option("--images", options.images, "IDX file; the asker only");
+  command.add_option("--images", options.images, "IDX, .npy, .npz or .csv file; the asker only");
   command.add_option("--labels", options.labels, "IDX file, to print the accuracy");
   command.add_option("--batch", options.batch, "images per bundle")->capture_default_str();
   command.add_option("--count", options.count, "images in all; the same on all players")
@@ -101,6 +127,7 @@ void add_infer(CLI::App& app, InferCommand& options) {
                      "a line an image: its class, then what else the job answers with");
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
+  add_profile(command, options.profile);
 }
 
 void add_launch(CLI::App& app, LaunchCommand& options) {

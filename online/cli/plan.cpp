@@ -1,46 +1,120 @@
 #include <cstdio>
-#include <map>
+#include <iterator>
 
-#include "offline/plan/entry_layout.h"
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
+#include "online/cli/cost_table.h"
 #include "online/nn/inference.h"
 #include "online/nn/trainer.h"
 
 namespace beaverpond {
 namespace {
 
-double multiplications(const PlanEntry& entry) {
-  if (entry.kind == EntryKind::kMatMul) return double(entry.m) * entry.n * entry.k;
-  if (entry.kind == EntryKind::kMultiply) return double(entry.count);
-  if (!is_product(entry.kind)) return 0;
-  return double(entry.conv.patch_rows()) * double(entry.conv.patch_columns()) *
-         entry.conv.out_channels;
+/// What is planned, and what it costs one player.
+struct Planned {
+  Program program;
+  Plan plan;
+  CostTable bundle;           // of one bundle
+  CostTable job;              // of all steps; empty for inference
+  std::uint64_t bundles = 0;  // of a training
+};
+
+Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
+  Planned planned;
+  if (options.inference) {
+    InferenceOptions ask{options.batch, 1, options.asker, options.weights_owner, options.series};
+    if (options.shared_weights) ask.weights_owner.reset();
+    BP_ASSIGN(InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+    planned.program = std::move(setup.inference.program);
+    planned.plan = std::move(setup.plan);
+  } else {
+    BP_ASSIGN(TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+    planned.program = std::move(setup.training.program);
+    planned.plan = std::move(setup.plan);
+    planned.bundles = job.training.steps;
+  }
+  if (options.player >= job.players) {
+    return make_error(ErrorCode::kConfig, "--player is one of players 0.." +
+                                              std::to_string(job.players - 1) + " of " + job.file);
+  }
+  const auto players = static_cast<int>(job.players);
+  const auto rank = static_cast<int>(options.player);
+  planned.bundle = predicted_costs(planned.program, runs_of_bundle(planned.program, planned.plan),
+                                   players, rank);
+  if (planned.bundles > 0) {
+    planned.job = predicted_costs(
+        planned.program,
+        runs_of_training(planned.program, planned.plan, planned.bundles, job.reveal.loss_every),
+        players, rank);
+  }
+  if (!options.dealing.empty()) {
+    BP_ASSIGN(const DealingTimes dealing, read_dealing(options.dealing, planned.plan, job.players));
+    put_dealing(planned.bundle, planned.program, planned.plan, dealing, 1);
+    put_dealing(planned.job, planned.program, planned.plan, dealing, planned.bundles);
+  }
+  return planned;
 }
 
-void print_table(const Plan& plan) {
-  struct Row {
-    std::uint64_t entries = 0;
-    std::uint64_t elements = 0;
-    std::uint64_t bytes = 0;
-    double macs = 0;
-  };
-  std::map<EntryKind, Row> rows;
-  for (const PlanEntry& entry : plan.entries) {
-    Row& row = rows[entry.kind];
-    ++row.entries;
-    row.elements += entry.count;
-    row.bytes += entry.correction_size_bytes;
-    row.macs += multiplications(entry);
+void print_json(const PlanOptions& options, const Job& job, const Planned& planned) {
+  JsonFields fields = {{"job", job.name},
+                       {"plan", to_hex(plan_hash(planned.plan))},
+                       {"players", std::uint64_t{job.players}},
+                       {"player", std::uint64_t{options.player}},
+                       {"members", std::uint64_t{planned.plan.members}},
+                       {"rounds", planned.bundle.total.rounds},
+                       {"bytes_sent", planned.bundle.total.bytes_sent},
+                       {"bundle_bytes", planned.bundle.total.bundle_bytes},
+                       {"multiply_adds", planned.bundle.total.multiply_adds}};
+  if (planned.bundle.dealt) {
+    fields.emplace_back("dealing_seconds", planned.bundle.total.dealing_seconds);
   }
-  std::printf("%-20s %8s %12s %16s %12s\n", "relation", "entries", "elements", "dealt bytes",
-              "M mult-adds");
-  for (const auto& [kind, row] : rows) {
-    std::printf("%-20s %8llu %12llu %16llu %12.1f\n", to_string(kind),
-                static_cast<unsigned long long>(row.entries),
-                static_cast<unsigned long long>(row.elements),
-                static_cast<unsigned long long>(row.bytes), row.macs / 1e6);
+  if (planned.bundles > 0) {
+    fields.emplace_back("bundles", planned.bundles);
+    fields.emplace_back("job_rounds", planned.job.total.rounds);
+    fields.emplace_back("job_bytes_sent", planned.job.total.bytes_sent);
+    fields.emplace_back("job_bundle_bytes", planned.job.total.bundle_bytes);
+    fields.emplace_back("job_multiply_adds", planned.job.total.multiply_adds);
   }
+  std::printf("%s\n", json_line(fields, json_costs(planned.bundle)).c_str());
+}
+
+std::string unit_of(const PlanOptions& options, const Plan& plan) {
+  if (!options.inference) return "one step";
+  if (plan.members == 1) return "one batch";
+  return "one series of " + std::to_string(plan.members) + " batches";
+}
+
+std::string with_unit(std::uint64_t count) {
+  constexpr const char* kUnits[] = {"", " k", " M", " G", " T", " P"};
+  auto value = static_cast<double>(count);
+  std::size_t unit = 0;
+  for (; value >= 1000 && unit + 1 < std::size(kUnits); ++unit) value /= 1000;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g%s", value, kUnits[unit]);
+  return text;
+}
+
+void print_job(const PlanOptions& options, const Job& job, const Planned& planned) {
+  const auto bundle_bytes = static_cast<double>(planned.plan.correction_size.value);
+  const std::uint64_t products = planned.bundle.total.multiply_adds;
+  std::printf(
+      "\nplan %s, %s\none bundle is %.2f MB, held by one player in turn; dealing it is %s "
+      "mult-adds, spending it %s on every player\n",
+      to_hex(plan_hash(planned.plan)).c_str(), to_string(planned.plan.prg), bundle_bytes / 1e6,
+      with_unit(products).c_str(), with_unit(2 * products).c_str());
+  if (planned.bundles == 0) return;
+  const CostRow& total = planned.job.total;
+  const auto all_bytes = static_cast<double>(total.bundle_bytes);
+  std::printf("%s: %llu steps, %llu bundles, %.2f GB in all, %.2f GB per player\n",
+              job.name.c_str(), static_cast<unsigned long long>(planned.bundles),
+              static_cast<unsigned long long>(planned.bundles), all_bytes / 1e9,
+              all_bytes / job.players / 1e9);
+  std::printf("player %u sends %.3f GB in %llu rounds; dealing is %s mult-adds", options.player,
+              static_cast<double>(total.bytes_sent) / 1e9,
+              static_cast<unsigned long long>(total.rounds),
+              with_unit(total.multiply_adds).c_str());
+  if (planned.job.dealt) std::printf(", %.3g core hours", total.dealing_seconds / 3600);
+  std::printf("\n");
 }
 
 }  // namespace
@@ -48,40 +122,25 @@ void print_table(const Plan& plan) {
 Result<void> run_plan(const PlanOptions& options) {
   BP_TRY(check_output_path(options.output));
   BP_ASSIGN(const Job job, read_job(options.job));
-  Plan plan;
-  std::uint64_t bundles = 0;
-  if (options.inference) {
-    InferenceOptions ask{options.batch, 1, options.asker, options.weights_owner, options.series};
-    if (options.shared_weights) ask.weights_owner.reset();
-    BP_ASSIGN(InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
-    plan = std::move(setup.plan);
-  } else {
-    BP_ASSIGN(TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
-    plan = std::move(setup.plan);
-    bundles = job.training.steps;
+  BP_ASSIGN(const Planned planned, plan_costs(options, job));
+  if (!options.output.empty()) BP_TRY(write_plan_file(planned.plan, options.output));
+  for (const std::string& note : job.notes) {
+    std::fprintf(options.json ? stderr : stdout, "note: %s\n", note.c_str());
   }
-  for (const std::string& note : job.notes) std::printf("note: %s\n", note.c_str());
-  print_table(plan);
-  const auto bundle_bytes = static_cast<double>(plan.correction_size.value);
-  std::printf("\nplan %s, %s\none bundle is %.2f MB, held by one player in turn\n",
-              to_hex(plan_hash(plan)).c_str(), to_string(plan.prg), bundle_bytes / 1e6);
-  if (bundles > 0) {
-    std::printf("%s: %llu steps, %llu bundles, %.2f GB in all, %.2f GB per player\n",
-                job.name.c_str(), static_cast<unsigned long long>(bundles),
-                static_cast<unsigned long long>(bundles),
-                bundle_bytes * static_cast<double>(bundles) / 1e9,
-                bundle_bytes * static_cast<double>(bundles) / job.players / 1e9);
+  if (options.json) {
+    print_json(options, job, planned);
+    return {};
   }
-  if (options.output.empty()) return {};
-  BP_TRY(write_plan_file(plan, options.output));
-  if (!options.inference) {
-    std::printf(
-        "to make them: triple-factory serve --plan %s --roster ROSTER --pool DIR .. --low "
-        "%llu --high %llu --disk-budget %llu\n",
-        options.output.c_str(), static_cast<unsigned long long>(job.pool.low),
-        static_cast<unsigned long long>(job.pool.high),
-        static_cast<unsigned long long>(job.pool.disk_budget.value));
-  }
+  std::printf("%s, player %u of %u:\n\n%s", unit_of(options, planned.plan).c_str(), options.player,
+              job.players, format_costs(planned.bundle, options.full, 1).c_str());
+  print_job(options, job, planned);
+  if (options.output.empty() || options.inference) return {};
+  std::printf(
+      "to make them: triple-factory serve --plan %s --roster ROSTER --pool DIR .. --low "
+      "%llu --high %llu --disk-budget %llu\n",
+      options.output.c_str(), static_cast<unsigned long long>(job.pool.low),
+      static_cast<unsigned long long>(job.pool.high),
+      static_cast<unsigned long long>(job.pool.disk_budget.value));
   return {};
 }
 

@@ -3,7 +3,10 @@
 #include "offline/plan/file.h"
 #include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
+#include "online/cli/job_player.h"
 #include "online/cli/progress.h"
+#include "online/cli/run_profile.h"
+#include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
 #include "online/nn/trainer.h"
 
@@ -40,12 +43,17 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+  BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
+  BP_ASSIGN(const int rank, rank_of_home(home, roster));
+  BP_TRY(check_own_data(job, rank));
+  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+            dealing_of(options.profile, setup.plan, job.players));
   PlayerOptions player_options = options.player;
   player_options.task = "train";
-  player_options.program = program_hash(setup.training.program);
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            Player::connect_blocking(job, plan_hash(setup.plan), player_options));
+            connect_job_player_blocking(job, plan_hash(setup.plan),
+                                        program_hash(setup.training.program), player_options));
   if (job.reveal.verify && player->rank() == 0) {
     progress.notice(
         "verify = true: the trained weights are opened to all players, and comparing "
@@ -54,6 +62,7 @@ Result<void> run_train(const TrainCommand& options) {
   TrainOptions train;
   train.lane = options.player.lane;
   train.epoch = player->roster().epoch;
+  train.profile = options.profile.profile;
   train.keep_shares = !shares_path.empty();
   train.on_progress = [&progress](const TrainProgress& now) { show_step(progress, now); };
   BP_ASSIGN(const TrainReport report,
@@ -67,7 +76,8 @@ Result<void> run_train(const TrainCommand& options) {
                        {"bytes_sent", player->transport().stats().sent_bytes},
                        {"rounds", report.engine.rounds}};
   if (!report.weights.empty()) {
-    if (!options.weights_out.empty()) BP_TRY(write_weights(report.weights, options.weights_out));
+    if (!options.weights_out.empty())
+      BP_TRY(save_weights(report.weights, job, options.weights_out));
     fields.emplace_back("weights_sha256", weights_sha256(report.weights));
   }
   if (!shares_path.empty()) {
@@ -77,7 +87,18 @@ Result<void> run_train(const TrainCommand& options) {
     fields.emplace_back("shares", shares_path);
   }
   progress.result(fields);
-  return write_report(options.report, fields);
+  const FinishedRun run{
+      &setup.training.program,
+      &setup.plan,
+      &report.profile,
+      report.engine.rounds,
+      report.seconds,
+      runs_of_training(setup.training.program, setup.plan, report.steps, job.reveal.loss_every),
+      report.steps,
+      static_cast<int>(job.players),
+      player->rank(),
+      "step"};
+  return report_run(options.report, fields, options.profile, run, dealing);
 }
 
 }  // namespace beaverpond

@@ -132,9 +132,10 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   if (weights != nullptr) {
     BP_ASSIGN(parameters, owned_weights(job, *weights, shared));
   }
-  BP_ASSIGN(const std::unique_ptr<Engine> engine,
-            create_session_engine(job, setup.inference.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch));
+  BP_ASSIGN(
+      const std::unique_ptr<Engine> engine,
+      create_session_engine(job.network, setup.inference.program, setup.plan, backend, transport,
+                            session, options.lane, options.epoch, options.profile));
   RunInputs run;
   run.inputs.resize(setup.inference.program.inputs);
   for (std::uint32_t i = 0; i < parameters.size(); ++i) {
@@ -147,6 +148,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   InferenceReport report;
   const Clock::time_point start = Clock::now();
   const std::uint64_t batches = (std::uint64_t{ask.count} + ask.batch - 1) / ask.batch;
+  report.batches = batches;
   for (std::uint64_t step = 0; step < batches; ++step) {
     const auto first = static_cast<std::uint32_t>(step * ask.batch);
     std::vector<std::uint64_t> words;
@@ -169,6 +171,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
     }
   }
   report.engine = engine->stats();
+  report.profile = engine->profile();
   return report;
 }
 

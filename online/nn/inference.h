@@ -39,8 +39,10 @@ struct InferenceReport {
   std::vector<std::uint32_t> predictions;  ///< one per image, on the asker; else empty
   /// Scores or probabilities [images, classes], on the asker, where the job answers with them.
   std::vector<double> values;
+  std::uint64_t batches = 0;
   double seconds = 0;
   EngineStats engine;
+  EngineProfile profile;  ///< empty unless TrainOptions::profile
 };
 
 /// One player's part. `images` is read on the asker, `weights` on their owner (master weights, as

@@ -27,6 +27,23 @@ Average average_of(std::uint32_t taps, int fraction_bits) {
   return {((std::uint64_t{1} << bits) + taps / 2) / taps, bits};
 }
 
+Result<void> check_averages(const std::vector<ModelLayer>& layers, const FixedPoint& fixed) {
+  for (const ModelLayer& layer : layers) {
+    if (layer.kind != LayerKind::kAvgPool) continue;
+    const std::uint64_t taps = layer.pool.taps();
+    const Average average = average_of(layer.pool.taps(), fixed.fraction_bits);
+    const std::uint64_t one = std::uint64_t{1} << average.bits;
+    const std::uint64_t got = average.word * taps;
+    if ((got > one ? got - one : one - got) * 8 <= one) continue;
+    return make_error(ErrorCode::kConfig,
+                      "layer '" + layer.name + "': with fraction_bits " +
+                          std::to_string(fixed.fraction_bits) + " an average over " +
+                          std::to_string(taps) + " values would be off by more than an eighth; " +
+                          "lower fraction_bits, or use a kernel that is a power of two");
+  }
+  return {};
+}
+
 // What the forward pass leaves for the backward pass, by layer.
 struct ForwardLayer {
   ValueId input = kNoValue;   // of a linear layer, at scale f
@@ -260,6 +277,7 @@ Result<std::vector<ModelParameter>> model_parameters(const ModelConfig& model,
                                                      const FixedPoint& fixed) {
   BP_TRY(check_loss(model, fixed));
   BP_ASSIGN(const std::vector<ModelLayer> layers, model_layers(model, 1));
+  BP_TRY(check_averages(layers, fixed));
   std::vector<ModelParameter> parameters;
   for (const ModelLayer& layer : layers) {
     if (!layer.linear()) continue;

@@ -6,19 +6,21 @@
 
 namespace beaverpond {
 
-Result<std::unique_ptr<Engine>> create_session_engine(const Job& job, const Program& program,
-                                                      const Plan& plan, Backend& backend,
-                                                      Transport& transport, const Session& session,
-                                                      std::uint32_t lane, std::uint64_t epoch) {
+Result<std::unique_ptr<Engine>> create_session_engine(const NetworkConfig& network,
+                                                      const Program& program, const Plan& plan,
+                                                      Backend& backend, Transport& transport,
+                                                      const Session& session, std::uint32_t lane,
+                                                      std::uint64_t epoch, bool profile) {
   const Tag tag{session.id(), 0, lane, kPairKeysOperation};
   const Deadline deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(job.network.connect_timeout_ms);
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(network.connect_timeout_ms);
   BP_ASSIGN(PairKeys keys, exchange_pair_keys(transport, tag, deadline));
   EngineOptions options;
   options.session = session.id();
   options.lane = lane;
   options.epoch = epoch;
-  options.round_timeout_ms = job.network.round_timeout_ms;
+  options.profile = profile;
+  options.round_timeout_ms = network.round_timeout_ms;
   return Engine::create(program, plan, backend, transport, std::move(keys), options);
 }
 

@@ -40,7 +40,7 @@ Result<std::optional<OwnRows>> load_own_rows(const Job& job, int rank) {
     if (static_cast<int>(owner.player) != rank) continue;
     OwnRows own;
     own.part = part;
-    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job.model));
+    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job));
     BP_ASSIGN(own.rows, owned_rows(owner, own.data));
     own.schedule = std::make_unique<RowSchedule>(
         job.seed, owner.player, static_cast<std::uint32_t>(own.rows.size()), owner.rows_per_step);
@@ -60,9 +60,10 @@ std::optional<double> revealed_loss(const Job& job, const Engine& engine, bool o
 Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup& setup,
                                             Backend& backend, Transport& transport,
                                             const Session& session, const TrainOptions& options) {
-  BP_ASSIGN(std::unique_ptr<Engine> engine,
-            create_session_engine(job, setup.training.program, setup.plan, backend, transport,
-                                  session, options.lane, options.epoch));
+  BP_ASSIGN(
+      std::unique_ptr<Engine> engine,
+      create_session_engine(job.network, setup.training.program, setup.plan, backend, transport,
+                            session, options.lane, options.epoch, options.profile));
   const std::vector<std::vector<std::uint64_t>> initial =
       initial_weights(setup.parameters, job.seed);
   for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
@@ -107,6 +108,11 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
   BP_ASSIGN(setup.parameters, model_parameters(job.model, job.fixed_point));
   BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg));
   return setup;
+}
+
+Result<void> check_own_data(const Job& job, int rank) {
+  BP_TRY(load_own_rows(job, rank));
+  return {};
 }
 
 Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,
@@ -156,6 +162,7 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
     report.shares.push_back({parameter.shape, parameter.scale_bits, {words.begin(), words.end()}});
   }
   report.engine = engine->stats();
+  report.profile = engine->profile();
   return report;
 }
 

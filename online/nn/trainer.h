@@ -43,6 +43,7 @@ struct TrainProgress {
 struct TrainOptions {
   std::uint32_t lane = 0;
   std::uint64_t epoch = 0;
+  bool profile = false;                                   ///< as EngineOptions
   std::function<void(const TrainProgress&)> on_progress;  ///< after every step
   bool keep_shares = false;  ///< the report gets this player's shares of the weights
 };
@@ -51,9 +52,14 @@ struct TrainReport {
   std::uint64_t steps = 0;
   double seconds = 0;                 ///< of the steps, without set-up
   std::vector<WeightTensor> weights;  ///< empty if this player is no receiver
-  std::vector<WeightTensor> shares;    ///< this player's, where they were to be kept
+  std::vector<WeightTensor> shares;   ///< this player's, where they were to be kept
   EngineStats engine;
+  EngineProfile profile;  ///< empty unless TrainOptions::profile
 };
+
+/// Reads what the player owns and forgets it: a mistake in a data file shows before anybody waits.
+/// Errors: kConfig, kIo.
+Result<void> check_own_data(const Job& job, int rank);
 
 /// One player's part. All players call it with the same job; each reads only its own rows.
 /// Errors: kConfig, kIo (data), and those of Engine::run and BundleSource.

@@ -29,18 +29,6 @@ void CompareTask::start(const Material& material, ConstWords x, const BitShare& 
   stage_ = Stage::kOpen;
 }
 
-std::uint64_t CompareTask::round_words() const {
-  return stage_ == Stage::kOpen ? count_ : 0;
-}
-
-std::uint64_t CompareTask::round_planes() const {
-  int planes = 0;
-  if (stage_ == Stage::kLeaf) planes = layout_.leaf_wires;
-  if (stage_ == Stage::kRoot) planes = layout_.root.wires();
-  if (stage_ == Stage::kFinal) planes = layout_.final_bits;
-  return packed_words(static_cast<std::uint64_t>(planes), count_);
-}
-
 void CompareTask::write(Backend& backend, Words words, Words planes, StreamRef stream) {
   const bool had_leaf_round = layout_.leaf_wires > 0;
   switch (stage_) {
@@ -61,30 +49,18 @@ void CompareTask::write(Backend& backend, Words words, Words planes, StreamRef s
   }
 }
 
-CompareTask::Stage CompareTask::after_open() const {
-  if (layout_.nodes == 0) return Stage::kDone;
-  if (layout_.leaf_wires > 0) return Stage::kLeaf;
-  return layout_.has_root ? Stage::kRoot : Stage::kFinal;
-}
-
 void CompareTask::finish(Backend& backend, ConstWords final, StreamRef stream) {
   backend.compare_finish(state_, final, x_, forward_, out_, b_.words(), stream);
   stage_ = Stage::kDone;
 }
 
 void CompareTask::read(Backend& backend, ConstWords words, ConstWords planes, StreamRef stream) {
-  switch (stage_) {
-    case Stage::kOpen:
-      backend.copy(words, opened_.words(), stream);
-      stage_ = after_open();
-      if (stage_ == Stage::kDone) finish(backend, {}, stream);
-      return;
-    case Stage::kLeaf: stage_ = layout_.has_root ? Stage::kRoot : Stage::kFinal; break;
-    case Stage::kRoot: stage_ = Stage::kFinal; break;
-    case Stage::kFinal: finish(backend, planes, stream); return;
-    case Stage::kDone: return;
-  }
-  last_planes_ = planes;
+  if (stage_ == Stage::kDone) return;
+  const bool opened = stage_ == Stage::kOpen;
+  if (opened) backend.copy(words, opened_.words(), stream);
+  stage_ = after_stage(layout_, stage_);
+  if (stage_ == Stage::kDone) return finish(backend, opened ? ConstWords() : planes, stream);
+  if (!opened) last_planes_ = planes;
 }
 
 }  // namespace beaverpond

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "online/protocol/compare_stage.h"
 
 namespace beaverpond {
 
@@ -24,8 +25,8 @@ class CompareTask {
   void start(const Material& material, ConstWords x, const BitShare& forward, Words out);
 
   /// What the next round sends: words to be summed, plane words to be XORed. 0, 0 when done.
-  std::uint64_t round_words() const;
-  std::uint64_t round_planes() const;
+  std::uint64_t round_words() const { return stage_words(stage_, count_); }
+  std::uint64_t round_planes() const { return stage_plane_words(layout_, stage_, count_); }
   void write(Backend& backend, Words words, Words planes, StreamRef stream);
   /// Takes the opened round in; `planes` must stay valid through the next write().
   void read(Backend& backend, ConstWords words, ConstWords planes, StreamRef stream);
@@ -35,8 +36,7 @@ class CompareTask {
   BitShare bit() const { return {delta_.words(), b_.words()}; }
 
  private:
-  enum class Stage { kOpen, kLeaf, kRoot, kFinal, kDone };
-  Stage after_open() const;
+  using Stage = CompareStage;
   void finish(Backend& backend, ConstWords final, StreamRef stream);
 
   CompareLayout layout_;

@@ -137,6 +137,7 @@ Result<void> EngineImpl::run_next(const RunInputs& inputs) {
 }
 
 Result<void> EngineImpl::run_member(const RunInputs& inputs) {
+  const ScopedTimer timer = profiler_.time_run();
   Result<void> result = execute(inputs);
   failed_ = !result.ok();
   // Spent or burned, its seed is wiped.
@@ -176,7 +177,7 @@ bool EngineImpl::start_op(std::uint32_t index, const RunInputs& inputs) {
     if (!values_[input].ready) return false;
   }
   if (entry_of_op_[index] < 0) {
-    run_local(op, inputs);
+    run_local(index, op, inputs);
     if (op.out != kNoValue) values_[op.out].ready = true;
     return true;
   }
@@ -206,7 +207,10 @@ bool EngineImpl::start_lookup(std::uint32_t index) {
 }
 
 void EngineImpl::apply_updates(const RunInputs& inputs) {
-  for (const Op& op : program_.ops) {
+  for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
+    const Op& op = program_.ops[index];
+    if (op.code != OpCode::kAssign && op.code != OpCode::kUpdate) continue;
+    const ScopedTimer timer = profiler_.time(index);
     if (op.code == OpCode::kAssign) {
       backend_.copy(values_[op.inputs[0]].share, values_.state(op.slot), kHostStream);
     }

@@ -11,6 +11,7 @@
 #include "beaverpond/result.h"
 #include "kernels/backend.h"
 #include "offline/plan/plan.h"
+#include "online/protocol/profile.h"
 #include "online/session/pair_keys.h"
 #include "online/transport/transport.h"
 
@@ -21,6 +22,7 @@ struct EngineOptions {
   std::uint32_t lane = 0;
   std::uint64_t epoch = 0;  ///< membership epoch, for error messages
   std::uint32_t round_timeout_ms = 30000;
+  bool profile = false;  ///< keep an EngineProfile; costs two clock readings an operation and round
 };
 
 /// What one run consumes besides its bundle.
@@ -62,7 +64,8 @@ class Engine {
   /// depends on them alone as the first run() left them. `inputs` of fixed slots are not read.
   /// Errors: as run(), and kConfig when members_left() is 0.
   virtual Result<void> run_next(const RunInputs& inputs) = 0;
-  /// Runs that the current bundle still has.
+  /// Runs that the current bundle still has. While there are any, fixed states must stay as they
+  /// are: their opened differences are kept.
   virtual std::uint32_t members_left() const = 0;
 
   /// This player's share of a persistent tensor. Zero at first.
@@ -87,6 +90,8 @@ class Engine {
                                                           std::uint32_t serial) = 0;
 
   virtual const EngineStats& stats() const = 0;
+  /// Over all runs so far; empty unless EngineOptions::profile.
+  virtual const EngineProfile& profile() const = 0;
 };
 
 }  // namespace beaverpond

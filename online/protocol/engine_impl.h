@@ -8,6 +8,7 @@
 
 #include "online/protocol/compare_task.h"
 #include "online/protocol/engine.h"
+#include "online/protocol/profiler.h"
 #include "online/protocol/sharing.h"
 #include "online/protocol/value_store.h"
 
@@ -42,7 +43,8 @@ class EngineImpl final : public Engine {
         transport_(transport),
         sharing_(transport, std::move(keys)),
         options_(options),
-        values_(std::move(values)) {}
+        values_(std::move(values)),
+        profiler_(options.profile, program, transport) {}
 
   Result<void> prepare();
   Result<void> run(Bundle bundle, const RunInputs& inputs) override;
@@ -56,6 +58,7 @@ class EngineImpl final : public Engine {
   Result<std::vector<std::uint64_t>> reveal_state(std::uint32_t slot, std::uint64_t receivers,
                                                   std::uint32_t serial) override;
   const EngineStats& stats() const override { return stats_; }
+  const EngineProfile& profile() const override { return profiler_.profile(); }
 
  private:
   bool designated() const { return bundle_.designated() == transport_.rank(); }
@@ -77,7 +80,7 @@ class EngineImpl final : public Engine {
   bool start_product(std::uint32_t index, const Op& op);
   bool start_compare(std::uint32_t index, const Op& op);
   bool start_lookup(std::uint32_t index);
-  void run_local(const Op& op, const RunInputs& inputs);
+  void run_local(std::uint32_t index, const Op& op, const RunInputs& inputs);
   void run_arithmetic(const Op& op);
   void run_layout(const Op& op);
   bool masks_open(const Op& op);
@@ -87,6 +90,7 @@ class EngineImpl final : public Engine {
   bool run_one_deferred();
 
   Result<void> exchange_round();
+  Result<void> wait_all(std::vector<Operation>& pending);
   void start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending);
   Result<RoundMemory*> lay_out_round(std::uint64_t& words, std::uint64_t& planes);
   void write_round(const RoundMemory& memory);
@@ -106,6 +110,7 @@ class EngineImpl final : public Engine {
   EngineOptions options_;
   ValueStore values_;
   EngineStats stats_;
+  Profiler profiler_;
 
   std::vector<int> entry_of_op_;
   std::vector<std::unique_ptr<CompareTask>> tasks_;  ///< by operation

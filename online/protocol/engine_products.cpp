@@ -40,6 +40,7 @@ bool EngineImpl::run_one_deferred() {
 
 /// [XY]_i = E (B_i + d_i F) + A_i F + C_i, with d_i = 1 on the designated player (Beaver 1991).
 void EngineImpl::compute_product(std::uint32_t index, const Op& op) {
+  const ScopedTimer timer = profiler_.time(index);
   const auto entry = static_cast<std::uint32_t>(entry_of_op_[index]);
   ValueSlot& x = values_[op.inputs[0]];
   ValueSlot& y = values_[op.inputs[1]];

@@ -41,6 +41,7 @@ Result<RoundMemory*> EngineImpl::lay_out_round(std::uint64_t& words, std::uint64
 
 void EngineImpl::write_round(const RoundMemory& memory) {
   for (const InFlight& flight : in_flight_) {
+    const ScopedTimer timer = profiler_.time(flight.op);
     const Words words = memory.words.words().subspan(flight.words_at, flight.words);
     const Words planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
     if (flight.task != nullptr) {
@@ -72,6 +73,7 @@ void EngineImpl::finish_mask(ValueSlot& slot, ConstWords opened) {
 void EngineImpl::read_round(const RoundMemory& memory) {
   std::vector<InFlight> still;
   for (const InFlight& flight : in_flight_) {
+    const ScopedTimer timer = profiler_.time(flight.op);
     const ConstWords words = memory.words.words().subspan(flight.words_at, flight.words);
     const ConstWords planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
     if (flight.opening != nullptr) {
@@ -98,11 +100,21 @@ void EngineImpl::read_round(const RoundMemory& memory) {
 
 /// In parts that every transport takes as one message.
 void EngineImpl::start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending) {
-  constexpr std::size_t kMaxWords = std::size_t{1} << 26;
-  for (std::size_t at = 0; at < words.size(); at += kMaxWords) {
-    const Words part = words.subspan(at, std::min(kMaxWords, words.size() - at));
+  for (std::size_t at = 0; at < words.size(); at += kMaxMessageWords) {
+    const Words part = words.subspan(at, std::min(kMaxMessageWords, words.size() - at));
     pending.push_back(transport_.start_all_reduce(part, op, next_tag(), kHostStream));
   }
+}
+
+Result<void> EngineImpl::wait_all(std::vector<Operation>& pending) {
+  const ScopedTimer timer = profiler_.time_exchange();
+  const Deadline until = deadline();
+  Result<void> outcome;
+  for (Operation& operation : pending) {
+    Result<void> result = operation.wait(until);
+    if (outcome.ok() && !result.ok()) outcome = std::move(result);
+  }
+  return outcome;
 }
 
 Result<void> EngineImpl::exchange_round() {
@@ -111,19 +123,18 @@ Result<void> EngineImpl::exchange_round() {
   BP_ASSIGN(RoundMemory * memory, lay_out_round(words, planes));
   write_round(*memory);
   std::vector<Operation> pending;
-  start_reduce(memory->words.words().first(words), ReduceOp::kSum, pending);
-  start_reduce(memory->planes.words().first(planes), ReduceOp::kXor, pending);
-  run_one_deferred();
-  const Deadline until = deadline();
-  Result<void> outcome;
-  for (Operation& operation : pending) {
-    Result<void> result = operation.wait(until);
-    if (outcome.ok() && !result.ok()) outcome = std::move(result);
+  {
+    const ScopedTimer timer = profiler_.time_exchange();
+    start_reduce(memory->words.words().first(words), ReduceOp::kSum, pending);
+    start_reduce(memory->planes.words().first(planes), ReduceOp::kXor, pending);
   }
-  if (!outcome.ok()) return in_progress(std::move(outcome).error());
+  run_one_deferred();
+  const Result<void> outcome = wait_all(pending);
+  if (!outcome.ok()) return in_progress(outcome.error());
   ++stats_.rounds;
   stats_.opened_words += words;
   stats_.opened_plane_words += planes;
+  profiler_.count_round(in_flight_, pending.size());
   read_round(*memory);
   return {};
 }
@@ -143,17 +154,23 @@ Error EngineImpl::in_progress(Error error) const {
 
 Result<void> EngineImpl::reveal_all() {
   bool any = false;
-  for (const Op& op : program_.ops) {
+  for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
+    const Op& op = program_.ops[index];
     if (op.code != OpCode::kReveal) continue;
     any = true;
+    const ScopedTimer timer = profiler_.time_exchange();
     const Tag tag = next_tag();
     Result<std::vector<std::uint64_t>> words = sharing_.reveal(
         backend_, values_[op.inputs[0]].share, op.receivers,
         Sharing::run_serial(run_number(), program_.reveals, op.slot), tag, deadline());
     if (!words.ok()) return in_progress(std::move(words).error());
     revealed_[op.slot] = std::move(words).value();
+    profiler_.count_reveal(index, values_[op.inputs[0]].share.size());
   }
-  if (any) ++stats_.rounds;
+  if (any) {
+    ++stats_.rounds;
+    profiler_.end_round();
+  }
   return {};
 }
 

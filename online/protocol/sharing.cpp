@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "online/protocol/traffic.h"
+
 namespace beaverpond {
 namespace {
 
@@ -42,12 +44,11 @@ Result<std::vector<std::uint64_t>> Sharing::reveal(Backend& backend, ConstWords 
   const auto is_receiver = [receivers](int player) { return ((receivers >> player) & 1) != 0; };
   std::vector<std::vector<std::uint64_t>> theirs(static_cast<std::size_t>(size));
   std::vector<Operation> pending;
-  constexpr std::size_t kMaxWords = std::size_t{1} << 26;  // of one message
   for (int peer = 0; peer < size; ++peer) {
     if (peer == rank) continue;
     if (is_receiver(peer)) {
-      for (std::size_t at = 0; at < mine.size(); at += kMaxWords) {
-        const std::size_t count = std::min(kMaxWords, mine.size() - at);
+      for (std::size_t at = 0; at < mine.size(); at += kMaxMessageWords) {
+        const std::size_t count = std::min<std::size_t>(kMaxMessageWords, mine.size() - at);
         pending.push_back(transport_.start_send(
             peer, {reinterpret_cast<const std::uint8_t*>(mine.data() + at), count * 8}, tag,
             kHostStream));
@@ -56,8 +57,8 @@ Result<std::vector<std::uint64_t>> Sharing::reveal(Backend& backend, ConstWords 
     if (is_receiver(rank)) {
       std::vector<std::uint64_t>& words = theirs[static_cast<std::size_t>(peer)];
       words.resize(mine.size());
-      for (std::size_t at = 0; at < words.size(); at += kMaxWords) {
-        const std::size_t count = std::min(kMaxWords, words.size() - at);
+      for (std::size_t at = 0; at < words.size(); at += kMaxMessageWords) {
+        const std::size_t count = std::min<std::size_t>(kMaxMessageWords, words.size() - at);
         pending.push_back(transport_.start_recv(
             peer, {reinterpret_cast<std::uint8_t*>(words.data() + at), count * 8}, tag,
             kHostStream));

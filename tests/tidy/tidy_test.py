@@ -42,7 +42,10 @@ LAYERS = {
     "online/nn": ["online/nn/twin", "online/protocol"],
     "online/nn/twin": ["online/nn/twin_ops"],  # nothing else: it judges the rest
     "online/nn/twin_ops": [],
-    "online/cli": ["online/nn"],
+    "online/player": ["kernels/backend", "online/session"],
+    "online/cli": ["online/nn", "online/player"],
+    "online/api": ["online/nn", "online/player"],
+    "online/examples": [],  # public headers only, as a user's program
 }
 
 # (file, what it includes): why the table does not hold there.
@@ -50,7 +53,10 @@ LAYER_EXCEPTIONS = {}
 
 # Headers that cost seconds: only these files may name them.
 HEAVY = {
-    "nlohmann/": {"online/cli/json_line.cpp": "all JSON of the program"},
+    "nlohmann/": {
+        "online/cli/json_line.cpp": "all JSON of the program",
+        "online/nn/safetensors.cpp": "the header of .safetensors files",
+    },
     "CLI/": {
         "online/cli/main.cpp": "flags of beaverpond",
         "offline/factory/main.cpp": "flags of triple-factory",
@@ -63,6 +69,7 @@ HEAVY = {
         "offline/plan/roster.cpp": "offline cannot use online's reader; compiled, not header-only",
         "online/nn/config_tree.cpp": "all TOML of jobs",
     },
+    "zip.h": {"online/nn/zip_file.cpp": "all zip archives"},
     "spdlog/": {},
     "httplib": {},
     "prometheus/": {},

@@ -113,6 +113,23 @@ TEST_P(DealerTest, WritesEveryByteAndNothingElseDependsOnTheBuffer) {
   EXPECT_EQ(deal(seeds, 1, 0x00), deal(seeds, 1, 0xff));
 }
 
+TEST_P(DealerTest, TimingEveryEntryChangesNoByte) {
+  const std::vector<Seed> seeds = numbered_seeds(3);
+  const std::unique_ptr<Backend> backend = make_cpu_backend();
+  Result<Dealer> dealer = Dealer::create(plan_, 3, *backend);
+  ASSERT_TRUE(dealer.ok());
+  Result<Buffer> memory = backend->allocate(plan_.correction_size);
+  ASSERT_TRUE(memory.ok());
+  std::vector<double> seconds(plan_.entries.size());
+  dealer->deal(seeds, 1, memory->bytes(), kHostStream, seconds);
+  for (const double entry : seconds) EXPECT_GT(entry, 0);
+  const std::vector<double> once = seconds;
+  dealer->deal(seeds, 1, memory->bytes(), kHostStream, seconds);
+  for (std::size_t i = 0; i < seconds.size(); ++i) EXPECT_GT(seconds[i], once[i]);
+  const std::span<std::uint8_t> bytes = memory->bytes();
+  EXPECT_EQ(std::vector<std::uint8_t>(bytes.begin(), bytes.end()), deal(seeds, 1));
+}
+
 TEST_P(DealerTest, EverySeedMatters) {
   const std::vector<Seed> seeds = numbered_seeds(3);
   const std::vector<std::uint8_t> first = deal(seeds, 0);

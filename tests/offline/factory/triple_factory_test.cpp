@@ -225,6 +225,41 @@ TEST_F(TripleFactory, VerifyFindsInspectDescribesRepairBurns) {
   EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " inspect " + root_ + "/x.plan"), 6);
 }
 
+TEST_F(TripleFactory, ProfileTimesEveryEntryAndTouchesNoPool) {
+  const std::string profile =
+      std::string(TRIPLE_FACTORY) + " profile --plan " + root_ + "/x.plan --bundles 2";
+  ASSERT_EQ(run(profile + " --players 3 --json"), 0) << read("err.txt");
+  std::istringstream lines(read("out.txt"));
+  std::vector<std::string> entries;
+  for (std::string line; std::getline(lines, line);) entries.push_back(line);
+  ASSERT_EQ(entries.size(), 4u);  // two masks, their product, the total
+  EXPECT_EQ(entries[0].rfind(R"({"profile":"entry","entry":0,"kind":"mask","value":0,"count":1536,)"
+                             R"("bytes":0,"seconds":0.0)",
+                             0),
+            0u)
+      << entries[0];
+  EXPECT_EQ(entries[2].rfind(R"({"profile":"entry","entry":2,"kind":"matmul","operation":2,)"
+                             R"("count":512,"bytes":4096,"seconds":)",
+                             0),
+            0u)
+      << entries[2];
+  EXPECT_EQ(entries[3].rfind(R"({"profile":"done","plan":")" + to_hex(key_.plan) +
+                                 R"(","players":3,"bundles":2,"bytes":4096,"seconds":)",
+                             0),
+            0u)
+      << entries[3];
+  ASSERT_EQ(run(profile), 0);
+  EXPECT_NE(read("out.txt").find("\nmatmul "), std::string::npos) << read("out.txt");
+  EXPECT_NE(read("out.txt").find("one bundle for 2 players"), std::string::npos);
+  ASSERT_EQ(run(profile + " --full"), 0);
+  EXPECT_NE(read("out.txt").find("operation 2"), std::string::npos) << read("out.txt");
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/pool0"));
+  EXPECT_EQ(run(profile + " --players 1"), 2);
+  EXPECT_EQ(run(profile + " --bundles 0"), 2);
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " profile --plan " + root_ + "/none.plan"), 10);
+  EXPECT_NE(read("err.txt").find("none.plan"), std::string::npos) << read("err.txt");
+}
+
 TEST_F(TripleFactory, ServeFillsThenStopsOnSigterm) {
   for (const int signal : {SIGTERM, SIGINT}) {
     const pid_t child = start(common("serve") + pools() + " --low 5 --high 9 --segment-bundles 4" +

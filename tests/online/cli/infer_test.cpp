@@ -34,7 +34,7 @@ std::vector<std::uint32_t> twin_predictions(const Job& job,
   options.batch = kCount;
   const auto inference = build_inference_program(job.model, job.fixed_point, options);
   BP_CHECK(inference.ok(), "the model can be built");
-  const auto data = read_dataset(kImages, kLabels, job.model);
+  const auto data = read_dataset(kImages, kLabels, job);
   BP_CHECK(data.ok(), "the data set is there");
   std::vector<std::uint32_t> rows;
   for (std::uint32_t row = 0; row < kCount; ++row) rows.push_back(row);

@@ -200,6 +200,25 @@ class GradientCheck {
 };
 
 // The update of every parameter is the derivative of the loss, as finite differences see it.
+TEST(Model, AveragesThatTheFixedPointCannotTellAreConfigErrors) {
+  LayerConfig pool;
+  pool.kind = LayerKind::kAvgPool;
+  const auto with_kernel = [&pool](std::uint32_t kernel) {
+    pool.kernel = kernel;
+    return ModelConfig{28, 28, 1, {conv(2, 3, 1, 1), pool, dense(10)}};
+  };
+  for (const std::uint32_t kernel : {2u, 3u, 4u, 8u}) {
+    EXPECT_TRUE(model_parameters(with_kernel(kernel), {24, 6}).ok()) << kernel;
+  }
+  // 1/49 of 16 is 0: every average would be.
+  const auto coarse = model_parameters(with_kernel(7), {24, 6});
+  ASSERT_FALSE(coarse.ok());
+  EXPECT_EQ(coarse.error().code, ErrorCode::kConfig);
+  EXPECT_THAT(coarse.error().message, HasSubstr("layer 'avgpool1'"));
+  EXPECT_THAT(coarse.error().message, HasSubstr("49 values"));
+  EXPECT_TRUE(model_parameters(with_kernel(7), kFixed).ok());
+}
+
 TEST(Model, UpdatesAreTheGradientOfTheSquaredError) {
   GradientCheck check;
   Reals updated = check.states_;

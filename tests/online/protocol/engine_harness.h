@@ -30,8 +30,9 @@ inline Seed test_seed(std::mt19937_64& random) {
 /// Hands out bundles of one plan, dealt on demand and kept for all players.
 class TestDealer {
  public:
-  TestDealer(const Plan& plan, int players, std::uint64_t seed)
-      : plan_(plan), players_(players), random_(seed), backend_(make_cpu_backend()) {}
+  TestDealer(const Plan& plan, int players, std::uint64_t seed,
+             std::unique_ptr<Backend> backend = make_cpu_backend())
+      : plan_(plan), players_(players), random_(seed), backend_(std::move(backend)) {}
 
   /// Deals bundle `number`; element i of the result is player i's.
   std::vector<Bundle> deal(std::uint64_t number) {

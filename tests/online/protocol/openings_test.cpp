@@ -3,78 +3,17 @@
 // a mutant (dealt material altered so that a mask is reused or missing) that must fail.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <array>
-#include <cmath>
-
 #include "tests/online/protocol/engine_harness.h"
+#include "tests/online/protocol/opening_tap.h"
 
 namespace beaverpond {
 namespace {
 
+using testing::chi_square;
+using testing::OpeningTap;
+using testing::uniform;
 using testing::WordVector;
-
-/// Keeps what every all-reduce opened on this player.
-class OpeningTap final : public Transport {
- public:
-  struct Opening {
-    ReduceOp op;
-    std::span<std::uint64_t> words;
-  };
-  explicit OpeningTap(Transport& inner) : inner_(inner) {}
-
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  std::string name() const override { return inner_.name(); }
-  TransportStats stats() const override { return inner_.stats(); }
-  Operation start_all_reduce(std::span<std::uint64_t> words, ReduceOp op, const Tag& tag,
-                             StreamRef stream) override {
-    class Copying final : public Operation::Pending {
-     public:
-      Copying(OpeningTap& tap, Opening opening, Operation inner)
-          : tap_(tap), opening_(opening), inner_(std::move(inner)) {}
-      Result<void> wait(Deadline deadline) override {
-        Result<void> result = inner_.wait(deadline);
-        WordVector& to = opening_.op == ReduceOp::kSum ? tap_.words : tap_.planes;
-        to.insert(to.end(), opening_.words.begin(), opening_.words.end());
-        return result;
-      }
-
-     private:
-      OpeningTap& tap_;
-      Opening opening_;
-      Operation inner_;
-    };
-    return Operation(std::make_unique<Copying>(*this, Opening{op, words},
-                                               inner_.start_all_reduce(words, op, tag, stream)));
-  }
-  Operation start_all_gather(std::span<const std::uint8_t> mine, std::span<std::uint8_t> all,
-                             const Tag& tag, StreamRef stream) override {
-    return inner_.start_all_gather(mine, all, tag, stream);
-  }
-  Operation start_broadcast(int root, std::span<std::uint8_t> bytes, const Tag& tag,
-                            StreamRef stream) override {
-    return inner_.start_broadcast(root, bytes, tag, stream);
-  }
-  Operation start_send(int to, std::span<const std::uint8_t> bytes, const Tag& tag,
-                       StreamRef stream) override {
-    return inner_.start_send(to, bytes, tag, stream);
-  }
-  Operation start_recv(int from, std::span<std::uint8_t> bytes, const Tag& tag,
-                       StreamRef stream) override {
-    return inner_.start_recv(from, bytes, tag, stream);
-  }
-  Result<std::vector<std::vector<std::uint8_t>>> all_gather_messages_blocking(
-      std::span<const std::uint8_t> mine, const Tag& tag, Deadline deadline) override {
-    return inner_.all_gather_messages_blocking(mine, tag, deadline);
-  }
-
-  WordVector words;
-  WordVector planes;
-
- private:
-  Transport& inner_;
-};
+using testing::worst_bit;
 
 constexpr std::uint32_t kRows = 64;
 constexpr std::uint32_t kInner = 64;
@@ -147,38 +86,6 @@ Openings record(std::uint64_t secret, const std::function<void(std::span<Seed>)>
     openings.planes.insert(openings.planes.end(), tap.planes.begin(), tap.planes.end());
   }
   return openings;
-}
-
-/// Chi-square statistic of the words' bytes against uniform; 255 degrees of freedom.
-double chi_square(const WordVector& words) {
-  std::array<double, 256> counts{};
-  for (const std::uint64_t word : words) {
-    for (int byte = 0; byte < 8; ++byte) counts[(word >> (8 * byte)) & 0xff] += 1;
-  }
-  const double expected = static_cast<double>(words.size()) * 8 / 256;
-  double sum = 0;
-  for (const double count : counts) sum += (count - expected) * (count - expected) / expected;
-  return sum;
-}
-// Quantiles of chi-square with 255 degrees of freedom at 1e-6 on either side (Wilson-Hilferty).
-constexpr double kHigh = 377.2;
-constexpr double kLow = 161.5;
-
-bool uniform(const WordVector& words) {
-  const double statistic = chi_square(words);
-  return statistic > kLow && statistic < kHigh;
-}
-
-/// Share of ones at each of the 64 bit positions, as the largest deviation in standard deviations.
-double worst_bit(const WordVector& words) {
-  double worst = 0;
-  const auto n = static_cast<double>(words.size());
-  for (int bit = 0; bit < 64; ++bit) {
-    double ones = 0;
-    for (const std::uint64_t word : words) ones += static_cast<double>((word >> bit) & 1);
-    worst = std::max(worst, std::abs(ones - n / 2) / std::sqrt(n / 4));
-  }
-  return worst;
 }
 
 class Openings2 : public ::testing::TestWithParam<std::uint64_t> {};

@@ -1,8 +1,7 @@
-#include "online/cli/player.h"
+#include "online/player/player.h"
 
 #include <algorithm>
 #include <charconv>
-#include <sstream>
 
 #include "online/transport/tls.h"
 
@@ -12,23 +11,19 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// Plan hash, job hash and program hash, then the task in words.
-constexpr std::size_t kTaskOffset = 3 * sizeof(Hash256);
-
-std::vector<std::uint8_t> make_hello(const Hash256& plan, const Hash256& job,
-                                     const Hash256& program, const std::string& task) {
-  std::vector<std::uint8_t> hello(plan.begin(), plan.end());
-  hello.insert(hello.end(), job.begin(), job.end());
-  hello.insert(hello.end(), program.begin(), program.end());
+/// The agreed hashes, then the task in words.
+std::vector<std::uint8_t> make_hello(const std::vector<Agreed>& agreed, const std::string& task) {
+  std::vector<std::uint8_t> hello;
+  for (const Agreed& item : agreed) hello.insert(hello.end(), item.hash.begin(), item.hash.end());
   hello.insert(hello.end(), task.begin(), task.end());
   return hello;
 }
 
 /// The task of a hello, made safe to print.
-std::string task_of(std::span<const std::uint8_t> hello) {
+std::string task_of(std::span<const std::uint8_t> hello, std::size_t hashes) {
   constexpr std::size_t kLongest = 160;
   std::string task;
-  for (std::size_t i = kTaskOffset; i < hello.size() && task.size() < kLongest; ++i) {
+  for (std::size_t i = hashes * sizeof(Hash256); i < hello.size() && task.size() < kLongest; ++i) {
     task.push_back(hello[i] >= 0x20 && hello[i] < 0x7f ? static_cast<char>(hello[i]) : '?');
   }
   return task;
@@ -36,23 +31,22 @@ std::string task_of(std::span<const std::uint8_t> hello) {
 
 /// Compares a peer's hello with ours; says what differs.
 Result<void> check_hello(int player, std::span<const std::uint8_t> theirs,
-                         const std::vector<std::uint8_t>& ours) {
+                         const std::vector<std::uint8_t>& ours, const std::vector<Agreed>& agreed) {
   if (std::equal(theirs.begin(), theirs.end(), ours.begin(), ours.end())) return {};
-  const auto same = [&](std::size_t from, std::size_t size) {
-    return theirs.size() >= from + size &&
-           std::equal(ours.begin() + static_cast<std::ptrdiff_t>(from),
-                      ours.begin() + static_cast<std::ptrdiff_t>(from + size),
-                      theirs.begin() + static_cast<std::ptrdiff_t>(from));
-  };
-  std::string message = "the tasks differ: '" + task_of(theirs) + "' there, '" + task_of(ours) +
+  const std::string their_task = task_of(theirs, agreed.size());
+  const std::string our_task = task_of(ours, agreed.size());
+  std::string message = "the tasks differ: '" + their_task + "' there, '" + our_task +
                         "' here; give every player the same command and flags";
-  if (task_of(theirs) == task_of(ours)) {
-    message = !same(0, 32) ? "the plans differ: another model, batch, fraction_bits or number of "
-                             "rows per owner; give every player the same job"
-              : !same(64, 32) ? "the programs differ: another pool, padding, optimiser, owner or "
-                                "receiver; give every player the same job"
-                              : "the job files differ in seed, schedule, owners or reveals; give "
-                                "every player the same job";
+  if (their_task == our_task) {
+    std::size_t i = 0;
+    const auto same = [&](std::size_t index) {
+      const std::size_t from = index * sizeof(Hash256);
+      return theirs.size() >= from + sizeof(Hash256) &&
+             std::equal(agreed[index].hash.begin(), agreed[index].hash.end(),
+                        theirs.begin() + static_cast<std::ptrdiff_t>(from));
+    };
+    while (i + 1 < agreed.size() && same(i)) ++i;
+    if (!agreed.empty()) message = agreed[i].if_it_differs;
   }
   Error error = make_error(ErrorCode::kRosterMismatch, std::move(message));
   error.player = player;
@@ -75,8 +69,8 @@ Result<TlsPlayer> tls_player(const RosterPlayer& player, const std::string* addr
   return out;
 }
 
-Result<TlsOptions> tls_options(const Job& job, const Home& home, const Roster& roster, int rank,
-                               const Hash256& plan, const PlayerOptions& options) {
+Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const Roster& roster,
+                               int rank, const PlayerOptions& options) {
   TlsOptions tls;
   tls.rank = rank;
   if (!options.peers.empty() && options.peers.size() != roster.players.size()) {
@@ -94,13 +88,13 @@ Result<TlsOptions> tls_options(const Job& job, const Home& home, const Roster& r
   tls.key_path = home.key_path();
   tls.certificate_path = home.certificate_path();
   tls.listen_descriptor = options.listen_descriptor;
-  tls.connect_timeout = milliseconds(job.network.connect_timeout_ms);
-  tls.heartbeat_interval = milliseconds(job.network.heartbeat_ms);
-  tls.peer_timeout = milliseconds(job.network.peer_timeout_ms);
-  tls.hello = make_hello(plan, public_job_hash(job), options.program,
-                         options.task + " on lane " + std::to_string(options.lane));
-  tls.check_hello = [ours = tls.hello](int player, std::span<const std::uint8_t> theirs) {
-    return check_hello(player, theirs, ours);
+  tls.connect_timeout = milliseconds(what.network.connect_timeout_ms);
+  tls.heartbeat_interval = milliseconds(what.network.heartbeat_ms);
+  tls.peer_timeout = milliseconds(what.network.peer_timeout_ms);
+  tls.hello = make_hello(what.agreed, options.task + " on lane " + std::to_string(options.lane));
+  tls.check_hello = [ours = tls.hello, agreed = what.agreed](int player,
+                                                             std::span<const std::uint8_t> theirs) {
+    return check_hello(player, theirs, ours, agreed);
   };
   return tls;
 }
@@ -144,10 +138,10 @@ class ConnectedPlayer final : public Player {
   std::unique_ptr<PoolBundleSource> bundles_;  // before all that it refers to
 };
 
-LeaseOptions lease_options(const Job& job, const Hash256& plan, const PlayerOptions& options) {
+LeaseOptions lease_options(const Undertaking& what, const PlayerOptions& options) {
   LeaseOptions lease;
-  lease.key = LaneKey{plan, options.lane};
-  lease.max_bundles = job.pool.lease_steps;
+  lease.key = LaneKey{what.plan, options.lane};
+  lease.max_bundles = what.lease_bundles;
   if (options.on_notice) {
     // A dry pool is polled many times a second; a person is told once in a while.
     lease.on_notice = [notify = options.on_notice, quiet_until = steady_clock::time_point()](
@@ -175,32 +169,12 @@ Result<int> rank_of_home(const Home& home, const Roster& roster) {
                         "that belongs to it");
 }
 
-Hash256 public_job_hash(const Job& job) {
-  std::ostringstream text;
-  text << job.players << ' ' << job.seed << ' ' << job.fixed_point.fraction_bits << ' '
-       << job.fixed_point.master_extra_bits << ' ' << job.training.batch << ' '
-       << job.training.steps << '\n';
-  for (const RateChange& rate : job.training.rates) {
-    text << "rate " << rate.from_step << ' ' << rate.multiplier << '\n';
-  }
-  for (const DataOwner& owner : job.owners) {
-    text << "owner " << owner.player << ' ' << owner.rows_per_step << '\n';
-  }
-  text << "loss_every " << job.reveal.loss_every << " verify " << job.reveal.verify << '\n';
-  for (const std::uint32_t player : job.reveal.weights) text << "weights " << player << '\n';
-  for (const std::uint32_t player : job.reveal.predictions) {
-    text << "predictions " << player << '\n';
-  }
-  const std::string bytes = text.str();
-  return sha256({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-}
-
-Result<std::unique_ptr<Player>> Player::connect_blocking(const Job& job, const Hash256& plan,
+Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what,
                                                          const PlayerOptions& options) {
   const Home home{options.home};
   BP_ASSIGN(Roster roster, read_roster_file(home.roster_path()));
-  if (roster.players.size() != job.players) {
-    return make_error(ErrorCode::kConfig, job.file + " is for " + std::to_string(job.players) +
+  if (roster.players.size() != what.players) {
+    return make_error(ErrorCode::kConfig, what.source + " is for " + std::to_string(what.players) +
                                               " players, but " + home.roster_path() + " names " +
                                               std::to_string(roster.players.size()));
   }
@@ -209,7 +183,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Job& job, const H
   PoolOptions pool_options;
   pool_options.directory = home.pool_path();
   pool_options.identity = {roster.pool_id, roster.epoch, roster_hash(roster), rank,
-                           static_cast<int>(job.players)};
+                           static_cast<int>(what.players)};
   pool_options.storage = &storage;
   pool_options.dealer_key = roster.dealer_key;
   pool_options.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
@@ -219,7 +193,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Job& job, const H
     options.on_notice(
         "keys may be swapped to disk, since this user may not lock memory; raise ulimit -l");
   }
-  BP_ASSIGN(const TlsOptions tls, tls_options(job, home, roster, rank, plan, options));
+  BP_ASSIGN(const TlsOptions tls, tls_options(what, home, roster, rank, options));
   BP_ASSIGN(TlsConnected connected, connect_tls_blocking(tls));
   std::unique_ptr<Transport> transport = std::move(connected.transport);
   if (options.decorate) transport = options.decorate(std::move(transport));
@@ -227,7 +201,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Job& job, const H
             Session::create_blocking(*transport, steady_clock::now() + tls.connect_timeout));
   auto player = std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
                                                   std::move(transport), session);
-  player->lease_from(lease_options(job, plan, options), milliseconds(job.network.pool_timeout_ms));
+  player->lease_from(lease_options(what, options), milliseconds(what.network.pool_timeout_ms));
   return std::unique_ptr<Player>(std::move(player));
 }
 

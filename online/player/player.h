@@ -1,6 +1,7 @@
-// One player of a job as a process: its home, its connections, its pool.
+// One player as a process: its home, its connections, its pool.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,13 +12,30 @@
 #include "offline/plan/roster.h"
 #include "offline/pool/pool.h"
 #include "offline/pool/posix_storage.h"
-#include "online/nn/job.h"
 #include "online/session/bundle_source.h"
 #include "online/session/identity.h"
+#include "online/session/network_config.h"
 #include "online/session/session.h"
 #include "online/transport/transport.h"
 
 namespace beaverpond {
+
+/// Something that all players must have alike before they start.
+struct Agreed {
+  Hash256 hash{};
+  std::string if_it_differs;  ///< what is wrong then, and what to do
+};
+
+/// What is run: the same on all players.
+struct Undertaking {
+  std::string source;  ///< what fixes the number of players, for messages: "job.toml"
+  std::uint32_t players = 0;
+  Hash256 plan{};  ///< whose bundles are spent
+  /// Compared in this order; the first that differs is reported.
+  std::vector<Agreed> agreed;
+  std::uint64_t lease_bundles = 16;  ///< leased at a time
+  NetworkConfig network;
+};
 
 struct PlayerOptions {
   std::string home;
@@ -26,9 +44,8 @@ struct PlayerOptions {
   /// host:port by rank; empty to use the roster's.
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
-  /// What this run does beyond plan and job, as all players must: "train", "infer for player 1 ..".
+  /// What this run does, in words, as all players must: "train", "infer for player 1 ..".
   std::string task;
-  Hash256 program{};  ///< program_hash() of what is run
   /// Wraps the transport once it is connected; for tests that watch what is sent.
   std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)> decorate;
   /// Lines for the person who waits: what is waited for, rollbacks.
@@ -38,10 +55,10 @@ struct PlayerOptions {
 /// A connected player with its pool open, for one plan. Owns everything that a run needs.
 class Player {
  public:
-  /// Reads the home, opens the pool and connects to all others, who must run the same plan and the
-  /// same public job. Errors: kConfig, kRosterMismatch, kPoolBusy, kPoolCorrupt, kPeerLost,
+  /// Reads the home, opens the pool and connects to all others, who must agree on the undertaking.
+  /// Errors: kConfig, kRosterMismatch, kPoolBusy, kPoolCorrupt, kPeerLost,
   /// kTimeout, kIo.
-  static Result<std::unique_ptr<Player>> connect_blocking(const Job& job, const Hash256& plan,
+  static Result<std::unique_ptr<Player>> connect_blocking(const Undertaking& what,
                                                           const PlayerOptions& options);
   virtual ~Player() = default;
 
@@ -58,8 +75,5 @@ class Player {
 
 /// Which player of the roster the home belongs to. Errors: kConfig, kRosterMismatch.
 Result<int> rank_of_home(const Home& home, const Roster& roster);
-
-/// What all players of a job must agree on, beyond the plan: seed, schedule, owners, reveals.
-Hash256 public_job_hash(const Job& job);
 
 }  // namespace beaverpond

@@ -1,0 +1,38 @@
+# cmake --install: the programs, the public headers, one library, and find_package(beaverpond).
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# One archive instead of one a folder: a consumer links beaverpond::beaverpond and nothing else, and
+# the folders stay our business. The factory is not in it: it is a program.
+set(beaverpond_parts
+    beaverpond_api beaverpond_player beaverpond_trainer beaverpond_nn beaverpond_twin
+    beaverpond_protocol beaverpond_session beaverpond_identity beaverpond_transport beaverpond_pool
+    beaverpond_plan beaverpond_kernels)
+foreach(part IN LISTS beaverpond_parts)
+  list(APPEND beaverpond_objects $<TARGET_OBJECTS:${part}>)
+endforeach()
+add_library(beaverpond_archive STATIC ${beaverpond_objects})
+set_target_properties(beaverpond_archive PROPERTIES
+                      OUTPUT_NAME beaverpond EXPORT_NAME beaverpond LINKER_LANGUAGE CXX)
+target_compile_features(beaverpond_archive PUBLIC cxx_std_20)
+target_include_directories(beaverpond_archive PUBLIC $<INSTALL_INTERFACE:include>)
+target_link_libraries(beaverpond_archive PRIVATE OpenSSL::SSL OpenSSL::Crypto ZLIB::ZLIB
+                      tomlplusplus::tomlplusplus zip Threads::Threads)
+
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/beaverpond)
+install(TARGETS beaverpond triple-factory RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS beaverpond_archive EXPORT beaverpond
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/beaverpond
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(EXPORT beaverpond NAMESPACE beaverpond:: FILE beaverpondTargets.cmake
+        DESTINATION ${package_folder})
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/beaverpondConfig.cmake.in
+                              ${PROJECT_BINARY_DIR}/cmake/beaverpondConfig.cmake
+                              INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/cmake/beaverpondConfigVersion.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/cmake/beaverpondConfig.cmake
+              ${PROJECT_BINARY_DIR}/cmake/beaverpondConfigVersion.cmake
+        DESTINATION ${package_folder})

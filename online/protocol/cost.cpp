@@ -1,0 +1,254 @@
+#include "online/protocol/cost.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "offline/plan/entry_layout.h"
+#include "online/protocol/compare_stage.h"
+#include "online/transport/frame.h"
+
+namespace beaverpond {
+namespace {
+
+constexpr std::uint32_t kNone = 0xffffffffu;
+
+/// The engine's data flow (engine.cpp, engine_rounds.cpp): whatever is ready starts, and all that
+/// needs a message shares the next round. Products that are put off feed no round, so here they
+/// are done at once.
+class Schedule {
+ public:
+  Schedule(const Program& program, const Plan& plan, const RunCostOptions& options)
+      : program_(program), plan_(plan), options_(options) {
+    cost_.ops.resize(program.ops.size());
+    cost_.op_of_entry.assign(plan.entries.size(), kNone);
+    entry_of_op_.assign(program.ops.size(), kNone);
+    mask_of_value_.assign(program.values.size(), kNone);
+    started_.assign(program.ops.size(), false);
+    values_.resize(program.values.size());
+    alias_.resize(program.values.size());
+    for (ValueId id = 0; id < alias_.size(); ++id) alias_[id] = id;
+    for (const Op& op : program.ops) {
+      if (op.code == OpCode::kReshape) alias_[op.out] = alias_[op.inputs[0]];
+    }
+    for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
+      const PlanEntry& entry = plan.entries[index];
+      if (entry.kind == EntryKind::kMask) {
+        mask_of_value_[entry.source] = index;
+      } else {
+        entry_of_op_[entry.source] = index;
+        cost_.op_of_entry[index] = entry.source;
+      }
+    }
+  }
+
+  RunCost run() {
+    keep_fixed_values();
+    for (advance(); !in_flight_.empty(); advance()) exchange();
+    BP_CHECK(std::find(started_.begin(), started_.end(), false) == started_.end(),
+             "an operation never became ready");
+    if (!options_.skip_reveals) reveal();
+    add_offline();
+    count_layers();
+    return std::move(cost_);
+  }
+
+ private:
+  struct ValueState {
+    bool ready = false;
+    bool mask_sent = false;
+    bool mask_open = false;
+  };
+  struct Flight {
+    std::uint32_t op = 0;
+    std::optional<ValueId> opening;       // of a mask
+    std::optional<CompareLayout> layout;  // of a comparison; else a lookup
+    CompareStage stage = CompareStage::kOpen;
+  };
+
+  ValueState& value(ValueId id) { return values_[alias_[id]]; }
+
+  // As after the first run of a series, whose openings of masks are kept too.
+  void keep_fixed_values() {
+    if (program_.members > 1) fixed_ = fixed_values(program_);
+    if (options_.member == 0) return;
+    for (std::uint32_t i = 0; i < program_.ops.size(); ++i) {
+      const Op& op = program_.ops[i];
+      if (op.out == kNoValue || !fixed_[op.out]) continue;
+      started_[i] = true;
+      value(op.out) = {true, true, true};
+      if (op.bit != kNoValue) value(op.bit).ready = true;
+    }
+  }
+
+  void advance() {
+    for (bool progress = true; progress;) {
+      progress = false;
+      for (std::uint32_t i = 0; i < program_.ops.size(); ++i) {
+        if (!started_[i] && start(i)) progress = started_[i] = true;
+      }
+    }
+  }
+
+  bool start(std::uint32_t index) {
+    const Op& op = program_.ops[index];
+    for (const ValueId input : op.inputs) {
+      if (!value(input).ready) return false;
+    }
+    if (entry_of_op_[index] == kNone) {
+      if (op.out != kNoValue) value(op.out).ready = true;
+      return true;
+    }
+    const PlanEntry& entry = plan_.entries[entry_of_op_[index]];
+    if (is_product(entry.kind)) return start_product(index, op);
+    Flight flight;
+    flight.op = index;
+    if (is_comparison(entry.kind)) flight.layout = compare_layout(entry);
+    in_flight_.push_back(std::move(flight));
+    return true;
+  }
+
+  bool start_product(std::uint32_t index, const Op& op) {
+    bool open = true;
+    for (const ValueId input : op.inputs) {
+      ValueState& factor = value(input);
+      open = open && factor.mask_open;
+      if (factor.mask_sent) continue;
+      factor.mask_sent = true;
+      cost_.op_of_entry[mask_of_value_[alias_[input]]] = index;
+      Flight flight;
+      flight.op = index;
+      flight.opening = input;
+      in_flight_.push_back(std::move(flight));
+    }
+    if (open) value(op.out).ready = true;
+    return open;
+  }
+
+  void exchange() {
+    RoundCost round;
+    std::vector<Flight> still;
+    for (Flight& flight : in_flight_) {
+      const Op& op = program_.ops[flight.op];
+      const std::uint64_t count = program_.value(flight.opening.value_or(op.out)).shape.count();
+      OpTraffic sent;
+      sent.opened_words = stage_words(flight.stage, count);
+      if (flight.layout.has_value()) {
+        sent.opened_plane_words = stage_plane_words(*flight.layout, flight.stage, count);
+        flight.stage = after_stage(*flight.layout, flight.stage);
+      } else {
+        flight.stage = CompareStage::kDone;
+      }
+      take_part(flight.op, sent);
+      round.words += sent.opened_words;
+      round.plane_words += sent.opened_plane_words;
+      if (flight.opening.has_value()) {
+        value(*flight.opening).mask_open = true;
+      } else if (flight.stage != CompareStage::kDone) {
+        still.push_back(std::move(flight));
+      } else {
+        value(op.out).ready = true;
+        if (op.bit != kNoValue) value(op.bit).ready = true;
+      }
+    }
+    in_flight_ = std::move(still);
+    cost_.rounds.push_back(round);
+  }
+
+  void take_part(std::uint32_t op, const OpTraffic& sent) {
+    OpCost& cost = cost_.ops[op];
+    const auto round = static_cast<std::uint32_t>(cost_.rounds.size());
+    if (cost.rounds.empty() || cost.rounds.back() != round) cost.rounds.push_back(round);
+    cost.traffic += sent;
+    cost.traffic.rounds = cost.rounds.size();
+  }
+
+  void reveal() {
+    RoundCost round;
+    bool any = false;
+    for (std::uint32_t i = 0; i < program_.ops.size(); ++i) {
+      const Op& op = program_.ops[i];
+      if (op.code != OpCode::kReveal) continue;
+      any = true;
+      OpTraffic sent;
+      sent.revealed_words = program_.value(op.inputs[0]).shape.count();
+      take_part(i, sent);
+      round.words += sent.revealed_words;
+    }
+    if (any) cost_.rounds.push_back(round);
+  }
+
+  void add_offline() {
+    for (const PlanEntry& entry : plan_.entries) {
+      if (entry.kind == EntryKind::kMask || (entry.head && options_.member > 0)) continue;
+      OpCost& cost = cost_.ops[entry.source];
+      cost.bundle_bytes += (entry.correction_size_bytes + 63) / 64 * 64;
+      cost.multiply_adds += multiply_adds(entry);
+    }
+  }
+
+  void count_layers() {
+    const ProgramLayers layers = program_layers(program_);
+    std::vector<std::vector<bool>> in_round(layers.names.size(),
+                                            std::vector<bool>(cost_.rounds.size(), false));
+    for (std::uint32_t i = 0; i < cost_.ops.size(); ++i) {
+      for (const std::uint32_t round : cost_.ops[i].rounds) {
+        in_round[layers.of_op[i]][round] = true;
+      }
+    }
+    for (const std::vector<bool>& rounds : in_round) {
+      cost_.layer_rounds.push_back(
+          static_cast<std::uint64_t>(std::count(rounds.begin(), rounds.end(), true)));
+    }
+  }
+
+  const Program& program_;
+  const Plan& plan_;
+  RunCostOptions options_;
+  RunCost cost_;
+  std::vector<std::uint32_t> entry_of_op_;
+  std::vector<std::uint32_t> mask_of_value_;
+  std::vector<bool> started_;
+  std::vector<ValueState> values_;
+  std::vector<ValueId> alias_;  // a reshaped value is the value it came from
+  std::vector<bool> fixed_;
+  std::vector<Flight> in_flight_;
+};
+
+}  // namespace
+
+std::uint64_t multiply_adds(const PlanEntry& entry) {
+  if (entry.kind == EntryKind::kMatMul) return std::uint64_t{entry.m} * entry.n * entry.k;
+  if (entry.kind == EntryKind::kMultiply) return entry.count;
+  if (!is_product(entry.kind)) return 0;
+  return entry.conv.patch_rows() * entry.conv.patch_columns() * entry.conv.out_channels;
+}
+
+RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions& options) {
+  BP_CHECK(options.member < program.members, "the series has this member");
+  return Schedule(program, plan, options).run();
+}
+
+std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank) {
+  std::uint64_t payload = 0;
+  std::uint64_t messages = 0;
+  bool reveals = false;
+  for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
+    const Op& op = program.ops[i];
+    const OpTraffic& traffic = cost.ops[i].traffic;
+    payload += payload_bytes(op, traffic, players, rank);
+    if (traffic.revealed_words == 0) continue;
+    reveals = true;
+    messages += messages_of(traffic.revealed_words) *
+                static_cast<std::uint64_t>(receivers_besides(op, players, rank));
+  }
+  const std::size_t openings = cost.rounds.size() - (reveals ? 1 : 0);
+  for (std::size_t round = 0; round < openings; ++round) {
+    messages +=
+        (messages_of(cost.rounds[round].words) + messages_of(cost.rounds[round].plane_words)) *
+        static_cast<std::uint64_t>(players - 1);
+  }
+  return payload + messages * (kFrameHeaderBytes + kTagBytes);
+}
+
+}  // namespace beaverpond
