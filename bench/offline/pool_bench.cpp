@@ -1,9 +1,7 @@
-// What a pool costs: how long a lease takes, and how fast corrections come off the disk, beside the
-// bounds that no pool can beat: one sync, one SHA-256 of the same bytes.
+// What a lease costs, beside the bound that no pool can beat: one sync. How fast corrections go to
+// the disk and come back is in storage_bench.cpp.
 //
-//   beaverpond-pool-bench DIR [CORRECTION_BYTES] [BUNDLES]
-#include <time.h>
-
+//   beaverpond-pool-bench DIR
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "offline/factory/factory.h"
+#include "offline/pool/pool_key.h"
 #include "offline/pool/posix_storage.h"
 #include "online/session/lease.h"
 #include "online/transport/local.h"
@@ -22,13 +21,6 @@ namespace beaverpond {
 namespace {
 
 constexpr int kPlayers = 2;
-
-/// Of this thread: what a rate is per core, also on a busy machine.
-double cpu_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -61,10 +53,9 @@ void print_times(const char* name, std::vector<double> seconds) {
 
 struct Bench {
   std::string root;
-  std::uint64_t correction_size = 12 << 20;
-  std::uint64_t bundles = 64;
   PosixStorage storage;
   LaneKey key;
+  DealerKey dealer = must(DealerKey::generate());
 
   PoolOptions pool_options(int player) {
     PoolOptions options;
@@ -72,6 +63,8 @@ struct Bench {
     options.identity.player = player;
     options.identity.players = kPlayers;
     options.storage = &storage;
+    options.dealer_key = dealer.public_key();
+    options.pool_key = must(create_pool_key(pool_key_path(options.directory)));
     return options;
   }
 
@@ -79,7 +72,9 @@ struct Bench {
     FactoryOptions options;
     for (int player = 0; player < kPlayers; ++player) {
       options.pools.directories.push_back(pool_options(player).directory);
+      options.pools.pool_keys.push_back(pool_options(player).pool_key);
     }
+    options.pools.dealer_key = &dealer;
     options.pools.storage = &storage;
     options.key = key;
     options.correction_size.value = size;
@@ -135,42 +130,6 @@ struct Bench {
     for (std::thread& thread : threads) thread.join();
     print_times("lease of one bundle, 2 players", times[0]);
   }
-
-  void time_reads() {
-    key.lane = 0;
-    make(correction_size, bundles);
-    Pool pool = must(Pool::open(pool_options(0)));
-    Claim claim;
-    claim.segments = must(pool.ranges(key));
-    claim.end = bundles;
-    claim.witnesses.resize(kPlayers);
-    const auto before = std::chrono::steady_clock::now();
-    must(pool.claim_blocking(key, claim));
-    std::printf("%-34s %9.1f us\n", "claim", 1e6 * seconds_since(before));
-    std::uint64_t bytes = 0;
-    std::uint64_t wrong = 0;
-    double reading = 0;
-    double reading_cpu = 0;
-    double hashing_cpu = 0;
-    for (std::uint64_t number = 0; number < bundles; ++number) {
-      const auto start = std::chrono::steady_clock::now();
-      const double cpu_start = cpu_now();
-      const Bundle bundle = must(pool.read_bundle_blocking(key, number));
-      reading_cpu += cpu_now() - cpu_start;
-      reading += seconds_since(start);
-      bytes += bundle.correction().size();
-      for (const std::uint8_t byte : bundle.correction()) {
-        wrong += byte != bundle.correction()[0];
-      }
-      const double cpu_again = cpu_now();
-      (void)sha256(bundle.correction());
-      hashing_cpu += cpu_now() - cpu_again;
-    }
-    const double megabytes = 1e-6 * static_cast<double>(bytes);
-    std::printf("%-34s %9.1f MB/s, %.1f per CPU second   bound: SHA-256 %.1f   #wrong %llu\n",
-                "read corrections, verified", megabytes / reading, megabytes / reading_cpu,
-                megabytes / hashing_cpu, static_cast<unsigned long long>(wrong));
-  }
 };
 
 }  // namespace
@@ -178,18 +137,15 @@ struct Bench {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: beaverpond-pool-bench DIR [CORRECTION_BYTES] [BUNDLES]\n");
+    std::fprintf(stderr, "usage: beaverpond-pool-bench DIR\n");
     return 2;
   }
   beaverpond::Bench bench;
   bench.root = std::string(argv[1]) + "/beaverpond-pool-bench";
-  if (argc > 2) bench.correction_size = std::strtoull(argv[2], nullptr, 10);
-  if (argc > 3) bench.bundles = std::strtoull(argv[3], nullptr, 10);
   std::filesystem::remove_all(bench.root);
   std::filesystem::create_directories(bench.root);
   bench.time_sync();
   bench.time_leases(200);
-  bench.time_reads();
   std::filesystem::remove_all(bench.root);
   return 0;
 }

@@ -6,9 +6,11 @@
 #include <exception>
 #include <new>
 
+#include "offline/factory/pool_commands.h"
 #include "offline/factory/profile.h"
 #include "offline/factory/program.h"
 #include "offline/plan/file.h"
+#include "offline/pool/secret_key.h"
 
 namespace {
 
@@ -27,6 +29,9 @@ void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
       .add_option("--pool", arguments.pool_directories,
                   "pool folder; once per player, in the roster's order")
       ->required();
+  command.add_option("--dealer-key", arguments.dealer_key_path,
+                     "key that signs bundles (default: dealer.pem beside the roster, or in "
+                     "../dealer)");
   command.add_option("--lane", arguments.lane, "lane to fill")->capture_default_str();
   command.add_option("--segment-bundles", arguments.segment_bundles,
                      "bundles per file (default: about 64 MiB per player and file)");
@@ -40,6 +45,42 @@ void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
       ->transform(CLI::AsSizeValue(false));
   command.add_flag("--json", arguments.json, "progress as lines of JSON");
 }
+
+/// The commands that look after pools and keys; `run` runs the one that was given.
+struct PoolCommands {
+  beaverpond::PoolCommandArguments arguments;
+  CLI::App* keygen = nullptr;
+  CLI::App* inspect = nullptr;
+  CLI::App* verify = nullptr;
+  CLI::App* repair = nullptr;
+
+  explicit PoolCommands(CLI::App& app) {
+    keygen = app.add_subcommand("keygen", "Makes the dealer's signing key");
+    keygen->add_option("--home", arguments.home, "folder for dealer.pem")->required();
+    inspect = app.add_subcommand("inspect", "Prints what segments say about themselves");
+    inspect->add_option("files", arguments.files, "segment files")->required();
+    verify = app.add_subcommand("verify", "Authenticates every unspent bundle of pools");
+    repair = app.add_subcommand("repair", "Burns what verify finds damaged; the engine is stopped");
+    for (CLI::App* const command : {verify, repair}) {
+      command->add_option("--roster", arguments.roster_path, "roster of the players")->required();
+      command->add_option("--pool", arguments.pool_directories, "pool folder; any number")
+          ->required();
+    }
+    for (CLI::App* const command : {inspect, verify, repair}) {
+      command->add_flag("--json", arguments.json, "lines of JSON");
+    }
+  }
+
+  bool given() const {
+    return keygen->parsed() || inspect->parsed() || verify->parsed() || repair->parsed();
+  }
+  beaverpond::Result<void> run() const {
+    if (keygen->parsed()) return run_dealer_keygen(arguments);
+    if (inspect->parsed()) return run_inspect(arguments);
+    if (verify->parsed()) return run_verify(arguments);
+    return run_repair(arguments);
+  }
+};
 
 CLI::App* add_profile(CLI::App& app, beaverpond::ProfileArguments& arguments) {
   CLI::App* const profile =
@@ -68,7 +109,8 @@ int run(int argc, char** argv) {
   beaverpond::occupy_standard_descriptors();
   beaverpond::FactoryArguments arguments;
   CLI::App app{
-      "Makes bundles of one-time correlated randomness and publishes them to every player's pool.\n"
+      "Makes bundles of one-time correlated randomness and publishes them to every player's pool,\n"
+      "and looks after pools and the dealer's key.\n"
       "Exit codes: 0 done, 2 bad option or file, 6 damaged pool, 7 pool of another roster,\n"
       "9 out of memory, 10 I/O error, 11 no space, 12 another factory runs, 14 interrupted."};
   app.require_subcommand(1);
@@ -81,6 +123,7 @@ int run(int argc, char** argv) {
   add_common(*serve, arguments);
   serve->add_option("--low", arguments.low, "refill when fewer bundles are left")->required();
   serve->add_option("--high", arguments.high, "stop filling at this many bundles")->required();
+  const PoolCommands pool_commands(app);
   beaverpond::ProfileArguments profile_arguments;
   CLI::App* const profile = add_profile(app, profile_arguments);
   try {
@@ -99,7 +142,13 @@ int run(int argc, char** argv) {
   ::sigaction(SIGINT, &action, nullptr);
   // A reader of the progress lines may go away; the pools must still be filled.
   std::signal(SIGPIPE, SIG_IGN);
-  const auto outcome = beaverpond::run_factory(arguments, stop_requested);
+  if (!beaverpond::key_memory_is_locked()) {
+    std::fprintf(stderr,
+                 "triple-factory: notice: keys may be swapped to disk, since this user may "
+                 "not lock memory; raise ulimit -l\n");
+  }
+  const auto outcome = pool_commands.given() ? pool_commands.run()
+                                             : beaverpond::run_factory(arguments, stop_requested);
   return outcome.ok() ? 0 : report_error(outcome.error());
 }
 

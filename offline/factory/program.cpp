@@ -9,26 +9,12 @@
 #include "kernels/backend.h"
 #include "offline/dealer/dealer.h"
 #include "offline/factory/factory.h"
+#include "offline/factory/json_text.h"
 #include "offline/plan/roster.h"
 #include "offline/pool/posix_storage.h"
 
 namespace beaverpond {
 namespace {
-
-std::string json_string(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
-      quoted += escape;
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
-}
 
 void print_line(const std::string& line) {
   std::printf("%s\n", line.c_str());
@@ -113,6 +99,26 @@ Result<void> check_distinct(const std::vector<std::string>& directories) {
 
 }  // namespace
 
+std::string find_dealer_key(const std::string& roster_path) {
+  const std::size_t slash = roster_path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : roster_path.substr(0, slash);
+  std::error_code ignored;
+  for (const char* place : {"/dealer.pem", "/../dealer/dealer.pem"}) {
+    if (std::filesystem::exists(folder + place, ignored)) return folder + place;
+  }
+  return folder + "/dealer.pem";
+}
+
+Result<DealerKey> read_dealer_key(const std::string& path, const Roster& roster) {
+  BP_ASSIGN(DealerKey key, DealerKey::read(path));
+  if (key.public_key() == roster.dealer_key) return key;
+  return make_error(ErrorCode::kRosterMismatch,
+                    "the dealer's key " + path + " has the public half " +
+                        to_hex(key.public_key()) + ", but the roster names " +
+                        to_hex(roster.dealer_key) +
+                        " as dealer_key; give the key that belongs to it, or the right roster");
+}
+
 Result<void> run_factory(const FactoryArguments& arguments, const std::atomic<bool>& stop) {
   BP_ASSIGN(const Plan plan, read_plan_file(arguments.plan_path));
   BP_ASSIGN(const Roster roster, read_roster_file(arguments.roster_path));
@@ -124,6 +130,10 @@ Result<void> run_factory(const FactoryArguments& arguments, const std::atomic<bo
                           " pool folders were given; give --pool once per player, in order");
   }
   BP_TRY(check_distinct(arguments.pool_directories));
+  BP_ASSIGN(const DealerKey dealer_key, read_dealer_key(arguments.dealer_key_path.empty()
+                                                            ? find_dealer_key(arguments.roster_path)
+                                                            : arguments.dealer_key_path,
+                                                        roster));
   BP_ASSIGN(const DealerTeam team,
             make_team(plan, static_cast<int>(roster.players.size()), arguments.threads));
   PosixStorage storage;
@@ -133,6 +143,10 @@ Result<void> run_factory(const FactoryArguments& arguments, const std::atomic<bo
   options.pools.epoch = roster.epoch;
   options.pools.roster_hash = roster_hash(roster);
   options.pools.storage = &storage;
+  options.pools.dealer_key = &dealer_key;
+  for (const RosterPlayer& player : roster.players) {
+    options.pools.pool_keys.push_back(player.pool_key);
+  }
   options.key.plan = plan_hash(plan);
   options.key.lane = arguments.lane;
   options.prg = plan.prg;

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "beaverpond/result.h"
+#include "offline/plan/roster.h"
+#include "offline/pool/dealer_key.h"
 
 namespace beaverpond {
 
@@ -15,6 +17,7 @@ struct FactoryArguments {
   std::string plan_path;
   std::string roster_path;
   std::vector<std::string> pool_directories;  ///< by player
+  std::string dealer_key_path;                ///< empty: find_dealer_key()
   std::uint32_t lane = 0;
   std::uint64_t segment_bundles = 0;
   std::uint64_t bundles = 0;       ///< make
@@ -25,6 +28,13 @@ struct FactoryArguments {
   int threads = 0;                 ///< 0: one per core
   bool json = false;
 };
+
+/// The dealer's key of a roster: dealer.pem beside it, or in the folder `dealer` beside the folder
+/// that holds it, as `beaverpond keygen --all` leaves them. The first, if there is none.
+std::string find_dealer_key(const std::string& roster_path);
+
+/// Compared with the roster. Errors: kConfig, kRosterMismatch.
+Result<DealerKey> read_dealer_key(const std::string& path, const Roster& roster);
 
 /// Runs to the end, or until `stop` is set; reports on standard output. Errors: those of Factory,
 /// kConfig for files that do not parse and pools that do not match the roster.

@@ -53,8 +53,11 @@ class Reader {
     return static_cast<std::uint64_t>(value);
   }
 
-  Result<void> hex(const toml::table& table, const char* key, std::span<std::uint8_t> to) const {
-    BP_ASSIGN(const std::string text, get<std::string>(table, key, "\"<hexadecimal digits>\""));
+  Result<void> hex(const toml::table& table, const char* key, std::span<std::uint8_t> to,
+                   const char* printed_by = "beaverpond keygen") const {
+    const std::string example =
+        std::string("\"<hexadecimal digits>\", which `") + printed_by + "` prints";
+    BP_ASSIGN(const std::string text, get<std::string>(table, key, example.c_str()));
     const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c - 'a' + 10; };
     const bool valid = text.size() == to.size() * 2 &&
                        text.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -62,7 +65,8 @@ class Reader {
       return wrong(table.get(key)->source(), std::string("the field '") + key + "' must have " +
                                                  std::to_string(to.size() * 2) +
                                                  " lower-case hexadecimal digits; copy it from "
-                                                 "what `beaverpond keygen` printed");
+                                                 "what `" +
+                                                 printed_by + "` printed");
     }
     for (std::size_t i = 0; i < to.size(); ++i) {
       to[i] = static_cast<std::uint8_t>(digit(text[2 * i]) * 16 + digit(text[2 * i + 1]));
@@ -95,7 +99,7 @@ bool printable(const std::string& text) {
 }
 
 Result<RosterPlayer> parse_player(const Reader& reader, const toml::table& table) {
-  BP_TRY(reader.only(table, {"name", "host", "port", "certificate"}));
+  BP_TRY(reader.only(table, {"name", "host", "port", "certificate", "pool_key"}));
   RosterPlayer player;
   BP_ASSIGN(player.name, reader.get<std::string>(table, "name", "\"player0\""));
   BP_ASSIGN(player.host, reader.get<std::string>(table, "host", "\"10.0.0.1\""));
@@ -108,6 +112,7 @@ Result<RosterPlayer> parse_player(const Reader& reader, const toml::table& table
   BP_ASSIGN(const std::uint64_t port, reader.number(table, "port", 65'535, "7470"));
   player.port = static_cast<std::uint16_t>(port);
   BP_TRY(reader.hex(table, "certificate", player.certificate));
+  BP_TRY(reader.hex(table, "pool_key", player.pool_key));
   return player;
 }
 
@@ -117,6 +122,9 @@ std::string conflict(const RosterPlayer& earlier, const RosterPlayer& player) {
   if (earlier.certificate == player.certificate) {
     return "the certificate; each player makes its own with `beaverpond keygen`";
   }
+  if (earlier.pool_key == player.pool_key) {
+    return "the pool_key; each player makes its own with `beaverpond keygen`";
+  }
   if (player.port != 0 && earlier.host == player.host && earlier.port == player.port) {
     return "host " + player.host + " and port " + std::to_string(player.port) +
            "; give one of them another port";
@@ -125,11 +133,12 @@ std::string conflict(const RosterPlayer& earlier, const RosterPlayer& player) {
 }
 
 Result<Roster> build_roster(const Reader& reader, const toml::table& table) {
-  BP_TRY(reader.only(table, {"pool_id", "epoch", "trusted_fabric", "player"}));
+  BP_TRY(reader.only(table, {"pool_id", "epoch", "dealer_key", "trusted_fabric", "player"}));
   Roster roster;
   BP_TRY(reader.hex(table, "pool_id", roster.pool_id));
   BP_ASSIGN(roster.epoch,
             reader.number(table, "epoch", std::numeric_limits<std::int64_t>::max(), "1"));
+  BP_TRY(reader.hex(table, "dealer_key", roster.dealer_key, "triple-factory keygen"));
   if (table.contains("trusted_fabric")) {
     BP_ASSIGN(roster.trusted_fabric, reader.get<bool>(table, "trusted_fabric", "false"));
   }
@@ -183,6 +192,9 @@ std::string write_roster(const Roster& roster) {
       "epoch = " +
       std::to_string(roster.epoch) +
       "\n"
+      "dealer_key = \"" +
+      to_hex(roster.dealer_key) +
+      "\"\n"
       "trusted_fabric = " +
       (roster.trusted_fabric ? "true" : "false") + "\n";
   for (const RosterPlayer& player : roster.players) {
@@ -198,21 +210,26 @@ std::string write_roster(const Roster& roster) {
         std::to_string(player.port) +
         "\n"
         "certificate = \"" +
-        to_hex(player.certificate) + "\"\n";
+        to_hex(player.certificate) +
+        "\"\n"
+        "pool_key = \"" +
+        to_hex(player.pool_key) + "\"\n";
   }
   return text;
 }
 
 Hash256 roster_hash(const Roster& roster) {
-  static constexpr std::string_view kDomain = "beaverpond roster 1";
+  static constexpr std::string_view kDomain = "beaverpond roster 2";
   std::vector<std::uint8_t> bytes(kDomain.begin(), kDomain.end());
   bytes.insert(bytes.end(), roster.pool_id.begin(), roster.pool_id.end());
   append_number(bytes, roster.epoch);
+  bytes.insert(bytes.end(), roster.dealer_key.begin(), roster.dealer_key.end());
   append_number(bytes, roster.players.size());
   for (const RosterPlayer& player : roster.players) {
     append_number(bytes, player.name.size());
     bytes.insert(bytes.end(), player.name.begin(), player.name.end());
     bytes.insert(bytes.end(), player.certificate.begin(), player.certificate.end());
+    bytes.insert(bytes.end(), player.pool_key.begin(), player.pool_key.end());
   }
   return sha256(bytes);
 }

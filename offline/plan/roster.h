@@ -17,6 +17,7 @@ struct RosterPlayer {
   std::string host;
   std::uint16_t port = 0;  ///< 0: whoever launches the player passes a listening descriptor
   Hash256 certificate{};   ///< SHA-256 of its DER
+  std::array<std::uint8_t, 32> pool_key{};  ///< X25519: its segments are sealed to it
   friend bool operator==(const RosterPlayer&, const RosterPlayer&) = default;
 };
 
@@ -25,7 +26,8 @@ struct Roster {
   static constexpr std::size_t kMaxPlayers = 64;  ///< sets of players are masks of 64 bits
 
   std::array<std::uint8_t, 16> pool_id{};
-  std::uint64_t epoch = 0;  ///< of the membership
+  std::uint64_t epoch = 0;                    ///< of the membership
+  std::array<std::uint8_t, 32> dealer_key{};  ///< Ed25519: only what it signed enters a pool
   /// Transports that neither encrypt nor authenticate (MPI, NCCL) may carry masked words. This
   /// version has none: every player is connected by TLS.
   bool trusted_fabric = false;
@@ -34,15 +36,15 @@ struct Roster {
 };
 
 /// Reads TOML. `file` is for messages only. Errors: kConfig with file, line, field and remedy, for
-/// bad syntax, unknown, missing or ill-typed fields, and players that share a name, an address or a
-/// certificate.
+/// bad syntax, unknown, missing or ill-typed fields, and players that share a name, an address, a
+/// certificate or a pool key.
 Result<Roster> parse_roster(std::string_view text, const std::string& file);
 
 /// The one TOML text of this roster: parse_roster() gives it back.
 std::string write_roster(const Roster& roster);
 
-/// Names pool, epoch, and the players by name and certificate; not their addresses, so that a
-/// player that moves keeps its pool. The encoding is in README.md.
+/// Names pool, epoch, dealer, and the players by name, certificate and pool key; not their
+/// addresses, so that a player that moves keeps its pool. The encoding is in README.md.
 Hash256 roster_hash(const Roster& roster);
 
 /// As parse_roster(); kConfig too when the file cannot be read.

@@ -80,6 +80,14 @@ std::string describe_difference(const PoolIdentity& expected, const PoolIdentity
   return "";
 }
 
+Result<PoolIdentity> read_identity(Storage& storage, const std::string& directory) {
+  const std::string path = directory + "/pool";
+  BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
+  Block block{};
+  BP_ASSIGN(const std::size_t size, file->read_at(0, block));
+  return decode(block, size, path);
+}
+
 Result<void> check_identity(Storage& storage, const std::string& directory,
                             const PoolIdentity& identity, PoolUser user) {
   const std::string path = directory + "/pool";
@@ -89,10 +97,7 @@ Result<void> check_identity(Storage& storage, const std::string& directory,
         path + (user == PoolUser::kEngine ? ".engine" : ".factory") + kTemporarySuffix;
     BP_TRY(create_file_atomically(storage, path, temporary, encode(identity)));
   }
-  BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
-  Block block{};
-  BP_ASSIGN(const std::size_t size, file->read_at(0, block));
-  BP_ASSIGN(const PoolIdentity found, decode(block, size, path));
+  BP_ASSIGN(const PoolIdentity found, read_identity(storage, directory));
   const std::string difference = describe_difference(identity, found);
   if (!difference.empty()) {
     return make_error(ErrorCode::kRosterMismatch,

@@ -22,6 +22,9 @@ std::string describe_difference(const PoolIdentity& expected, const PoolIdentity
 /// Who opens a pool; each has its own lock.
 enum class PoolUser : std::uint8_t { kEngine, kFactory };
 
+/// Whose pool the folder says it is. Errors: kPoolCorrupt, kIo.
+Result<PoolIdentity> read_identity(Storage& storage, const std::string& directory);
+
 /// Writes DIR/pool if it is missing, then reads and compares it. Engine and factory may both find
 /// it missing: the first to rename its own file wins, and the other reads that one. Errors:
 /// kRosterMismatch (another pool, epoch, roster or player), kPoolCorrupt, kIo, kNoSpace.

@@ -1,7 +1,8 @@
 #include "offline/pool/lane.h"
 
 #include <algorithm>
-#include <limits>
+
+#include "offline/pool/import.h"
 
 namespace beaverpond {
 namespace {
@@ -18,20 +19,51 @@ void check_covers(const Claim& claim) {
 }  // namespace
 
 PoolLane::PoolLane(Storage& storage, std::string directory, PoolIdentity pool, LaneKey key,
-                   Ledger ledger)
+                   const PoolKeys& keys, Ledger ledger, LaneRatchet ratchet)
     : storage_(&storage),
       directory_(std::move(directory)),
       pool_(pool),
       key_(key),
-      ledger_(std::move(ledger)) {}
+      ledger_(std::move(ledger)),
+      ratchet_(std::move(ratchet)),
+      keys_(&keys) {}
 
 Result<PoolLane> PoolLane::open(Storage& storage, const std::string& pool_directory,
-                                const PoolIdentity& pool, const LaneKey& key) {
+                                const PoolIdentity& pool, const LaneKey& key,
+                                const PoolKeys& keys) {
   BP_ASSIGN(const std::string directory, ensure_lane_directory(storage, pool_directory, key));
   BP_ASSIGN(Ledger ledger, Ledger::open(storage, directory, pool, key));
-  PoolLane lane(storage, directory, pool, key, std::move(ledger));
+  BP_ASSIGN(LaneRatchet ratchet, LaneRatchet::open(storage, directory, pool, key, keys.key));
+  PoolLane lane(storage, directory, pool, key, keys, std::move(ledger), std::move(ratchet));
+  BP_TRY(lane.find_numbers());
   lane.erase_spent();
+  if (lane.failed_) return *lane.failed_;
   return lane;
+}
+
+std::string PoolLane::path_of(const PublishedRange& range) const {
+  return directory_ + "/" + segment_name(range, kSegmentSuffix);
+}
+
+Result<void> PoolLane::find_numbers() {
+  next_key_ = ratchet_.base();
+  BP_ASSIGN(const auto listed, list_ranges(*storage_, directory_, kSegmentSuffix));
+  for (const PublishedRange& range : listed) {
+    const auto number = ratchet_number_of(*storage_, path_of(range));
+    // A damaged file is named when it is used; its number cannot matter to others.
+    if (!number.ok() || !number.value()) continue;
+    if (**number > ratchet_.base() + LaneRatchet::kMaxSteps) continue;
+    next_key_ = std::max(next_key_, **number + 1);
+  }
+  return {};
+}
+
+Result<void> PoolLane::import(const PublishedRange& range) {
+  BP_ASSIGN(const std::uint64_t number, import_segment_blocking(*storage_, path_of(range), pool_,
+                                                                key_, range, access(), next_key_));
+  imported_[range] = number;
+  next_key_ = std::max(next_key_, number + 1);
+  return {};
 }
 
 Result<std::vector<PublishedRange>> PoolLane::ranges() {
@@ -39,16 +71,14 @@ Result<std::vector<PublishedRange>> PoolLane::ranges() {
   std::vector<PublishedRange> usable;
   for (const PublishedRange& range : listed) {
     if (range.end() <= ledger_.watermark()) continue;
-    if (!verified_.contains(range)) {
-      const std::string path = directory_ + "/" + segment_name(range, kSegmentSuffix);
-      const auto reader = SegmentReader::open(*storage_, path, pool_, key_, range);
-      if (!reader.ok()) {
+    if (!imported_.contains(range)) {
+      const auto imported = import(range);
+      if (!imported.ok()) {
         // The factory removes a range that it could not publish on every player.
-        const auto present = storage_->exists(path);
+        const auto present = storage_->exists(path_of(range));
         if (present.ok() && !present.value()) continue;
-        return reader.error();
+        return imported.error();
       }
-      verified_.insert(range);
     }
     usable.push_back(range);
   }
@@ -56,6 +86,7 @@ Result<std::vector<PublishedRange>> PoolLane::ranges() {
 }
 
 Result<void> PoolLane::claim_blocking(const Claim& claim) {
+  if (failed_) return *failed_;
   BP_CHECK(claim.first < claim.end, "an empty claim");
   BP_CHECK(claim.first >= ledger_.watermark(), "a bundle would be claimed twice");
   check_covers(claim);
@@ -96,8 +127,8 @@ void PoolLane::release(std::uint64_t end) {
 
 Result<SegmentReader*> PoolLane::reader_of(const PublishedRange& range) {
   if (reader_ == nullptr || reader_->header().range != range) {
-    const std::string path = directory_ + "/" + segment_name(range, kSegmentSuffix);
-    BP_ASSIGN(SegmentReader reader, SegmentReader::open(*storage_, path, pool_, key_, range));
+    BP_ASSIGN(SegmentReader reader,
+              SegmentReader::open(*storage_, path_of(range), pool_, key_, range, access()));
     reader_ = std::make_unique<SegmentReader>(std::move(reader));
   }
   return reader_.get();
@@ -111,15 +142,42 @@ std::uint64_t PoolLane::erasable_below() const {
 
 void PoolLane::erase_spent() {
   const std::uint64_t floor = erasable_below();
-  // Failures are left for the next time: the watermark already keeps these bundles out of use.
-  const auto listed = list_ranges(*storage_, directory_, kSegmentSuffix);
-  if (!listed.ok()) return;
-  for (const PublishedRange& range : listed.value()) {
-    if (range.end() > floor) continue;
-    const auto removed = storage_->unlink(directory_ + "/" + segment_name(range, kSegmentSuffix));
-    if (removed.ok()) verified_.erase(range);
-  }
   if (reader_ != nullptr && reader_->header().range.end() <= floor) reader_.reset();
+  const auto listed = list_ranges(*storage_, directory_, kSegmentSuffix);
+  if (!listed.ok() || failed_) return;
+  auto erased = erase(listed.value(), floor);
+  if (!erased.ok()) failed_ = std::move(erased).error();
+}
+
+Result<void> PoolLane::erase(const std::vector<PublishedRange>& listed, std::uint64_t floor) {
+  std::vector<PublishedRange> spent;
+  std::uint64_t keep_from = next_key_;  // lowest key that an unspent segment needs
+  for (const PublishedRange& range : listed) {
+    if (range.end() <= floor) {
+      spent.push_back(range);
+      continue;
+    }
+    const auto known = imported_.find(range);
+    if (known != imported_.end()) {
+      keep_from = std::min(keep_from, known->second);
+      continue;
+    }
+    const auto number = ratchet_number_of(*storage_, path_of(range));
+    if (number.ok() && number.value()) keep_from = std::min(keep_from, **number);
+    if (!number.ok() && storage_->exists(path_of(range)).ok()) keep_from = ratchet_.base();
+  }
+  if (spent.empty()) return {};
+  BP_TRY(ratchet_.erase_below_blocking(std::max(keep_from, ratchet_.base())));
+  for (const PublishedRange& range : spent) {
+    const auto number = ratchet_number_of(*storage_, path_of(range));
+    if (number.ok() && !number.value()) {
+      BP_TRY(forget_transport_blocking(*storage_, path_of(range)));
+    }
+    // One whose key is still needed, since files came out of order, stays until that is spent too.
+    if (number.ok() && number.value() && **number >= ratchet_.base()) continue;
+    if (storage_->unlink(path_of(range)).ok()) imported_.erase(range);
+  }
+  return {};
 }
 
 }  // namespace beaverpond

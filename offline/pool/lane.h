@@ -1,22 +1,32 @@
 // One lane of an open pool; internal to offline/pool.
 #pragma once
 
+#include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "offline/pool/ledger.h"
 #include "offline/pool/pool.h"
+#include "offline/pool/ratchet.h"
 #include "offline/pool/segment.h"
 
 namespace beaverpond {
 
-/// The ledger, the claims of this process and the segment being read. One thread at a time.
+/// What a pool opens its segments with.
+struct PoolKeys {
+  PublicKey dealer{};
+  PoolKey key;
+};
+
+/// The ledger, the ratchet, the claims of this process and the segment being read. One thread at a
+/// time.
 class PoolLane {
  public:
+  /// `keys` outlives the lane.
   static Result<PoolLane> open(Storage& storage, const std::string& pool_directory,
-                               const PoolIdentity& pool, const LaneKey& key);
+                               const PoolIdentity& pool, const LaneKey& key, const PoolKeys& keys);
 
   const Ledger& ledger() const { return ledger_; }
   Result<std::vector<PublishedRange>> ranges();
@@ -32,11 +42,20 @@ class PoolLane {
     std::vector<PublishedRange> segments;
   };
 
-  PoolLane(Storage& storage, std::string directory, PoolIdentity pool, LaneKey key, Ledger ledger);
+  PoolLane(Storage& storage, std::string directory, PoolIdentity pool, LaneKey key,
+           const PoolKeys& keys, Ledger ledger, LaneRatchet ratchet);
+  std::string path_of(const PublishedRange& range) const;
+  SegmentAccess access() const { return {keys_->dealer, &keys_->key, &ratchet_}; }
+  /// Finds out under which keys the files of the folder are.
+  Result<void> find_numbers();
+  Result<void> import(const PublishedRange& range);
   Result<SegmentReader*> reader_of(const PublishedRange& range);
   /// No number below this can be read any more, by anyone.
   std::uint64_t erasable_below() const;
+  /// Steps the ratchet beyond what is spent, then removes those files. What cannot be removed now
+  /// is left for the next time: neither its numbers nor its keys come back.
   void erase_spent();
+  Result<void> erase(const std::vector<PublishedRange>& listed, std::uint64_t floor);
 
   Storage* storage_;
   std::string directory_;
@@ -44,7 +63,11 @@ class PoolLane {
   LaneKey key_;
   Ledger ledger_;
   std::vector<OpenClaim> claims_;
-  std::set<PublishedRange> verified_;
+  LaneRatchet ratchet_;
+  const PoolKeys* keys_;
+  std::map<PublishedRange, std::uint64_t> imported_;  // and the number of the key each is under
+  std::uint64_t next_key_ = 0;                        // above all numbers in use
+  std::optional<Error> failed_;                       // of the ratchet: nothing is claimed any more
   std::unique_ptr<SegmentReader> reader_;
   BufferCache buffers_{2};  // one in use by the engine, one being filled
 };

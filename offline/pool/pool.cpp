@@ -5,8 +5,31 @@
 #include <mutex>
 
 #include "offline/pool/lane.h"
+#include "offline/pool/pool_key.h"
 
 namespace beaverpond {
+
+namespace {
+
+/// A sync may have failed, and a second one would prove nothing.
+bool is_of_the_disk(const Error& error) {
+  return error.code == ErrorCode::kIo || error.code == ErrorCode::kNoSpace;
+}
+
+}  // namespace
+
+Result<PoolKey> read_roster_key(const PoolOptions& options) {
+  const std::string path =
+      options.key_path.empty() ? pool_key_path(options.directory) : options.key_path;
+  BP_ASSIGN(PoolKey key, PoolKey::read(*options.storage, path));
+  if (key.public_key() == options.pool_key) return key;
+  return make_error(ErrorCode::kRosterMismatch,
+                    "the pool's key file " + path + " has the public half " +
+                        to_hex(key.public_key()) + ", but the roster names " +
+                        to_hex(options.pool_key) +
+                        " for this player; put the right key file there, or give the roster the "
+                        "right pool_key");
+}
 
 struct Pool::State {
   struct LockedLane {
@@ -15,7 +38,10 @@ struct Pool::State {
     PoolLane lane;
   };
 
-  PoolOptions options;
+  State(PoolOptions given, PoolKeys own) : options(std::move(given)), keys(std::move(own)) {}
+
+  const PoolOptions options;
+  const PoolKeys keys;
   std::unique_ptr<StorageLock> lock;
   std::mutex mutex;  // of `lanes`
   std::map<LaneKey, std::unique_ptr<LockedLane>> lanes;
@@ -30,11 +56,10 @@ struct Pool::State {
     const std::lock_guard<std::mutex> guard(mutex);
     std::unique_ptr<LockedLane>& entry = lanes[key];
     if (entry == nullptr) {
-      auto opened = PoolLane::open(*options.storage, options.directory, options.identity, key);
+      auto opened =
+          PoolLane::open(*options.storage, options.directory, options.identity, key, keys);
       if (!opened.ok()) {
-        // A sync may have failed, and a second one would prove nothing.
-        const ErrorCode code = opened.error().code;
-        if (code == ErrorCode::kIo || code == ErrorCode::kNoSpace) poisoned = true;
+        if (is_of_the_disk(opened.error())) poisoned = true;
         return std::move(opened).error();
       }
       entry = std::make_unique<LockedLane>(std::move(opened).value());
@@ -54,11 +79,14 @@ Result<Pool> Pool::open(const PoolOptions& options) {
   BP_CHECK(identity.players >= 2 && identity.players <= kMaxPlayers && identity.player >= 0 &&
                identity.player < identity.players,
            "a player outside the roster");
-  auto state = std::make_unique<State>();
-  state->options = options;
-  BP_TRY(ensure_pool_directory(*options.storage, options.directory));
-  BP_ASSIGN(state->lock, options.storage->lock(options.directory + "/engine.lock"));
-  BP_TRY(check_identity(*options.storage, options.directory, identity, PoolUser::kEngine));
+  Storage& storage = *options.storage;
+  BP_TRY(ensure_pool_directory(storage, options.directory));
+  BP_ASSIGN(auto lock, storage.lock(options.directory + "/engine.lock"));
+  BP_TRY(check_identity(storage, options.directory, identity, PoolUser::kEngine));
+  BP_ASSIGN(PoolKey key, read_roster_key(options));
+  BP_TRY(check_seal(storage, options.directory, key));
+  auto state = std::make_unique<State>(options, PoolKeys{options.dealer_key, std::move(key)});
+  state->lock = std::move(lock);
   return Pool(std::move(state));
 }
 
@@ -69,7 +97,9 @@ const PoolIdentity& Pool::identity() const {
 Result<std::vector<PublishedRange>> Pool::ranges(const LaneKey& key) {
   BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
   const std::lock_guard<std::mutex> guard(locked->mutex);
-  return locked->lane.ranges();
+  auto ranges = locked->lane.ranges();
+  if (!ranges.ok() && is_of_the_disk(ranges.error())) state_->poisoned = true;
+  return ranges;
 }
 
 Result<std::uint64_t> Pool::watermark(const LaneKey& key) {

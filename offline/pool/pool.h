@@ -12,6 +12,7 @@
 #include "beaverpond/bundle.h"
 #include "offline/pool/identity.h"
 #include "offline/pool/layout.h"
+#include "offline/pool/secret_key.h"
 #include "offline/pool/storage.h"
 
 namespace beaverpond {
@@ -20,7 +21,14 @@ struct PoolOptions {
   std::string directory;  ///< mode 0700; created if missing
   PoolIdentity identity;
   Storage* storage = nullptr;  ///< outlives the pool
+  PublicKey dealer_key{};      ///< of the roster: nothing that another signed is used
+  PublicKey pool_key{};        ///< of this player in the roster: the key file must be its half
+  std::string key_path;        ///< empty: pool_key_path(directory)
 };
+
+class PoolKey;
+/// The key file of `options`, compared with the roster's. Errors: kConfig, kRosterMismatch, kIo.
+Result<PoolKey> read_roster_key(const PoolOptions& options);
 
 /// What all players agreed to spend. `segments` cover [first, end) and are pinned by set id.
 struct Claim {
@@ -36,7 +44,8 @@ struct Claim {
 class Pool {
  public:
   /// Takes the engine's lock. Errors: kPoolBusy (another engine), kConfig (folder mode, locks that
-  /// do not work), kRosterMismatch (the folder is another pool's or player's), kPoolCorrupt, kIo.
+  /// do not work, a key file that is missing or that others may read), kRosterMismatch (the folder
+  /// is another pool's or player's, a copy, or of another key file), kPoolCorrupt, kIo.
   static Result<Pool> open(const PoolOptions& options);
   Pool(Pool&&) noexcept;
   Pool& operator=(Pool&&) noexcept;
@@ -47,8 +56,9 @@ class Pool {
   const PoolIdentity& identity() const;
 
   /// Reads the folder again, since a factory publishes while the pool is open. Sorted ranges that
-  /// end above the watermark; headers are verified when first seen. Errors: kPoolCorrupt and
-  /// kRosterMismatch name a file that must go; kIo.
+  /// end above the watermark; a file is verified and its key brought under the pool's own when it
+  /// is first seen. Errors: kPoolCorrupt and kRosterMismatch name a file that must go; kIo and
+  /// kNoSpace poison the pool.
   Result<std::vector<PublishedRange>> ranges(const LaneKey& key);
 
   /// First bundle that this player never claimed.

@@ -55,6 +55,18 @@ PoolIdentity PoolSet::identity(int player) const {
   return identity;
 }
 
+Result<SegmentSealing> PoolSet::sealing(int player) const {
+  if (options_.dealer_key == nullptr || options_.pool_keys.size() != options_.directories.size()) {
+    return make_error(ErrorCode::kConfig,
+                      "pools were opened without the dealer's key and the players' pool keys, so "
+                      "nothing can be made for them");
+  }
+  SegmentSealing sealing;
+  sealing.dealer = options_.dealer_key;
+  sealing.recipient = options_.pool_keys[static_cast<std::size_t>(player)];
+  return sealing;
+}
+
 Result<std::vector<std::vector<PublishedRange>>> PoolSet::published(const LaneKey& key) {
   std::vector<std::vector<PublishedRange>> by_player;
   for (int player = 0; player < players(); ++player) {

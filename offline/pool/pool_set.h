@@ -7,6 +7,7 @@
 
 #include "offline/pool/identity.h"
 #include "offline/pool/layout.h"
+#include "offline/pool/segment.h"
 #include "offline/pool/storage.h"
 
 namespace beaverpond {
@@ -17,6 +18,9 @@ struct PoolSetOptions {
   std::uint64_t epoch = 0;
   Hash256 roster_hash{};
   Storage* storage = nullptr;  ///< outlives the set
+  /// Who signs, and to whom segments are sealed, by player. Not needed where nothing is made.
+  const DealerKey* dealer_key = nullptr;
+  std::vector<PublicKey> pool_keys;
 };
 
 /// What the pools hold of one lane.
@@ -36,6 +40,8 @@ class PoolSet {
   Storage& storage() const { return *options_.storage; }
   const std::string& directory(int player) const;
   PoolIdentity identity(int player) const;
+  /// Errors: kConfig where the set was opened without keys.
+  Result<SegmentSealing> sealing(int player) const;
 
   Result<LaneSurvey> survey(const LaneKey& key);
   /// Removes what a factory left behind when it died: temporary files, and ranges that did not

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -195,10 +196,67 @@ Result<std::uint32_t> PosixStorage::directory_mode(const std::string& directory)
   return static_cast<std::uint32_t>(info.st_mode & 07777);
 }
 
+Result<std::uint32_t> PosixStorage::file_mode(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return os_error("examine", path, errno);
+  if (!S_ISREG(info.st_mode)) return os_error("use", path, EINVAL);
+  if (info.st_uid != ::geteuid()) {
+    return make_error(ErrorCode::kIo, "the file " + path +
+                                          " belongs to another user; run as its "
+                                          "owner");
+  }
+  return static_cast<std::uint32_t>(info.st_mode & 07777);
+}
+
+Result<FolderBirth> PosixStorage::folder_birth(const std::string& directory) {
+  struct statx info {};
+  if (::statx(AT_FDCWD, directory.c_str(), 0, STATX_INO | STATX_BTIME, &info) != 0) {
+    return os_error("examine", directory, errno);
+  }
+  const std::uint64_t inode = info.stx_ino;
+  std::uint64_t born = 0;  // stays 0 on a file system that does not record it
+  if ((info.stx_mask & STATX_BTIME) != 0) {
+    born =
+        static_cast<std::uint64_t>(info.stx_btime.tv_sec) * 1'000'000'000 + info.stx_btime.tv_nsec;
+  }
+  FolderBirth birth{};
+  for (std::size_t i = 0; i < 8; ++i) {
+    birth[i] = static_cast<std::uint8_t>(inode >> (8 * i));
+    birth[8 + i] = static_cast<std::uint8_t>(born >> (8 * i));
+  }
+  return birth;
+}
+
+const char* network_file_system(std::uint32_t type) {
+  switch (type) {
+    case 0x6969: return "NFS";
+    case 0x517b:
+    case 0xff534d42:
+    case 0xfe534d42: return "SMB";
+    case 0x5346414f:
+    case 0x6b414653: return "AFS";
+    case 0x73757245: return "Coda";
+    case 0x00c36400: return "Ceph";
+    case 0x0bd00bd0: return "Lustre";
+    case 0x01021997: return "9P";
+    case 0x65735546: return "FUSE";  // sshfs and others: locks stay on this host
+    default: return nullptr;
+  }
+}
+
 Result<std::unique_ptr<StorageLock>> PosixStorage::lock(const std::string& path) {
   const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
   Descriptor fd(::open(path.c_str(), flags, 0600));
   if (fd.get() < 0) return os_error("open the lock", path, errno);
+  struct statfs disk {};
+  if (::fstatfs(fd.get(), &disk) != 0) return os_error("examine", path, errno);
+  const char* const network = network_file_system(static_cast<std::uint32_t>(disk.f_type));
+  if (network != nullptr) {
+    return make_error(ErrorCode::kConfig, "the lock " + path + " is on a network file system (" +
+                                              network +
+                                              "), where another host may not see it; keep pools "
+                                              "on a local disk");
+  }
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) {
       return make_error(ErrorCode::kPoolBusy, "another process holds the lock " + path +

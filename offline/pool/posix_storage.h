@@ -17,8 +17,14 @@ class PosixStorage final : public Storage {
   Result<void> make_directory(const std::string& path) override;
   Result<void> sync_directory(const std::string& directory) override;
   Result<std::uint32_t> directory_mode(const std::string& directory) override;
+  Result<std::uint32_t> file_mode(const std::string& path) override;
+  Result<FolderBirth> folder_birth(const std::string& directory) override;
   Result<std::unique_ptr<StorageLock>> lock(const std::string& path) override;
   Result<std::uint64_t> free_bytes(const std::string& directory) override;
 };
+
+/// The name of a file system whose locks one host cannot vouch for, from the type that statfs(2)
+/// gives; null for all others.
+const char* network_file_system(std::uint32_t type);
 
 }  // namespace beaverpond

@@ -3,70 +3,22 @@
 #include "offline/pool/segment.h"
 
 namespace beaverpond {
-namespace {
 
-Error corrupt(const std::string& path, const std::string& what) {
-  return make_error(ErrorCode::kPoolCorrupt,
-                    "segment " + path + ": " + what +
-                        "; its bundles are lost: remove the file, and start the job again on all "
-                        "players, which then skip them");
-}
-
-Error foreign(const std::string& path, const std::string& what) {
-  return make_error(ErrorCode::kRosterMismatch,
-                    "segment " + path + " does not belong here: " + what +
-                        "; remove it, and check which pool folders the factory was given");
-}
-
-Result<void> check_expected(const SegmentHeader& header, const std::string& path,
-                            const PoolIdentity& pool, const LaneKey& key,
-                            const PublishedRange& range) {
-  const std::string difference = describe_difference(pool, header.pool);
-  if (!difference.empty()) return foreign(path, difference);
-  if (header.key.plan != key.plan) {
-    return foreign(path, "its plan is " + to_hex(std::span(header.key.plan).first(8)) +
-                             ", expected " + to_hex(std::span(key.plan).first(8)));
-  }
-  if (header.key.lane != key.lane) {
-    return foreign(path, "its lane is " + std::to_string(header.key.lane) + ", expected " +
-                             std::to_string(key.lane));
-  }
-  if (header.range != range) return corrupt(path, "its header and its name differ");
-  return {};
-}
-
-}  // namespace
-
-SegmentReader::SegmentReader(std::string path, std::unique_ptr<StorageFile> file,
-                             SegmentHeader header)
-    : path_(std::move(path)), file_(std::move(file)), header_(header) {}
+SegmentReader::SegmentReader(std::string path, SegmentFile segment, const SecretKey& file_key)
+    : path_(std::move(path)),
+      file_(std::move(segment.file)),
+      header_(segment.header),
+      tags_(std::move(segment.tags)),
+      cipher_(ChunkCipher::Direction::kOpen, file_key, header_.context()) {}
 
 Result<SegmentReader> SegmentReader::open(Storage& storage, const std::string& path,
                                           const PoolIdentity& pool, const LaneKey& key,
-                                          const PublishedRange& range) {
-  BP_ASSIGN(auto file, storage.open(path, Storage::Mode::kRead));
-  Block block{};
-  BP_ASSIGN(const std::size_t read, file->read_at(0, block));
-  if (read != block.size()) return corrupt(path, "it is shorter than a header");
-  BP_ASSIGN(const SegmentHeader header, decode_segment_header(block, path));
-  BP_TRY(check_expected(header, path, pool, key, range));
-  BP_ASSIGN(const std::uint64_t size, file->size());
-  if (size != header.file_size()) {
-    return corrupt(path, "it has " + std::to_string(size) + " bytes instead of " +
-                             std::to_string(header.file_size()));
-  }
-  SegmentReader reader(path, std::move(file), header);
-  BP_TRY(reader.read_table());
-  return reader;
-}
-
-Result<void> SegmentReader::read_table() {
-  table_.resize(header_.table_size());
-  BP_ASSIGN(const std::size_t read, file_->read_at(kBlockSize, table_));
-  if (read != table_.size() || sha256(table_) != header_.root) {
-    return corrupt(path_, "its chunk table is damaged");
-  }
-  return {};
+                                          const PublishedRange& range,
+                                          const SegmentAccess& access) {
+  BP_ASSIGN(SegmentFile segment, open_segment_file(storage, path, Storage::Mode::kRead, pool, key,
+                                                   range, access.dealer));
+  BP_ASSIGN(const SecretKey file_key, open_file_key(segment, access, path));
+  return SegmentReader(path, std::move(segment), file_key);
 }
 
 Result<void> SegmentReader::read_chunks(std::uint64_t first_chunk, std::span<std::uint8_t> bytes) {
@@ -75,15 +27,24 @@ Result<void> SegmentReader::read_chunks(std::uint64_t first_chunk, std::span<std
     const std::uint64_t at = chunk * kChunkSizeBytes;
     const std::size_t size = std::min(kChunkSizeBytes, header_.payload_size() - at);
     BP_CHECK(done + size <= bytes.size(), "chunks are read whole");
-    // Read and hashed one by one, so that the hash finds the bytes in the cache.
+    // Read and opened one by one, so that the cipher finds the bytes in the cache.
     const std::span<std::uint8_t> part = bytes.subspan(done, size);
     BP_ASSIGN(const std::size_t read, file_->read_at(header_.payload_offset() + at, part));
-    const Hash256 hash = sha256(part);
-    if (read != size || !std::equal(hash.begin(), hash.end(),
-                                    table_.begin() + static_cast<std::ptrdiff_t>(chunk * 32))) {
-      return corrupt(path_, "chunk " + std::to_string(chunk) + " is damaged");
+    const std::span<const std::uint8_t, 16> tag(tags_.data() + chunk * sizeof(CipherTag), 16);
+    if (read != size || !cipher_.open(chunk, part, tag)) {
+      return corrupt_segment(path_, "chunk " + std::to_string(chunk) + " is damaged");
     }
     done += size;
+  }
+  return {};
+}
+
+Result<void> SegmentReader::verify_blocking() {
+  BufferCache scratch(0);  // wipes at once
+  BP_ASSIGN(const auto buffer, scratch.take(kChunkSizeBytes));
+  for (std::uint64_t chunk = 0; chunk < header_.chunks(); ++chunk) {
+    const std::uint64_t left = header_.payload_size() - chunk * kChunkSizeBytes;
+    BP_TRY(read_chunks(chunk, buffer.bytes.first(std::min(kChunkSizeBytes, left))));
   }
   return {};
 }

@@ -56,12 +56,13 @@ Result<SegmentSetWriter> SegmentSetWriter::create_blocking(
   BP_CHECK(seeds.size() == static_cast<std::size_t>(pools.players()), "seeds of every player");
   SegmentSetWriter set(pools, spec);
   for (int player = 0; player < pools.players(); ++player) {
+    BP_ASSIGN(const SegmentSealing sealing, pools.sealing(player));
     BP_TRY(ensure_lane_directory(pools.storage(), pools.directory(player), spec.key));
     set.created_ = player + 1;
     BP_ASSIGN(SegmentWriter writer,
               SegmentWriter::create(pools.storage(), set.path(player, kTemporarySuffix),
                                     header_for(spec, pools.identity(player)),
-                                    seeds[static_cast<std::size_t>(player)]));
+                                    seeds[static_cast<std::size_t>(player)], sealing));
     set.writers_.push_back(std::move(writer));
   }
   return set;

@@ -1,33 +1,56 @@
-#include <openssl/crypto.h>
-
 #include <algorithm>
 
 #include "offline/pool/segment.h"
 
 namespace beaverpond {
+namespace {
 
-SegmentWriter::SegmentWriter(std::unique_ptr<StorageFile> file, SegmentHeader header)
-    : file_(std::move(file)), header_(header) {
-  chunk_.reserve(kChunkSizeBytes);
-  table_.reserve(header_.table_size());
+/// Fresh for this file: random bytes, and its first seed, which is as secret and differs in every
+/// segment even where the generator of a cloned machine repeats.
+Result<SecretKey> draw_file_key(const SegmentHeader& header, const Seed& first,
+                                const EntropySource& entropy) {
+  SecretKey drawn;
+  BP_TRY(entropy(drawn.mutable_bytes()));
+  const SecretKey mixed = hkdf(drawn.bytes(), first.bytes(), "beaverpond file key mix v1");
+  return hkdf(mixed.bytes(), header.salt, "beaverpond file key v1", header.range.set_id);
 }
 
-SegmentWriter::~SegmentWriter() {
-  if (chunk_.capacity() != 0) OPENSSL_cleanse(chunk_.data(), chunk_.capacity());
+}  // namespace
+
+SegmentWriter::SegmentWriter(std::unique_ptr<StorageFile> file, SegmentHeader header,
+                             const Block& key_block, const SecretKey& file_key,
+                             const DealerKey* dealer)
+    : file_(std::move(file)),
+      header_(header),
+      key_block_(key_block),
+      dealer_(dealer),
+      cipher_(ChunkCipher::Direction::kSeal, file_key, header_.context()),
+      chunk_(kChunkSizeBytes) {
+  tags_.reserve(header_.table_size());
 }
 
 Result<SegmentWriter> SegmentWriter::create(Storage& storage, const std::string& path,
                                             const SegmentHeader& header,
-                                            std::span<const Seed> seeds) {
+                                            std::span<const Seed> seeds,
+                                            const SegmentSealing& sealing) {
   BP_CHECK(seeds.size() == header.range.count, "one seed per bundle");
+  BP_CHECK(sealing.dealer != nullptr, "somebody signs");
+  SegmentHeader sealed = header;
+  sealed.root = {};
+  sealed.signature = {};
+  BP_TRY(sealing.entropy(sealed.salt));
+  BP_ASSIGN(const SecretKey file_key, draw_file_key(sealed, seeds[0], sealing.entropy));
+  sealed.key_commitment = key_commitment(file_key, sealed.salt);
+  BP_ASSIGN(const Block key_block,
+            seal_for_transport(file_key, sealed, sealing.recipient, sealing.entropy));
   BP_ASSIGN(auto file, storage.open(path, Storage::Mode::kCreateNew));
-  SegmentWriter writer(std::move(file), header);
+  SegmentWriter writer(std::move(file), sealed, key_block, file_key, sealing.dealer);
   for (const Seed& seed : seeds) BP_TRY(writer.append(seed.bytes()));
   return writer;
 }
 
 std::uint64_t SegmentWriter::position() const {
-  return table_.size() / sizeof(Hash256) * kChunkSizeBytes + chunk_.size();
+  return tags_.size() / sizeof(CipherTag) * kChunkSizeBytes + filled_;
 }
 
 Result<void> SegmentWriter::append_correction_blocking(std::span<const std::uint8_t> correction) {
@@ -43,21 +66,25 @@ Result<void> SegmentWriter::append_correction_blocking(std::span<const std::uint
 Result<void> SegmentWriter::finish_blocking() {
   BP_CHECK(appended_ == header_.corrections(), "a segment is finished before it is full");
   BP_TRY(pad_to(header_.payload_size()));
-  if (!chunk_.empty()) BP_TRY(flush_chunk());
-  BP_CHECK(table_.size() == header_.chunks() * sizeof(Hash256), "one hash per chunk");
-  table_.resize(header_.table_size());
-  header_.root = sha256(table_);
-  BP_TRY(file_->write_at(kBlockSize, table_));
+  if (filled_ != 0) BP_TRY(flush_chunk());
+  BP_CHECK(tags_.size() == header_.chunks() * sizeof(CipherTag), "one tag per chunk");
+  tags_.resize(header_.table_size());
+  header_.root = sha256(tags_);
+  header_.sign(*dealer_);
+  BP_TRY(file_->write_at(SegmentHeader::kTableOffset, tags_));
+  BP_TRY(file_->write_at(kBlockSize, key_block_));
   BP_TRY(file_->write_at(0, encode_segment_header(header_)));
   return file_->sync();
 }
 
 Result<void> SegmentWriter::append(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
-    const std::size_t size = std::min(bytes.size(), kChunkSizeBytes - chunk_.size());
-    chunk_.insert(chunk_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+    if (filled_ == 0) cipher_.start(tags_.size() / sizeof(CipherTag));
+    const std::size_t size = std::min(bytes.size(), kChunkSizeBytes - filled_);
+    cipher_.update(bytes.first(size), chunk_.data() + filled_);
+    filled_ += size;
     bytes = bytes.subspan(size);
-    if (chunk_.size() == kChunkSizeBytes) BP_TRY(flush_chunk());
+    if (filled_ == kChunkSizeBytes) BP_TRY(flush_chunk());
   }
   return {};
 }
@@ -70,11 +97,11 @@ Result<void> SegmentWriter::pad_to(std::uint64_t payload_position) {
 }
 
 Result<void> SegmentWriter::flush_chunk() {
-  const std::uint64_t at = table_.size() / sizeof(Hash256) * kChunkSizeBytes;
-  const Hash256 hash = sha256(chunk_);
-  BP_TRY(file_->write_at(header_.payload_offset() + at, chunk_));
-  table_.insert(table_.end(), hash.begin(), hash.end());
-  chunk_.clear();
+  const std::uint64_t at = tags_.size() / sizeof(CipherTag) * kChunkSizeBytes;
+  const CipherTag tag = cipher_.finish();
+  BP_TRY(file_->write_at(header_.payload_offset() + at, std::span(chunk_).first(filled_)));
+  tags_.insert(tags_.end(), tag.begin(), tag.end());
+  filled_ = 0;
   return {};
 }
 

@@ -2,6 +2,7 @@
 // put a simulated disk behind it: unsynced writes dropped, torn or refused.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -39,6 +40,8 @@ struct StorageEntry {
   std::uint64_t size_bytes = 0;
 };
 
+using FolderBirth = std::array<std::uint8_t, 16>;
+
 /// Errors of every call: kIo, or kNoSpace where the disk or the quota is full; the message names
 /// the path and what the operating system said. Threads: all calls may run at once.
 class Storage {
@@ -67,8 +70,13 @@ class Storage {
   virtual Result<void> sync_directory(const std::string& directory) = 0;
   /// Permission bits of a folder that belongs to this user. kIo if it belongs to another.
   virtual Result<std::uint32_t> directory_mode(const std::string& directory) = 0;
+  /// Permission bits of a regular file that belongs to this user. kIo if it belongs to another.
+  virtual Result<std::uint32_t> file_mode(const std::string& path) = 0;
+  /// What a copy of a folder does not share with it, and a renamed folder keeps: inode and time of
+  /// birth.
+  virtual Result<FolderBirth> folder_birth(const std::string& directory) = 0;
   /// Takes the lock without waiting. kPoolBusy: another open file holds it. kConfig: locks do not
-  /// exclude each other on this file system.
+  /// exclude each other on this file system, or cannot be trusted to, since it is a network's.
   virtual Result<std::unique_ptr<StorageLock>> lock(const std::string& path) = 0;
   /// Bytes that this user may still write to the disk under `directory`.
   virtual Result<std::uint64_t> free_bytes(const std::string& directory) = 0;

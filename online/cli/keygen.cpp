@@ -18,12 +18,13 @@ Result<void> run_keygen(const KeygenOptions& options) {
                       "--name NAME for one player");
   }
   const Home home{options.home};
-  BP_ASSIGN(const Hash256 fingerprint, generate_identity(home, options.name));
+  BP_ASSIGN(const PublicIdentity identity, generate_identity(home, options.name));
   std::printf(
       "%s\n\nSend %s (never key.pem) to whoever writes the roster. Its entry:\n\n"
-      "[[player]]\nname = \"%s\"\nhost = \"HOST\"\nport = 7470\ncertificate = \"%s\"\n",
+      "[[player]]\nname = \"%s\"\nhost = \"HOST\"\nport = 7470\ncertificate = \"%s\"\n"
+      "pool_key = \"%s\"\n",
       home.directory.c_str(), home.certificate_path().c_str(), options.name.c_str(),
-      to_hex(fingerprint).c_str());
+      to_hex(identity.certificate).c_str(), to_hex(identity.pool_key).c_str());
   return {};
 }
 

@@ -185,7 +185,14 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   pool_options.identity = {roster.pool_id, roster.epoch, roster_hash(roster), rank,
                            static_cast<int>(what.players)};
   pool_options.storage = &storage;
+  pool_options.dealer_key = roster.dealer_key;
+  pool_options.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
+  pool_options.key_path = home.pool_key_path();
   BP_ASSIGN(Pool pool, Pool::open(pool_options));
+  if (!key_memory_is_locked() && options.on_notice) {
+    options.on_notice(
+        "keys may be swapped to disk, since this user may not lock memory; raise ulimit -l");
+  }
   BP_ASSIGN(const TlsOptions tls, tls_options(what, home, roster, rank, options));
   BP_ASSIGN(TlsConnected connected, connect_tls_blocking(tls));
   std::unique_ptr<Transport> transport = std::move(connected.transport);

@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "offline/plan/file.h"
+#include "offline/pool/dealer_key.h"
+#include "offline/pool/pool_key.h"
 
 namespace beaverpond {
 
@@ -104,7 +106,7 @@ Result<void> make_private_folder(const std::string& path) {
 
 }  // namespace
 
-Result<Hash256> generate_identity(const Home& home, const std::string& name) {
+Result<PublicIdentity> generate_identity(const Home& home, const std::string& name) {
   BP_TRY(check_no_key(home));
   BP_TRY(make_private_folder(home.directory));
   BP_TRY(make_private_folder(home.pool_path()));
@@ -118,13 +120,33 @@ Result<Hash256> generate_identity(const Home& home, const std::string& name) {
             }));
   BP_ASSIGN(const std::string certificate_pem,
             to_pem([&](BIO* bio) { return PEM_write_bio_X509(bio, certificate.get()); }));
-  // The key last: where it exists, so does its certificate.
+  PublicIdentity identity;
+  identity.certificate = fingerprint_of(certificate.get());
+  BP_ASSIGN(identity.pool_key, create_pool_key(home.pool_key_path()));
+  // The key last: where it exists, so does all else.
   Result<void> written = replace_file(home.certificate_path(), certificate_pem, 0644);
   if (written.ok()) written = replace_file(home.key_path(), key_pem, 0400);
   OPENSSL_cleanse(key_pem.data(), key_pem.size());
   BP_TRY(std::move(written));
-  return fingerprint_of(certificate.get());
+  return identity;
 }
+
+namespace {
+
+Result<Hash256> dealer_for(const std::string& base_directory) {
+  const std::string folder = base_directory + "/dealer";
+  const std::string path = folder + "/dealer.pem";
+  BP_TRY(make_private_folder(folder));
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) {
+    BP_ASSIGN(const DealerKey made, DealerKey::generate());
+    BP_TRY(made.write_new(path));
+  }
+  BP_ASSIGN(const DealerKey key, DealerKey::read(path));
+  return key.public_key();
+}
+
+}  // namespace
 
 Result<Hash256> certificate_fingerprint(const std::string& certificate_path) {
   BP_ASSIGN(const std::string pem, read_small_file(certificate_path));
@@ -160,13 +182,16 @@ Result<Roster> keygen_all(const std::string& base_directory, int players,
   if (RAND_bytes(roster.pool_id.data(), static_cast<int>(roster.pool_id.size())) != 1) {
     return openssl_failed("make a random pool id");
   }
+  BP_ASSIGN(roster.dealer_key, dealer_for(base_directory));
   for (int rank = 0; rank < players; ++rank) {
     RosterPlayer player;
     player.name = "player" + std::to_string(rank);
     player.host = "127.0.0.1";
     player.port = first_port == 0 ? 0 : static_cast<std::uint16_t>(first_port + rank);
-    BP_ASSIGN(player.certificate,
+    BP_ASSIGN(const PublicIdentity made,
               generate_identity(homes[static_cast<std::size_t>(rank)], player.name));
+    player.certificate = made.certificate;
+    player.pool_key = made.pool_key;
     roster.players.push_back(std::move(player));
   }
   for (const Home& home : homes) BP_TRY(write_roster_file(home.roster_path(), roster));

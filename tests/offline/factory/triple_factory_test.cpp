@@ -12,7 +12,9 @@
 #include "beaverpond/program_builder.h"
 #include "offline/plan/plan.h"
 #include "offline/plan/roster.h"
+#include "offline/pool/dealer_key.h"
 #include "offline/pool/pool.h"
+#include "offline/pool/pool_key.h"
 #include "offline/pool/pool_set.h"
 #include "offline/pool/posix_storage.h"
 
@@ -38,12 +40,18 @@ class TripleFactory : public ::testing::Test {
     correction_size_ = plan->correction_size.value;
     roster_.pool_id.fill(5);
     roster_.epoch = 1;
+    const DealerKey dealer = DealerKey::generate().value();
+    ASSERT_TRUE(dealer.write_new(root_ + "/dealer.pem").ok());
+    roster_.dealer_key = dealer.public_key();
     for (int i = 0; i < 2; ++i) {
       RosterPlayer player;
       player.name = "player" + std::to_string(i);
       player.host = "127.0.0.1";
       player.port = static_cast<std::uint16_t>(7000 + i);
       player.certificate.fill(static_cast<std::uint8_t>(i + 1));
+      const auto pool_key = create_pool_key(root_ + "/pool" + std::to_string(i) + ".key");
+      ASSERT_TRUE(pool_key.ok()) << pool_key.error().message;
+      player.pool_key = *pool_key;
       roster_.players.push_back(player);
     }
     ASSERT_TRUE(write_roster_file(root_ + "/roster.toml", roster_).ok());
@@ -122,6 +130,8 @@ TEST_F(TripleFactory, MakesBundlesThatAPoolReads) {
   options.identity.player = 1;
   options.identity.players = 2;
   options.storage = &storage_;
+  options.dealer_key = roster_.dealer_key;
+  options.pool_key = roster_.players[1].pool_key;
   auto pool = Pool::open(options);
   ASSERT_TRUE(pool.ok()) << pool.error().message;
   const auto ranges = pool->ranges(key_);
@@ -162,6 +172,57 @@ TEST_F(TripleFactory, ErrorsHaveTheirExitCodes) {
   std::ofstream(root_ + "/x.plan", std::ios::app) << "x";
   EXPECT_EQ(run(common("make") + pools() + " --bundles 2"), 2);
   EXPECT_NE(read("err.txt").find("x.plan"), std::string::npos) << read("err.txt");
+}
+
+TEST_F(TripleFactory, DealerKeyIsMadeFoundAndCompared) {
+  ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " keygen --home " + root_ + "/other"), 0);
+  EXPECT_NE(read("out.txt").find("dealer_key = \""), std::string::npos) << read("out.txt");
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " keygen --home " + root_ + "/other"), 2);
+  EXPECT_NE(read("err.txt").find("is not replaced"), std::string::npos) << read("err.txt");
+  const std::string make = common("make") + pools() + " --bundles 2";
+  EXPECT_EQ(run(make + " --dealer-key " + root_ + "/other/dealer.pem"), 7);
+  EXPECT_NE(read("err.txt").find("the roster names"), std::string::npos) << read("err.txt");
+  std::filesystem::rename(root_ + "/dealer.pem", root_ + "/moved.pem");
+  EXPECT_EQ(run(make), 2);
+  EXPECT_NE(read("err.txt").find("--dealer-key"), std::string::npos) << read("err.txt");
+  EXPECT_EQ(run(make + " --dealer-key " + root_ + "/moved.pem"), 0) << read("err.txt");
+  ASSERT_EQ(::chmod((root_ + "/moved.pem").c_str(), 0444), 0);
+  EXPECT_EQ(run(make + " --dealer-key " + root_ + "/moved.pem"), 2);
+  EXPECT_NE(read("err.txt").find("chmod 0400"), std::string::npos) << read("err.txt");
+}
+
+TEST_F(TripleFactory, VerifyFindsInspectDescribesRepairBurns) {
+  ASSERT_EQ(run(common("make") + pools() + " --bundles 8 --segment-bundles 4"), 0)
+      << read("err.txt");
+  const std::string on_pools = " --roster " + root_ + "/roster.toml" + pools() + " --json";
+  const std::string verify = std::string(TRIPLE_FACTORY) + " verify" + on_pools;
+  ASSERT_EQ(run(verify), 0) << read("err.txt");
+  EXPECT_NE(last_line().find("\"segments\":2,\"bundles\":8,\"damaged\":0"), std::string::npos)
+      << last_line();
+  const std::string lane = lane_directory(root_ + "/pool0", key_);
+  const auto ranges = list_ranges(storage_, lane, kSegmentSuffix).value();
+  const std::string damaged = lane + "/" + segment_name(ranges[1], kSegmentSuffix);
+  ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " inspect --json " + damaged), 0) << read("err.txt");
+  EXPECT_NE(last_line().find("\"first\":4,\"count\":4"), std::string::npos) << last_line();
+  EXPECT_NE(last_line().find("\"imported\":false"), std::string::npos) << last_line();
+  {
+    std::fstream file(damaged, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-5, std::ios::end);
+    file.put('x');
+  }
+  EXPECT_EQ(run(verify), 6);
+  EXPECT_NE(read("out.txt").find(damaged + "\""), std::string::npos) << read("out.txt");
+  EXPECT_NE(read("out.txt").find("chunk 0 is damaged"), std::string::npos) << read("out.txt");
+  const std::string repair = std::string(TRIPLE_FACTORY) + " repair" + on_pools;
+  {
+    auto lock = storage_.lock(root_ + "/pool0/engine.lock");
+    EXPECT_EQ(run(repair), 12) << read("err.txt");
+  }
+  EXPECT_EQ(run(repair), 0) << read("err.txt");
+  EXPECT_FALSE(std::filesystem::exists(damaged));
+  EXPECT_EQ(run(verify), 0) << read("err.txt");
+  EXPECT_EQ(level(), 4u);
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " inspect " + root_ + "/x.plan"), 6);
 }
 
 TEST_F(TripleFactory, ProfileTimesEveryEntryAndTouchesNoPool) {

@@ -15,16 +15,23 @@ namespace {
 const std::string kPoolId = "000102030405060708090a0b0c0d0e0f";
 const std::string kFirst(64, 'a');
 const std::string kSecond(64, 'b');
+const std::string kDealer(64, 'd');
+
+/// Another hexadecimal number for every certificate.
+std::string pool_key_of(const std::string& certificate) {
+  return "0" + certificate.substr(0, 63);
+}
 
 std::string player(const std::string& name, int port, const std::string& certificate) {
   return "[[player]]\nname = \"" + name +
          "\"\nhost = \"10.0.0.1\"\nport = " + std::to_string(port) + "\ncertificate = \"" +
-         certificate + "\"\n";
+         certificate + "\"\npool_key = \"" + pool_key_of(certificate) + "\"\n";
 }
 
 std::string roster_text() {
-  return "pool_id = \"" + kPoolId + "\"\nepoch = 3\ntrusted_fabric = true\n" +
-         player("first", 7470, kFirst) + player("second", 7471, kSecond);
+  return "pool_id = \"" + kPoolId + "\"\nepoch = 3\ndealer_key = \"" + kDealer +
+         "\"\ntrusted_fabric = true\n" + player("first", 7470, kFirst) +
+         player("second", 7471, kSecond);
 }
 
 std::string replaced(std::string text, const std::string& what, const std::string& with) {
@@ -47,12 +54,14 @@ TEST(Roster, ReadsEveryField) {
   ASSERT_TRUE(roster.ok()) << roster.error().message;
   EXPECT_EQ(to_hex(roster->pool_id), kPoolId);
   EXPECT_EQ(roster->epoch, 3u);
+  EXPECT_EQ(to_hex(roster->dealer_key), kDealer);
   EXPECT_TRUE(roster->trusted_fabric);
   ASSERT_EQ(roster->players.size(), 2u);
   EXPECT_EQ(roster->players[1].name, "second");
   EXPECT_EQ(roster->players[1].host, "10.0.0.1");
   EXPECT_EQ(roster->players[1].port, 7471);
   EXPECT_EQ(to_hex(roster->players[1].certificate), kSecond);
+  EXPECT_EQ(to_hex(roster->players[1].pool_key), pool_key_of(kSecond));
 }
 
 TEST(Roster, FabricIsNotTrustedUnlessSaid) {
@@ -78,28 +87,37 @@ TEST(Roster, MistakesAreNamedByFileLineAndField) {
   expect_refused(replaced(text, "epoch = 3", "epoch = -3"), 2, "'epoch' must lie between");
   expect_refused(replaced(text, "epoch = 3\n", ""), 1, "'epoch' is missing");
   expect_refused(replaced(text, "epoch", "epohc"), 2, "unknown field 'epohc'");
-  expect_refused(replaced(text, "trusted_fabric = true", "trusted_fabric = 1"), 3, "wrong type");
+  expect_refused(replaced(text, "trusted_fabric = true", "trusted_fabric = 1"), 4, "wrong type");
   expect_refused(replaced(text, kPoolId, kPoolId.substr(1)), 1, "'pool_id' must have 32");
   expect_refused(replaced(text, kPoolId, replaced(kPoolId, "0", "G")), 1, "hexadecimal");
-  expect_refused(replaced(text, "7471", "65536"), 12, "'port' must lie between 0 and 65535");
-  expect_refused(replaced(text, kSecond, "bb"), 13, "'certificate' must have 64");
-  expect_refused(replaced(text, "\"second\"", "\"se cond\""), 10, "'name'");
-  expect_refused(replaced(text, "host = \"10.0.0.1\"", "host = \"\""), 6, "'host'");
-  expect_refused(replaced(text, "host = \"10.0.0.1\"\n", ""), 4, "'host' is missing");
-  expect_refused(replaced(text, "port = 7470", "port = 7470\nrank = 0"), 8, "unknown field 'rank'");
+  expect_refused(replaced(text, "7471", "65536"), 14, "'port' must lie between 0 and 65535");
+  expect_refused(replaced(text, '"' + kSecond, "\"bb"), 15, "'certificate' must have 64");
+  expect_refused(replaced(text, pool_key_of(kSecond), "bb"), 16, "'pool_key' must have 64");
+  expect_refused(replaced(text, "pool_key = \"" + pool_key_of(kSecond) + "\"\n", ""), 11,
+                 "'pool_key' is missing");
+  expect_refused(replaced(text, kDealer, "dd"), 3, "'dealer_key' must have 64");
+  expect_refused(replaced(text, "dealer_key = \"" + kDealer + "\"\n", ""), 1,
+                 "`triple-factory keygen` prints");
+  expect_refused(replaced(text, "\"second\"", "\"se cond\""), 12, "'name'");
+  expect_refused(replaced(text, "host = \"10.0.0.1\"", "host = \"\""), 7, "'host'");
+  expect_refused(replaced(text, "host = \"10.0.0.1\"\n", ""), 5, "'host' is missing");
+  expect_refused(replaced(text, "port = 7470", "port = 7470\nrank = 0"), 9, "unknown field 'rank'");
 }
 
 TEST(Roster, PlayersShareNothingThatTellsThemApart) {
   const std::string text = roster_text();
-  expect_refused(replaced(text, "second", "first"), 9, "share the name 'first'");
-  expect_refused(replaced(text, kSecond, kFirst), 9, "share the certificate");
-  expect_refused(replaced(text, "7471", "7470"), 9, "share host 10.0.0.1 and port 7470");
+  expect_refused(replaced(text, "second", "first"), 11, "share the name 'first'");
+  expect_refused(replaced(text, '"' + kSecond, '"' + kFirst), 11, "share the certificate");
+  expect_refused(replaced(text, pool_key_of(kSecond), pool_key_of(kFirst)), 11,
+                 "share the pool_key");
+  expect_refused(replaced(text, "7471", "7470"), 11, "share host 10.0.0.1 and port 7470");
   // Port 0 says that a launcher chooses.
   EXPECT_TRUE(parse_roster(replaced(replaced(text, "7470", "0"), "7471", "0"), "x").ok());
 }
 
 TEST(Roster, TwoToSixtyFourPlayers) {
-  const std::string head = "pool_id = \"" + kPoolId + "\"\nepoch = 1\n";
+  const std::string head =
+      "pool_id = \"" + kPoolId + "\"\nepoch = 1\ndealer_key = \"" + kDealer + "\"\n";
   const auto players = [&](int count) {
     std::string text = head;
     for (int i = 0; i < count; ++i) {
@@ -115,7 +133,7 @@ TEST(Roster, TwoToSixtyFourPlayers) {
   expect_refused(head, 1, "there are 0 [[player]] sections");
   expect_refused(players(1), 1, "there are 1 [[player]] sections");
   expect_refused(players(65), 1, "there are 65 [[player]] sections");
-  expect_refused(head + "player = [1, 2]\n", 3, "write [[player]]");
+  expect_refused(head + "player = [1, 2]\n", 4, "write [[player]]");
 }
 
 TEST(Roster, TheHashNamesPoolEpochAndIdentitiesButNotAddresses) {
@@ -123,7 +141,7 @@ TEST(Roster, TheHashNamesPoolEpochAndIdentitiesButNotAddresses) {
   ASSERT_TRUE(roster.ok());
   const Hash256 hash = roster_hash(*roster);
   // Pools carry this hash for years: it must not change by accident.
-  EXPECT_EQ(to_hex(hash), "2ba18de35917c1971b95a5bbaf93016b7ee73ebc4838b0b6416427b5c8b7d448");
+  EXPECT_EQ(to_hex(hash), "10742db585cd0346e55bcdc0454036b31e84f06334c90f75ec4419e53218f5d6");
   Roster moved = *roster;
   moved.players[0].host = "elsewhere";
   moved.players[1].port = 1;
@@ -140,6 +158,12 @@ TEST(Roster, TheHashNamesPoolEpochAndIdentitiesButNotAddresses) {
   EXPECT_NE(roster_hash(changed), hash);
   changed = *roster;
   changed.players[0].certificate[31] ^= 1;
+  EXPECT_NE(roster_hash(changed), hash);
+  changed = *roster;
+  changed.players[0].pool_key[31] ^= 1;
+  EXPECT_NE(roster_hash(changed), hash);
+  changed = *roster;
+  changed.dealer_key[31] ^= 1;
   EXPECT_NE(roster_hash(changed), hash);
   changed = *roster;
   std::swap(changed.players[0], changed.players[1]);

@@ -186,8 +186,9 @@ Result<void> MemoryDisk::make_directory(const std::string& path) {
   BP_TRY(step(path));
   if (now_.contains(path)) return {};
   now_[path].is_directory = true;
+  now_[path].birth = ++births_;
   // The machine itself needs no sync.
-  if (machine_name(path) == path) durable_[path].is_directory = true;
+  if (machine_name(path) == path) durable_[path] = now_[path];
   return {};
 }
 
@@ -213,6 +214,24 @@ Result<std::uint32_t> MemoryDisk::directory_mode(const std::string& directory) {
   const std::lock_guard<std::mutex> guard(mutex_);
   BP_TRY(step(directory));
   return mode_;
+}
+
+Result<std::uint32_t> MemoryDisk::file_mode(const std::string& path) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  BP_TRY(step(path));
+  if (!now_.contains(path)) return failure("no such file:", path);
+  return file_mode_;
+}
+
+Result<FolderBirth> MemoryDisk::folder_birth(const std::string& directory) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  BP_TRY(step(directory));
+  if (!now_.contains(directory)) return failure("no such folder:", directory);
+  FolderBirth birth{};
+  for (std::size_t i = 0; i < 8; ++i) {
+    birth[i] = static_cast<std::uint8_t>(now_[directory].birth >> (8 * i));
+  }
+  return birth;
 }
 
 Result<std::unique_ptr<StorageLock>> MemoryDisk::lock(const std::string& path) {

@@ -25,6 +25,7 @@ class MemoryDisk final : public Storage {
   };
   struct Entry {
     bool is_directory = false;
+    std::uint64_t birth = 0;  // of a folder; no two have the same
     std::shared_ptr<Inode> inode;
     std::shared_ptr<bool> locked;
   };
@@ -39,6 +40,8 @@ class MemoryDisk final : public Storage {
   Result<void> make_directory(const std::string& path) override;
   Result<void> sync_directory(const std::string& directory) override;
   Result<std::uint32_t> directory_mode(const std::string& directory) override;
+  Result<std::uint32_t> file_mode(const std::string& path) override;
+  Result<FolderBirth> folder_birth(const std::string& directory) override;
   Result<std::unique_ptr<StorageLock>> lock(const std::string& path) override;
   Result<std::uint64_t> free_bytes(const std::string& directory) override;
 
@@ -65,6 +68,7 @@ class MemoryDisk final : public Storage {
 
   void set_free_bytes(std::uint64_t bytes) { free_bytes_ = bytes; }
   void set_mode(std::uint32_t mode) { mode_ = mode; }
+  void set_file_mode(std::uint32_t mode) { file_mode_ = mode; }
   /// Direct access for tests that damage a file.
   std::vector<std::uint8_t>& content(const std::string& path);
   std::vector<std::string> files(const std::string& prefix);
@@ -91,6 +95,8 @@ class MemoryDisk final : public Storage {
   Mutant mutant_ = Mutant::kNone;
   std::uint64_t free_bytes_ = std::uint64_t{1} << 40;
   std::uint32_t mode_ = 0700;
+  std::uint32_t file_mode_ = 0400;
+  std::uint64_t births_ = 0;
   std::string hidden_;
 };
 

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <string>
 #include <vector>
 
 #include "offline/pool/block.h"
 #include "offline/pool/pool.h"
+#include "offline/pool/pool_key.h"
 #include "offline/pool/pool_set.h"
 #include "offline/pool/segment_set.h"
 
@@ -28,6 +30,34 @@ inline PoolIdentity test_identity(int player, int players) {
   identity.player = player;
   identity.players = players;
   return identity;
+}
+
+/// One dealer for all tests of a process.
+inline const DealerKey& test_dealer() {
+  static const DealerKey kDealer = DealerKey::generate().value();
+  return kDealer;
+}
+
+/// What the pool key of `player` is made of.
+inline std::array<std::uint8_t, 32> test_pool_secret(int player) {
+  std::array<std::uint8_t, 32> secret{};
+  secret.fill(static_cast<std::uint8_t>(player + 1));
+  return secret;
+}
+
+inline PublicKey test_pool_key(int player) {
+  return public_key_of(test_pool_secret(player));
+}
+
+/// A key file of mode 0400, durable; `storage` may be the real one.
+inline Result<void> write_test_key(Storage& storage, const std::string& path, int player) {
+  {
+    BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kCreateNew));
+    BP_TRY(file->write_at(0, encode_pool_key(test_pool_secret(player))));
+    BP_TRY(file->sync());
+  }
+  (void)::chmod(path.c_str(), 0400);  // no effect on a simulated disk, whose files have that mode
+  return storage.sync_directory(path.substr(0, path.rfind('/')));
 }
 
 inline SetId test_set_id(std::uint64_t tag) {
@@ -80,6 +110,8 @@ struct TestSite {
   void make_machines() const {
     for (int player = 0; player < players; ++player) {
       ASSERT_TRUE(storage->make_directory(machine(player)).ok());
+      const auto key = write_test_key(*storage, pool_key_path(directory(player)), player);
+      ASSERT_TRUE(key.ok()) << key.error().message;
     }
   }
 
@@ -88,11 +120,13 @@ struct TestSite {
     const PoolIdentity identity = test_identity(0, players);
     for (int player = 0; player < players; ++player) {
       options.directories.push_back(directory(player));
+      options.pool_keys.push_back(test_pool_key(player));
     }
     options.pool_id = identity.pool_id;
     options.epoch = identity.epoch;
     options.roster_hash = identity.roster_hash;
     options.storage = storage;
+    options.dealer_key = &test_dealer();
     return options;
   }
 
@@ -101,6 +135,8 @@ struct TestSite {
     options.directory = directory(player);
     options.identity = test_identity(player, players);
     options.storage = storage;
+    options.dealer_key = test_dealer().public_key();
+    options.pool_key = test_pool_key(player);
     return options;
   }
 

@@ -13,6 +13,7 @@ struct SegmentFile {
   TestSite site;
   PublishedRange range;
   std::vector<std::uint8_t> good;
+  std::vector<PoolKey> pool_keys;
 
   SegmentFile(int players, std::uint64_t first, std::uint64_t count, std::uint64_t size) {
     site.storage = &disk;
@@ -20,13 +21,21 @@ struct SegmentFile {
     site.correction_size = size;
     site.make_machines();
     range = {first, count, test_set_id(1)};
+    for (int player = 0; player < players; ++player) {
+      auto key = PoolKey::read(disk, pool_key_path(site.directory(player)));
+      EXPECT_TRUE(key.ok()) << key.error().message;
+      pool_keys.push_back(std::move(key).value());
+    }
     const auto published = site.publish_once(first, count, 1);
     EXPECT_TRUE(published.ok()) << published.error().message;
     good = disk.content(site.segment_path(0, range));
   }
 
   Result<SegmentReader> open(int player, const PoolIdentity& identity, const LaneKey& key) {
-    return SegmentReader::open(disk, site.segment_path(player, range), identity, key, range);
+    const SegmentAccess access{test_dealer().public_key(),
+                               &pool_keys[static_cast<std::size_t>(player)], nullptr};
+    return SegmentReader::open(disk, site.segment_path(player, range), identity, key, range,
+                               access);
   }
 
   /// The first error of opening player 0's file and reading all of it.

@@ -8,6 +8,9 @@
 
 #include "beaverpond/check.h"
 #include "offline/plan/file.h"
+#include "offline/pool/dealer_key.h"
+#include "offline/pool/pool_key.h"
+#include "offline/pool/posix_storage.h"
 
 namespace beaverpond {
 namespace {
@@ -30,21 +33,26 @@ class IdentityTest : public ::testing::Test {
 
 TEST_F(IdentityTest, AHomeHasAKeyThatOnlyItsOwnerReads) {
   const Home home{folder_ + "/a/home"};
-  const Result<Hash256> made = generate_identity(home, "hospital-a");
+  const Result<PublicIdentity> made = generate_identity(home, "hospital-a");
   ASSERT_TRUE(made.ok()) << made.error().message;
   EXPECT_EQ(mode(home.key_path()), 0400u);
   EXPECT_EQ(mode(home.pool_path()), 0700u);
   EXPECT_EQ(mode(home.directory), 0700u);
   const Result<Hash256> fingerprint = certificate_fingerprint(home.certificate_path());
   ASSERT_TRUE(fingerprint.ok());
-  EXPECT_EQ(*fingerprint, *made);
+  EXPECT_EQ(*fingerprint, made->certificate);
+  EXPECT_EQ(mode(home.pool_key_path()), 0400u);
+  PosixStorage storage;
+  const Result<PoolKey> pool_key = PoolKey::read(storage, home.pool_key_path());
+  ASSERT_TRUE(pool_key.ok()) << pool_key.error().message;
+  EXPECT_EQ(pool_key->public_key(), made->pool_key);
 }
 
 TEST_F(IdentityTest, AKeyIsNeverReplaced) {
   const Home home{folder_ + "/home"};
   ASSERT_TRUE(generate_identity(home, "a").ok());
   const std::string before = *read_small_file(home.key_path());
-  const Result<Hash256> again = generate_identity(home, "a");
+  const Result<PublicIdentity> again = generate_identity(home, "a");
   ASSERT_FALSE(again.ok());
   EXPECT_EQ(again.error().code, ErrorCode::kConfig);
   EXPECT_NE(again.error().message.find(home.key_path()), std::string::npos);
@@ -64,9 +72,12 @@ TEST_F(IdentityTest, KeygenAllGivesEveryoneTheSameRoster) {
     const RosterPlayer& player = made->players[static_cast<std::size_t>(rank)];
     EXPECT_EQ(player.name, "player" + std::to_string(rank));
     EXPECT_EQ(player.port, 7470 + rank);
+    EXPECT_EQ(player.pool_key, *create_pool_key(home.pool_key_path()));  // reads what is there
     EXPECT_EQ(player.certificate, *certificate_fingerprint(home.certificate_path()));
     EXPECT_EQ(mode(home.pool_path()), 0700u);
   }
+  EXPECT_EQ(mode(folder_ + "/dealer/dealer.pem"), 0400u);
+  EXPECT_EQ(DealerKey::read(folder_ + "/dealer/dealer.pem")->public_key(), made->dealer_key);
   const Result<Roster> other = keygen_all(folder_ + "/other", 3);
   ASSERT_TRUE(other.ok());
   EXPECT_NE(other->pool_id, made->pool_id);

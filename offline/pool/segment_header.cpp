@@ -1,12 +1,16 @@
-#include "offline/pool/segment.h"
+#include "offline/pool/segment_header.h"
 
 #include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "beaverpond/bundle.h"
 
 namespace beaverpond {
 namespace {
 
 // The table of offline/pool/README.md, "Segment".
-constexpr char kMagic[9] = "BPSEGM01";
+constexpr char kMagic[9] = "BPSEGM02";
 constexpr std::size_t kVersionAt = 8;
 constexpr std::size_t kPrgAt = 10;
 constexpr std::size_t kPlayerAt = 12;
@@ -22,14 +26,24 @@ constexpr std::size_t kCountAt = 136;
 constexpr std::size_t kCorrectionSizeAt = 144;
 constexpr std::size_t kPayloadSizeAt = 152;
 constexpr std::size_t kChunkSizeAt = 160;
-constexpr std::size_t kRootAt = 168;
-constexpr std::uint64_t kVersion = 1;
+constexpr std::size_t kSchemeAt = 164;
+constexpr std::size_t kSaltAt = 168;
+constexpr std::size_t kCommitmentAt = 200;
+constexpr std::size_t kRootAt = 232;
+constexpr std::size_t kSignatureAt = 264;
+constexpr std::uint64_t kVersion = 2;
+constexpr std::uint64_t kScheme = 1;  // additive shares of 64-bit words, corrections by rotation
 constexpr std::uint64_t kAlignment = 64;
+constexpr std::uint64_t kTagSize = 16;
 
 static_assert(kPoolIdAt + sizeof(PoolId) == kEpochAt && kEpochAt + 8 == kRosterAt);
 static_assert(kRosterAt + sizeof(Hash256) == kPlanAt && kPlanAt + sizeof(Hash256) == kSetIdAt);
 static_assert(kSetIdAt + sizeof(SetId) == kFirstAt && kCountAt + 8 == kCorrectionSizeAt);
-static_assert(kPayloadSizeAt + 8 == kChunkSizeAt && kRootAt + sizeof(Hash256) <= kBlockHashOffset);
+static_assert(kPayloadSizeAt + 8 == kChunkSizeAt && kChunkSizeAt + 4 == kSchemeAt);
+static_assert(kSchemeAt + 4 == kSaltAt && kSaltAt + sizeof(Hash256) == kCommitmentAt);
+static_assert(kCommitmentAt + sizeof(Hash256) == kRootAt);
+static_assert(kRootAt + sizeof(Hash256) == kSignatureAt);
+static_assert(kSignatureAt + sizeof(Signature) <= kBlockHashOffset);
 static_assert(kChunkSizeBytes % kAlignment == 0 && kBlockSize % kAlignment == 0);
 static_assert(Seed::kSize == 32);
 
@@ -48,7 +62,22 @@ bool fields_in_bounds(const SegmentHeader& header) {
          header.pool.player >= 0 && header.pool.player < header.pool.players &&
          header.range.count >= 1 && header.range.count <= kMaxSegmentBundles &&
          header.range.first < (std::uint64_t{1} << 62) &&
-         header.correction_size.value <= kMaxCorrectionBytes;
+         header.correction_size.value <= kMaxCorrectionBytes &&
+         (header.prg == PrgKind::kAes128Ctr || header.prg == PrgKind::kChaCha20);
+}
+
+/// A purpose and the first `size` bytes of the encoded header.
+std::vector<std::uint8_t> tagged_bytes(std::string_view purpose, const SegmentHeader& header,
+                                       std::size_t size) {
+  const Block block = encode_segment_header(header);
+  std::vector<std::uint8_t> bytes(purpose.begin(), purpose.end());
+  bytes.push_back(0);
+  bytes.insert(bytes.end(), block.begin(), block.begin() + static_cast<std::ptrdiff_t>(size));
+  return bytes;
+}
+
+std::vector<std::uint8_t> signed_bytes(const SegmentHeader& header) {
+  return tagged_bytes("beaverpond segment signature v2", header, kSignatureAt);
 }
 
 }  // namespace
@@ -73,7 +102,19 @@ std::uint64_t SegmentHeader::payload_size() const {
 }
 
 std::uint64_t SegmentHeader::table_size() const {
-  return round_up(chunks() * sizeof(Hash256), kBlockSize);
+  return round_up(chunks() * kTagSize, kBlockSize);
+}
+
+Hash256 SegmentHeader::context() const {
+  return sha256(tagged_bytes("beaverpond segment context v2", *this, kRootAt));
+}
+
+void SegmentHeader::sign(const DealerKey& dealer) {
+  signature = dealer.sign(signed_bytes(*this));
+}
+
+bool SegmentHeader::is_signed_by(const PublicKey& dealer) const {
+  return verify_signature(dealer, signed_bytes(*this), signature);
 }
 
 Block encode_segment_header(const SegmentHeader& header) {
@@ -95,7 +136,11 @@ Block encode_segment_header(const SegmentHeader& header) {
   store_le(block, kCorrectionSizeAt, header.correction_size.value, 8);
   store_le(block, kPayloadSizeAt, header.payload_size(), 8);
   store_le(block, kChunkSizeAt, kChunkSizeBytes, 4);
+  store_le(block, kSchemeAt, kScheme, 4);
+  store_bytes(block, kSaltAt, header.salt);
+  store_bytes(block, kCommitmentAt, header.key_commitment);
   store_bytes(block, kRootAt, header.root);
+  store_bytes(block, kSignatureAt, header.signature);
   seal_block(block);
   return block;
 }
@@ -104,7 +149,7 @@ Result<SegmentHeader> decode_segment_header(const Block& block, const std::strin
   const auto corrupt = [&file](const char* what) {
     return make_error(ErrorCode::kPoolCorrupt,
                       "the header of segment " + file + " " + what +
-                          "; remove the file, the players will skip its bundles");
+                          "; run `triple-factory repair`, which burns its bundles");
   };
   if (std::memcmp(block.data(), kMagic, 8) != 0) return corrupt("is not one of ours");
   if (!is_sealed(block)) return corrupt("is damaged");
@@ -122,12 +167,17 @@ Result<SegmentHeader> decode_segment_header(const Block& block, const std::strin
   header.range.first = load_le(block, kFirstAt, 8);
   header.range.count = load_le(block, kCountAt, 8);
   header.correction_size.value = load_le(block, kCorrectionSizeAt, 8);
+  load_bytes(block, kSaltAt, header.salt);
+  load_bytes(block, kCommitmentAt, header.key_commitment);
   load_bytes(block, kRootAt, header.root);
+  load_bytes(block, kSignatureAt, header.signature);
   if (!fields_in_bounds(header)) return corrupt("holds impossible values");
   if (load_le(block, kPayloadSizeAt, 8) != header.payload_size() ||
       load_le(block, kChunkSizeAt, 4) != kChunkSizeBytes) {
     return corrupt("holds impossible sizes");
   }
+  if (load_le(block, kSchemeAt, 4) != kScheme) return corrupt("is of another sharing scheme");
+  if (encode_segment_header(header) != block) return corrupt("has bytes that no factory writes");
   return header;
 }
 

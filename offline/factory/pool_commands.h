@@ -1,0 +1,29 @@
+// The commands of triple-factory that look after pools and keys instead of filling them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "beaverpond/result.h"
+
+namespace beaverpond {
+
+struct PoolCommandArguments {
+  std::string roster_path;
+  std::vector<std::string> pool_directories;  ///< any players', in any order
+  std::vector<std::string> files;             ///< inspect
+  std::string home;                           ///< keygen: folder of dealer.pem
+  bool json = false;
+};
+
+/// Makes HOME/dealer.pem and prints the line for the roster. Errors: kConfig (there is one), kIo.
+Result<void> run_dealer_keygen(const PoolCommandArguments& arguments);
+/// Prints what segments say about themselves; needs no key. Errors: kPoolCorrupt, kIo.
+Result<void> run_inspect(const PoolCommandArguments& arguments);
+/// Errors: kPoolCorrupt if anything is damaged; those of verify_pool_blocking().
+Result<void> run_verify(const PoolCommandArguments& arguments);
+/// Errors: kPoolCorrupt if something is left that no tool may repair; those of
+/// repair_pool_blocking().
+Result<void> run_repair(const PoolCommandArguments& arguments);
+
+}  // namespace beaverpond
