@@ -30,6 +30,12 @@ struct LaneKey {
   std::string str() const;
 };
 
+/// The player that owns a lane. Its bundles are spent only by live players among whom the owner is:
+/// any two such groups share it, and its ledger keeps them apart.
+inline int lane_owner(std::uint32_t lane, int players) {
+  return static_cast<int>(lane % static_cast<std::uint32_t>(players));
+}
+
 /// Consecutive bundles published together. All players' files of one range share the set id.
 struct PublishedRange {
   std::uint64_t first = 0;

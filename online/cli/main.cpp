@@ -142,7 +142,7 @@ int run(int argc, char** argv) {
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
-      "cancelled.");
+      "cancelled, 15 pool-rolled-back.");
   app.require_subcommand(1);
   KeygenOptions keygen;
   PlanOptions plan;
