@@ -32,6 +32,15 @@ void add_keygen(CLI::App& app, KeygenOptions& options) {
   command.add_option("--name", options.name, "with --home: the player's name");
 }
 
+void add_epoch(CLI::App& app, EpochOptions& options) {
+  CLI::App& command = *app.add_subcommand(
+      "epoch", "start a new membership epoch with an empty pool, after all disks were put back");
+  command.add_option("--home", options.home, "this player's folder")->required();
+  command.add_option("--to", options.to, "number of the epoch; the same on all players")
+      ->required()
+      ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0} >> 1));
+}
+
 void add_plan(CLI::App& app, PlanOptions& options) {
   CLI::App& command = *app.add_subcommand("plan", "what a job needs; writes the .plan file");
   command.add_option("job", options.job, "job file (TOML)")->required();
@@ -145,12 +154,14 @@ int run(int argc, char** argv) {
       "cancelled, 15 pool-rolled-back.");
   app.require_subcommand(1);
   KeygenOptions keygen;
+  EpochOptions epoch;
   PlanOptions plan;
   EmulateCommand emulate;
   TrainCommand train;
   InferCommand infer;
   LaunchCommand launch;
   add_keygen(app, keygen);
+  add_epoch(app, epoch);
   add_plan(app, plan);
   add_emulate(app, emulate);
   add_train(app, train);
@@ -167,6 +178,7 @@ int run(int argc, char** argv) {
   launch.arguments = app.get_subcommands().front()->remaining();
   Result<void> result;
   if (name == "keygen") result = run_keygen(keygen);
+  if (name == "epoch") result = run_epoch(epoch);
   if (name == "plan") result = run_plan(plan);
   if (name == "emulate") result = run_emulate(emulate);
   if (name == "train") result = run_train(train);

@@ -148,6 +148,7 @@ LeaseOptions lease_options(const Job& job, const Hash256& plan, const PlayerOpti
   LeaseOptions lease;
   lease.key = LaneKey{plan, options.lane};
   lease.max_bundles = job.pool.lease_steps;
+  if (job.pool.refuses_rollback) lease.on_rollback = OnRollback::kRefuse;
   if (options.on_notice) {
     // A dry pool is polled many times a second; a person is told once in a while.
     lease.on_notice = [notify = options.on_notice, quiet_until = steady_clock::time_point()](
