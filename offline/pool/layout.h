@@ -20,6 +20,8 @@ using PoolId = std::array<std::uint8_t, 16>;
 using SetId = std::array<std::uint8_t, 16>;
 
 inline constexpr int kMaxPlayers = 64;
+/// Numbers of bundles are below this, so that no sum of two overflows.
+inline constexpr std::uint64_t kMaxBundleNumber = std::uint64_t{1} << 62;
 
 /// An independent sequence of bundles of one plan.
 struct LaneKey {

@@ -46,8 +46,11 @@ Block encode(const LedgerState& state, const PoolIdentity& pool, const LaneKey& 
 }
 
 bool is_slot(const Block& block) {
-  return std::memcmp(block.data(), kMagic, 8) == 0 && is_sealed(block) &&
-         load_le(block, kVersionAt, 2) == kVersion;
+  if (std::memcmp(block.data(), kMagic, 8) != 0 || !is_sealed(block)) return false;
+  for (std::size_t at = kWatermarkAt; at < kWitnessesAt + kMaxPlayers * 8; at += 8) {
+    if (load_le(block, at, 8) >= kMaxBundleNumber) return false;
+  }
+  return load_le(block, kVersionAt, 2) == kVersion;
 }
 
 bool belongs_here(const Block& block, const PoolIdentity& pool, const LaneKey& key) {

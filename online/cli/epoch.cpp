@@ -17,17 +17,18 @@ Result<void> run_epoch(const EpochOptions& options) {
   }
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   roster.epoch = options.to;
+  const Hash256 hash = roster_hash(roster);
   PosixStorage storage;
   // The pool first: until the roster follows, nobody can use it.
-  BP_TRY(start_epoch_blocking(storage, home.pool_path(),
-                              {roster.pool_id, roster.epoch, roster_hash(roster), rank,
-                               static_cast<int>(roster.players.size())}));
+  BP_TRY(start_epoch_blocking(
+      storage, home.pool_path(),
+      {roster.pool_id, roster.epoch, hash, rank, static_cast<int>(roster.players.size())}));
   BP_TRY(write_roster_file(home.roster_path(), roster));
   std::printf(
       "%s is in membership epoch %llu: roster %s, empty pool. Run the same on every player "
       "before the next job, and give the new roster to triple-factory.\n",
       home.directory.c_str(), static_cast<unsigned long long>(roster.epoch),
-      to_hex(std::span(roster_hash(roster)).first(8)).c_str());
+      to_hex(std::span(hash).first(8)).c_str());
   return {};
 }
 

@@ -15,7 +15,6 @@ constexpr std::size_t kClassFixedSize = 64;
 constexpr std::size_t kRangeSize = 32;
 constexpr std::size_t kDurableFixedSize = 64;
 constexpr std::size_t kLeasedSize = 16;
-constexpr std::uint64_t kMaxNumber = std::uint64_t{1} << 62;
 
 static_assert(sizeof(SetId) + 16 == kRangeSize);
 
@@ -28,7 +27,8 @@ Error malformed(const char* what) {
 bool ranges_are_sorted(const std::vector<PublishedRange>& ranges) {
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     const PublishedRange& range = ranges[i];
-    if (range.count == 0 || range.first >= kMaxNumber || range.count >= kMaxNumber) return false;
+    if (range.count == 0 || range.first >= kMaxBundleNumber || range.count >= kMaxBundleNumber)
+      return false;
     if (i > 0 && !(ranges[i - 1] < range)) return false;
   }
   return true;
@@ -36,9 +36,9 @@ bool ranges_are_sorted(const std::vector<PublishedRange>& ranges) {
 
 bool is_sound(const ClassState& state) {
   const bool bounded = std::all_of(state.witnesses.begin(), state.witnesses.end(),
-                                   [](std::uint64_t w) { return w < kMaxNumber; });
-  return bounded && state.watermark < kMaxNumber && state.per_step >= 1 &&
-         state.per_step < kMaxNumber && ranges_are_sorted(state.published);
+                                   [](std::uint64_t w) { return w < kMaxBundleNumber; });
+  return bounded && state.watermark < kMaxBundleNumber && state.per_step >= 1 &&
+         state.per_step < kMaxBundleNumber && ranges_are_sorted(state.published);
 }
 
 bool classes_are_sorted(const std::vector<ClassState>& classes) {
@@ -138,7 +138,7 @@ Result<Hello> decode_hello(std::span<const std::uint8_t> bytes) {
   hello.refuses_rollback = load_le(bytes, 105, 1) != 0;
   hello.failed = static_cast<std::uint8_t>(load_le(bytes, 106, 1));
   const std::size_t classes = load_le(bytes, 108, 4);
-  if (classes > kMaxLeaseClasses || hello.steps >= kMaxNumber) return malformed("HELLO");
+  if (classes > kMaxLeaseClasses || hello.steps >= kMaxBundleNumber) return malformed("HELLO");
   std::size_t at = kHelloFixedSize;
   for (std::size_t i = 0; i < classes; ++i) {
     ClassState state;
