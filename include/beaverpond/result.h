@@ -23,11 +23,12 @@ enum class ErrorCode : std::uint8_t {
       7,  ///< players disagree on roster, program or plan, or a certificate is foreign
   kProtocolMismatch = 8,  ///< a frame arrived that does not belong to this operation
   kOutOfMemory = 9,
-  kIo = 10,         ///< the operating system refused a read, a write or a socket
-  kNoSpace = 11,    ///< the disk is full, or the disk budget is too small
-  kPoolBusy = 12,   ///< another process holds the lock of this pool
-  kDomain = 13,     ///< a value left the domain of the fixed-point protocol
-  kCancelled = 14,  ///< stopped on request
+  kIo = 10,              ///< the operating system refused a read, a write or a socket
+  kNoSpace = 11,         ///< the disk is full, or the disk budget is too small
+  kPoolBusy = 12,        ///< another process holds the lock of this pool
+  kDomain = 13,          ///< a value left the domain of the fixed-point protocol
+  kCancelled = 14,       ///< stopped on request
+  kPoolRolledBack = 15,  ///< a pool is older than what the other players saw of it
 };
 
 /// A failure: what happened, where, and what to do about it (all three in `message`).
@@ -55,6 +56,7 @@ inline const char* to_string(ErrorCode code) {
     case ErrorCode::kPoolBusy: return "pool-busy";
     case ErrorCode::kDomain: return "domain";
     case ErrorCode::kCancelled: return "cancelled";
+    case ErrorCode::kPoolRolledBack: return "pool-rolled-back";
   }
   return "unknown";
 }

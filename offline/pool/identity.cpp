@@ -88,6 +88,66 @@ Result<PoolIdentity> read_identity(Storage& storage, const std::string& director
   return decode(block, size, path);
 }
 
+namespace {
+
+bool is_segment(const std::string& name) {
+  return name.ends_with(kSegmentSuffix) || name.ends_with(kTemporarySuffix);
+}
+
+/// Removes the files of a lane: what could be spent first, then what says that it was.
+Result<void> clear_lane(Storage& storage, const std::string& lane) {
+  for (const bool segments : {true, false}) {
+    BP_ASSIGN(const auto entries, storage.list(lane));
+    for (const StorageEntry& entry : entries) {
+      if (entry.is_directory || is_segment(entry.name) != segments) continue;
+      BP_TRY(storage.unlink(lane + "/" + entry.name));
+    }
+    BP_TRY(storage.sync_directory(lane));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> start_epoch_blocking(Storage& storage, const std::string& directory,
+                                  const PoolIdentity& identity) {
+  const std::string path = directory + "/pool";
+  BP_TRY(ensure_pool_directory(storage, directory));
+  BP_ASSIGN(const auto engine, storage.lock(directory + "/engine.lock"));
+  BP_ASSIGN(const auto factory, storage.lock(directory + "/factory.lock"));
+  BP_ASSIGN(const bool present, storage.exists(path));
+  if (!present) return check_identity(storage, directory, identity, PoolUser::kEngine);
+  BP_ASSIGN(const PoolIdentity found, read_identity(storage, directory));
+  if (found == identity) return {};
+  const bool same_place = found.pool_id == identity.pool_id && found.player == identity.player;
+  if (!same_place || found.epoch >= identity.epoch) {
+    return make_error(ErrorCode::kRosterMismatch,
+                      "the folder " + directory + " cannot move to epoch " +
+                          std::to_string(identity.epoch) +
+                          " of this pool: " + describe_difference(identity, found) +
+                          "; epochs only rise: give the same later epoch to all players");
+  }
+  BP_ASSIGN(const auto plans, storage.list(directory));
+  for (const StorageEntry& plan : plans) {
+    if (!plan.is_directory) continue;
+    BP_ASSIGN(const auto lanes, storage.list(directory + "/" + plan.name));
+    for (const StorageEntry& lane : lanes) {
+      if (!lane.is_directory) continue;
+      BP_TRY(clear_lane(storage, directory + "/" + plan.name + "/" + lane.name));
+    }
+  }
+  const std::string temporary = path + ".epoch" + kTemporarySuffix;
+  BP_ASSIGN(const bool left_over, storage.exists(temporary));
+  if (left_over) BP_TRY(storage.unlink(temporary));
+  {
+    BP_ASSIGN(const auto file, storage.open(temporary, Storage::Mode::kCreateNew));
+    BP_TRY(file->write_at(0, encode(identity)));
+    BP_TRY(file->sync());
+  }
+  BP_TRY(storage.rename(temporary, path));
+  return storage.sync_directory(directory);
+}
+
 Result<void> check_identity(Storage& storage, const std::string& directory,
                             const PoolIdentity& identity, PoolUser user) {
   const std::string path = directory + "/pool";
@@ -102,8 +162,8 @@ Result<void> check_identity(Storage& storage, const std::string& directory,
   if (!difference.empty()) {
     return make_error(ErrorCode::kRosterMismatch,
                       "the folder " + directory + " holds another pool: " + difference +
-                          "; check the order of the pool folders and the roster file, and give "
-                          "every membership epoch a folder of its own");
+                          "; check the order of the pool folders and the roster file; after a new "
+                          "membership epoch run `beaverpond epoch` on every player");
   }
   return {};
 }

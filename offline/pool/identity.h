@@ -31,4 +31,13 @@ Result<PoolIdentity> read_identity(Storage& storage, const std::string& director
 Result<void> check_identity(Storage& storage, const std::string& directory,
                             const PoolIdentity& identity, PoolUser user);
 
+/// Moves a pool into a later membership epoch, with `identity` from now on: removes all that it
+/// holds of earlier ones, segments before ledgers, and replaces DIR/pool last, so that it can be
+/// run again after a crash. Nothing happens if the pool is there already. Takes both locks. For
+/// when the disks of all players were put back together, so that nobody remembers what was spent.
+/// Errors: kPoolBusy, kRosterMismatch (another pool or player, or a later epoch), kConfig,
+/// kPoolCorrupt, kIo, kNoSpace.
+Result<void> start_epoch_blocking(Storage& storage, const std::string& directory,
+                                  const PoolIdentity& identity);
+
 }  // namespace beaverpond

@@ -26,7 +26,8 @@ PoolLane::PoolLane(Storage& storage, std::string directory, PoolIdentity pool, L
       key_(key),
       ledger_(std::move(ledger)),
       ratchet_(std::move(ratchet)),
-      keys_(&keys) {}
+      keys_(&keys),
+      seen_(ledger_.witnesses()) {}
 
 Result<PoolLane> PoolLane::open(Storage& storage, const std::string& pool_directory,
                                 const PoolIdentity& pool, const LaneKey& key,
@@ -90,11 +91,22 @@ Result<void> PoolLane::claim_blocking(const Claim& claim) {
   BP_CHECK(claim.first < claim.end, "an empty claim");
   BP_CHECK(claim.first >= ledger_.watermark(), "a bundle would be claimed twice");
   check_covers(claim);
-  BP_TRY(ledger_.advance_blocking(claim.end, claim.witnesses));
+  see(claim.witnesses);
+  BP_TRY(ledger_.advance_blocking(claim.end, seen_));
   BP_CHECK(ledger_.watermark() == claim.end, "the ledger disagrees with the claim");
   claims_.push_back({claim.first, claim.end, claim.segments});
   erase_spent();
   return {};
+}
+
+void PoolLane::see(const std::vector<std::uint64_t>& watermarks) {
+  BP_CHECK(watermarks.size() == seen_.size(), "one watermark per player");
+  for (std::size_t i = 0; i < seen_.size(); ++i) seen_[i] = std::max(seen_[i], watermarks[i]);
+}
+
+Result<void> PoolLane::keep_witnesses_blocking() {
+  if (seen_ == ledger_.witnesses()) return {};
+  return ledger_.advance_blocking(ledger_.watermark(), seen_);
 }
 
 Result<Bundle> PoolLane::read_bundle_blocking(std::uint64_t number) {

@@ -29,6 +29,10 @@ class PoolLane {
                                const PoolIdentity& pool, const LaneKey& key, const PoolKeys& keys);
 
   const Ledger& ledger() const { return ledger_; }
+  /// Watermarks seen of the players: what the ledger holds, and what was seen since.
+  const std::vector<std::uint64_t>& witnesses() const { return seen_; }
+  void see(const std::vector<std::uint64_t>& watermarks);
+  Result<void> keep_witnesses_blocking();
   Result<std::vector<PublishedRange>> ranges();
   Result<void> claim_blocking(const Claim& claim);
   Result<Bundle> read_bundle_blocking(std::uint64_t number);
@@ -62,6 +66,7 @@ class PoolLane {
   PoolIdentity pool_;
   LaneKey key_;
   Ledger ledger_;
+  std::vector<std::uint64_t> seen_;  // by rank; never below the ledger's witnesses
   std::vector<OpenClaim> claims_;
   LaneRatchet ratchet_;
   const PoolKeys* keys_;

@@ -6,9 +6,6 @@
 namespace beaverpond {
 namespace {
 
-// Bounds that keep first + count far from overflow.
-constexpr std::uint64_t kMaxNumber = std::uint64_t{1} << 62;
-
 std::string parent_of(const std::string& path) {
   std::string trimmed = path;
   while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
@@ -20,7 +17,7 @@ std::string parent_of(const std::string& path) {
 bool parse_number(const std::string& text, std::uint64_t& value) {
   const char* const end = text.data() + text.size();
   const auto [at, failure] = std::from_chars(text.data(), end, value);
-  return failure == std::errc() && at == end && value < kMaxNumber;
+  return failure == std::errc() && at == end && value < kMaxBundleNumber;
 }
 
 bool parse_set_id(const std::string& text, SetId& id) {

@@ -20,6 +20,8 @@ using PoolId = std::array<std::uint8_t, 16>;
 using SetId = std::array<std::uint8_t, 16>;
 
 inline constexpr int kMaxPlayers = 64;
+/// Numbers of bundles are below this, so that no sum of two overflows.
+inline constexpr std::uint64_t kMaxBundleNumber = std::uint64_t{1} << 62;
 
 /// An independent sequence of bundles of one plan.
 struct LaneKey {
@@ -29,6 +31,12 @@ struct LaneKey {
   /// "plan 0123456789abcdef lane 0".
   std::string str() const;
 };
+
+/// The player that owns a lane. Its bundles are spent only by live players among whom the owner is:
+/// any two such groups share it, and its ledger keeps them apart.
+inline int lane_owner(std::uint32_t lane, int players) {
+  return static_cast<int>(lane % static_cast<std::uint32_t>(players));
+}
 
 /// Consecutive bundles published together. All players' files of one range share the set id.
 struct PublishedRange {

@@ -46,8 +46,11 @@ Block encode(const LedgerState& state, const PoolIdentity& pool, const LaneKey& 
 }
 
 bool is_slot(const Block& block) {
-  return std::memcmp(block.data(), kMagic, 8) == 0 && is_sealed(block) &&
-         load_le(block, kVersionAt, 2) == kVersion;
+  if (std::memcmp(block.data(), kMagic, 8) != 0 || !is_sealed(block)) return false;
+  for (std::size_t at = kWatermarkAt; at < kWitnessesAt + kMaxPlayers * 8; at += 8) {
+    if (load_le(block, at, 8) >= kMaxBundleNumber) return false;
+  }
+  return load_le(block, kVersionAt, 2) == kVersion;
 }
 
 bool belongs_here(const Block& block, const PoolIdentity& pool, const LaneKey& key) {
@@ -120,12 +123,15 @@ Result<Ledger> Ledger::open(Storage& storage, const std::string& directory,
   if (!present) BP_TRY(create_ledger(storage, path, pool, key));
   BP_ASSIGN(auto file, storage.open(path, Storage::Mode::kReadWrite));
   Ledger ledger(std::move(file), path, pool, key);
-  // An earlier process may have died between its write and its sync. The next write goes to the
-  // other slot, so what is read here must be on the disk before that.
-  BP_TRY(ledger.file_->sync());
   BP_ASSIGN(Slots slots, read_slots(*ledger.file_, path, pool, key));
   ledger.state_ = std::move(slots.state);
   ledger.newer_slot_ = slots.newer;
+  // An earlier process may have died between its write and its sync, or its sync may have failed
+  // and the kernel forgotten about the write. The next write goes to the other slot, so what was
+  // read here must be on the disk before that: it is written again, for a sync alone might not.
+  BP_TRY(ledger.file_->write_at(static_cast<std::uint64_t>(slots.newer) * kBlockSize,
+                                encode(ledger.state_, pool, key)));
+  BP_TRY(ledger.file_->sync());
   return ledger;
 }
 

@@ -111,7 +111,7 @@ Result<std::uint64_t> Pool::watermark(const LaneKey& key) {
 Result<std::vector<std::uint64_t>> Pool::witnesses(const LaneKey& key) {
   BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
   const std::lock_guard<std::mutex> guard(locked->mutex);
-  return locked->lane.ledger().witnesses();
+  return locked->lane.witnesses();
 }
 
 Result<void> Pool::claim_blocking(const LaneKey& key, const Claim& claim) {
@@ -120,6 +120,31 @@ Result<void> Pool::claim_blocking(const LaneKey& key, const Claim& claim) {
   auto claimed = locked->lane.claim_blocking(claim);
   if (!claimed.ok()) state_->poisoned = true;
   return claimed;
+}
+
+Result<void> Pool::claim_all_blocking(const std::vector<LaneClaim>& claims) {
+  for (std::size_t i = 0; i < claims.size(); ++i) {
+    auto claimed = claim_blocking(claims[i].key, claims[i].claim);
+    if (claimed.ok()) continue;
+    for (std::size_t done = 0; done < i; ++done) release(claims[done].key, claims[done].claim.end);
+    return claimed;
+  }
+  return {};
+}
+
+Result<void> Pool::see(const LaneKey& key, const std::vector<std::uint64_t>& watermarks) {
+  BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
+  const std::lock_guard<std::mutex> guard(locked->mutex);
+  locked->lane.see(watermarks);
+  return {};
+}
+
+Result<void> Pool::keep_witnesses_blocking(const LaneKey& key) {
+  BP_ASSIGN(State::LockedLane* const locked, state_->lane_of(key));
+  const std::lock_guard<std::mutex> guard(locked->mutex);
+  auto kept = locked->lane.keep_witnesses_blocking();
+  if (!kept.ok()) state_->poisoned = true;
+  return kept;
 }
 
 Result<Bundle> Pool::read_bundle_blocking(const LaneKey& key, std::uint64_t number) {

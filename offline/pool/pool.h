@@ -38,6 +38,11 @@ struct Claim {
   std::vector<std::uint64_t> witnesses;  ///< watermark seen of every player, by rank
 };
 
+struct LaneClaim {
+  LaneKey key;
+  Claim claim;
+};
+
 /// Threads: all calls may run at once; calls on one lane wait for each other. A failed sync of a
 /// ledger, or any other failure of the disk while one is opened, poisons the pool: every later call
 /// fails, and only a new process may try again.
@@ -70,6 +75,17 @@ class Pool {
   /// [claim.first, claim.end). Erases segments that are wholly spent. Aborts if first is below the
   /// watermark or the segments do not cover the range. Errors: kIo, kNoSpace; the pool is poisoned.
   Result<void> claim_blocking(const LaneKey& key, const Claim& claim);
+
+  /// claim_blocking() of several lanes, in the order given. Returns when all are durable. After an
+  /// error none may be read, and some are burned.
+  Result<void> claim_all_blocking(const std::vector<LaneClaim>& claims);
+
+  /// Remembers watermarks seen of the players; durable with the next claim, or with
+  /// keep_witnesses_blocking(). Only ever raises them.
+  Result<void> see(const LaneKey& key, const std::vector<std::uint64_t>& watermarks);
+  /// Makes durable what was seen since the last claim, if anything was. Errors: kIo, kNoSpace; the
+  /// pool is poisoned.
+  Result<void> keep_witnesses_blocking(const LaneKey& key);
 
   /// Hands out bundle `number` of a claim of this process, in rising order within a claim; what is
   /// passed over is burned. Aborts if the number is not claimed or was handed out before.

@@ -19,6 +19,14 @@ struct KeygenOptions {
 };
 Result<void> run_keygen(const KeygenOptions& options);
 
+struct EpochOptions {
+  std::string home;
+  std::uint64_t to = 0;
+};
+/// Moves roster and pool of a home to a later membership epoch and empties the pool. May be run
+/// again. Errors: those of start_epoch_blocking() and write_roster_file().
+Result<void> run_epoch(const EpochOptions& options);
+
 struct PlanOptions {
   std::string job;
   std::string output;  ///< empty: print only

@@ -41,6 +41,7 @@ Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, cons
                   "the job files differ in seed, schedule, owners or reveals; give every player "
                   "the same job"}};
   what.lease_bundles = job.pool.lease_steps;
+  what.refuses_rollback = job.pool.refuses_rollback;
   what.network = job.network;
   return Player::connect_blocking(what, options);
 }

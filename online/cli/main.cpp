@@ -32,6 +32,15 @@ void add_keygen(CLI::App& app, KeygenOptions& options) {
   command.add_option("--name", options.name, "with --home: the player's name");
 }
 
+void add_epoch(CLI::App& app, EpochOptions& options) {
+  CLI::App& command = *app.add_subcommand(
+      "epoch", "start a new membership epoch with an empty pool, after all disks were put back");
+  command.add_option("--home", options.home, "this player's folder")->required();
+  command.add_option("--to", options.to, "number of the epoch; the same on all players")
+      ->required()
+      ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0} >> 1));
+}
+
 struct CostOptions {
   CLI::Option* full;
   CLI::Option* dealing;
@@ -169,15 +178,17 @@ int run(int argc, char** argv) {
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
-      "cancelled.");
+      "cancelled, 15 pool-rolled-back.");
   app.require_subcommand(1);
   KeygenOptions keygen;
+  EpochOptions epoch;
   PlanOptions plan;
   EmulateCommand emulate;
   TrainCommand train;
   InferCommand infer;
   LaunchCommand launch;
   add_keygen(app, keygen);
+  add_epoch(app, epoch);
   add_plan(app, plan);
   add_emulate(app, emulate);
   add_train(app, train);
@@ -194,6 +205,7 @@ int run(int argc, char** argv) {
   launch.arguments = app.get_subcommands().front()->remaining();
   Result<void> result;
   if (name == "keygen") result = run_keygen(keygen);
+  if (name == "epoch") result = run_epoch(epoch);
   if (name == "plan") result = run_plan(plan);
   if (name == "emulate") result = run_emulate(emulate);
   if (name == "train") result = run_train(train);

@@ -100,13 +100,18 @@ class JobReader {
   }
 
   void read_pool() {
-    ConfigSection s = section("pool", {"low", "high", "lease_steps", "disk_budget"});
+    ConfigSection s = section("pool", {"low", "high", "lease_steps", "disk_budget", "rollback"});
     PoolConfig& pool = job_.pool;
     pool.low = s.integer("low", 1, kMaxBundles, pool.low);
     pool.high = s.integer("high", 1, kMaxBundles, std::max(pool.high, pool.low));
     if (pool.high < pool.low) s.fail("high", "below low", "let low <= high");
     pool.lease_steps = s.integer("lease_steps", 1, kMaxBundles, pool.lease_steps);
     pool.disk_budget.value = s.byte_size("disk_budget", pool.disk_budget.value);
+    const std::string rollback = s.text("rollback", "burn");
+    if (rollback != "burn" && rollback != "refuse") {
+      s.fail("rollback", "'" + rollback + "' is neither", "use \"burn\" or \"refuse\"");
+    }
+    pool.refuses_rollback = rollback == "refuse";
   }
 
   void read_network() {

@@ -123,6 +123,9 @@ struct PoolConfig {
   std::uint64_t low = 64;    ///< bundles below which the factory refills
   std::uint64_t high = 256;  ///< bundles at which it stops
   std::uint64_t lease_steps = 16;
+  /// A pool that was put back to an earlier state stops the run instead of burning bundles. One
+  /// player that refuses is enough.
+  bool refuses_rollback = false;
   ByteCount disk_budget{std::uint64_t{4} << 30};
 };
 

@@ -142,6 +142,7 @@ LeaseOptions lease_options(const Undertaking& what, const PlayerOptions& options
   LeaseOptions lease;
   lease.key = LaneKey{what.plan, options.lane};
   lease.max_bundles = what.lease_bundles;
+  if (what.refuses_rollback) lease.on_rollback = OnRollback::kRefuse;
   if (options.on_notice) {
     // A dry pool is polled many times a second; a person is told once in a while.
     lease.on_notice = [notify = options.on_notice, quiet_until = steady_clock::time_point()](

@@ -34,6 +34,8 @@ struct Undertaking {
   /// Compared in this order; the first that differs is reported.
   std::vector<Agreed> agreed;
   std::uint64_t lease_bundles = 16;  ///< leased at a time
+  /// Rather no lease than one that burns what a pool that was put back may have spent.
+  bool refuses_rollback = false;
   NetworkConfig network;
 };
 

@@ -52,9 +52,10 @@ TEST(ErrorCode, ValuesAreExitCodesAndNeverChange) {
   EXPECT_EQ(static_cast<int>(ErrorCode::kPoolDry), 5);
   EXPECT_EQ(static_cast<int>(ErrorCode::kRosterMismatch), 7);
   EXPECT_EQ(static_cast<int>(ErrorCode::kCancelled), 14);
+  EXPECT_EQ(static_cast<int>(ErrorCode::kPoolRolledBack), 15);
   std::set<std::string> names;
-  for (int code = 2; code <= 14; ++code) names.insert(to_string(static_cast<ErrorCode>(code)));
-  EXPECT_EQ(names.size(), 13u);
+  for (int code = 2; code <= 15; ++code) names.insert(to_string(static_cast<ErrorCode>(code)));
+  EXPECT_EQ(names.size(), 14u);
   EXPECT_EQ(names.count("unknown"), 0u);
 }
 

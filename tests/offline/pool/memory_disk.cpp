@@ -7,6 +7,8 @@ namespace beaverpond::testing {
 namespace {
 
 constexpr std::size_t kSector = 512;
+constexpr std::size_t kWord = 8;
+constexpr std::size_t kPage = 4096;
 
 std::string parent_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -47,6 +49,10 @@ class MemoryFile final : public StorageFile {
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::uint8_t> bytes) override {
     const std::lock_guard<std::mutex> guard(disk_->mutex_);
     BP_TRY(step());
+    MemoryDisk::Machine& machine = disk_->machine_of(path_);
+    if (machine.reads_to_failure != ~std::uint64_t{0} && machine.reads_to_failure-- == 0) {
+      return failure("EIO on", path_);
+    }
     if (offset >= inode_->now.size()) return std::size_t{0};
     const std::size_t n = std::min<std::size_t>(bytes.size(), inode_->now.size() - offset);
     std::copy_n(inode_->now.begin() + static_cast<std::ptrdiff_t>(offset), n, bytes.begin());
@@ -60,6 +66,7 @@ class MemoryFile final : public StorageFile {
     if (inode_->now.size() < offset + bytes.size()) inode_->now.resize(offset + bytes.size());
     std::copy(bytes.begin(), bytes.end(),
               inode_->now.begin() + static_cast<std::ptrdiff_t>(offset));
+    inode_->mark(offset, bytes.size());
     return {};
   }
 
@@ -87,6 +94,23 @@ class MemoryFile final : public StorageFile {
   std::uint64_t generation_;
 };
 
+void MemoryDisk::Inode::mark(std::size_t offset, std::size_t size) {
+  const std::size_t end = (offset + size + kPage - 1) / kPage;
+  if (dirty.size() < end) dirty.resize(end);
+  for (std::size_t page = offset / kPage; page < end; ++page) dirty[page] = true;
+}
+
+void MemoryDisk::Inode::sync() {
+  durable.resize(now.size());
+  for (std::size_t page = 0; page < dirty.size(); ++page) {
+    if (!dirty[page]) continue;
+    const auto begin = static_cast<std::ptrdiff_t>(page * kPage);
+    const auto end = static_cast<std::ptrdiff_t>(std::min((page + 1) * kPage, now.size()));
+    std::copy(now.begin() + begin, now.begin() + end, durable.begin() + begin);
+  }
+  dirty.clear();
+}
+
 MemoryDisk::Machine& MemoryDisk::machine_of(const std::string& path) {
   return machines_[machine_name(path)];
 }
@@ -100,7 +124,7 @@ Result<void> MemoryDisk::step(const std::string& path) {
 
 Result<void> MemoryDisk::before_write(const std::string& path) {
   Machine& machine = machine_of(path);
-  for (const auto& inode : machine.late) inode->durable = inode->now;
+  for (const auto& inode : machine.late) inode->sync();
   machine.late.clear();
   if (machine.writes_to_refusal != ~std::uint64_t{0} && machine.writes_to_refusal-- == 0) {
     return make_error(ErrorCode::kNoSpace, "disk full " + path);
@@ -111,9 +135,10 @@ Result<void> MemoryDisk::before_write(const std::string& path) {
 Result<void> MemoryDisk::sync_inode(const std::string& path, const std::shared_ptr<Inode>& inode) {
   Machine& machine = machine_of(path);
   if (machine.syncs_to_failure != ~std::uint64_t{0} && machine.syncs_to_failure-- == 0) {
-    return failure("EIO on sync of", path);  // `now` stays readable, as the page cache does
+    inode->dirty.clear();  // the cache keeps the pages, but nobody will write them any more
+    return failure("EIO on sync of", path);
   }
-  if (mutant_ == Mutant::kNone) inode->durable = inode->now;
+  if (mutant_ == Mutant::kNone) inode->sync();
   if (mutant_ == Mutant::kLateSync) machine.late.push_back(inode);
   return {};
 }
@@ -256,40 +281,126 @@ void MemoryDisk::restart(const std::string& machine) {
   const std::lock_guard<std::mutex> guard(mutex_);
   Machine& state = machines_[machine];
   ++state.generation;
-  state.stop_at = state.writes_to_refusal = state.syncs_to_failure = ~std::uint64_t{0};
+  state.stop_at = state.writes_to_refusal = ~std::uint64_t{0};
+  state.syncs_to_failure = state.reads_to_failure = ~std::uint64_t{0};
   for (auto& [path, entry] : now_) {
     if (below(path, machine)) entry.locked = nullptr;
   }
 }
+
+namespace {
+
+/// What is left of a file: what is durable, and pieces of what is dirty.
+std::vector<std::uint8_t> left_of(const MemoryDisk::Inode& inode, Loss loss,
+                                  std::mt19937_64& random) {
+  std::vector<std::uint8_t> left = inode.durable;
+  if (loss == Loss::kDropAll) return left;
+  const std::size_t piece = loss == Loss::kTornWords ? kWord : kSector;
+  for (std::size_t page = 0; page < inode.dirty.size(); ++page) {
+    if (!inode.dirty[page]) continue;
+    const std::size_t page_end = std::min((page + 1) * kPage, inode.now.size());
+    std::uint64_t coins = 0;
+    for (std::size_t at = page * kPage, i = 0; at < page_end; at += piece, ++i) {
+      if (i % 64 == 0) coins = random();
+      if ((coins >> (i % 64) & 1) == 0) continue;
+      const std::size_t end = std::min(at + piece, page_end);
+      if (left.size() < end) left.resize(end);
+      std::copy(inode.now.begin() + static_cast<std::ptrdiff_t>(at),
+                inode.now.begin() + static_cast<std::ptrdiff_t>(end),
+                left.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+  }
+  return left;
+}
+
+}  // namespace
 
 void MemoryDisk::crash(const std::string& machine, Loss loss, std::uint64_t random_seed) {
   restart(machine);
   const std::lock_guard<std::mutex> guard(mutex_);
   machines_[machine].late.clear();
   std::mt19937_64 random(random_seed);
-  std::erase_if(now_, [&](const auto& item) { return below(item.first, machine); });
+  Tree before;
+  std::erase_if(now_, [&](auto& item) {
+    if (!below(item.first, machine)) return false;
+    before.insert(item);
+    return true;
+  });
+  Tree left;
+  for (const auto& item : durable_) {
+    if (below(item.first, machine)) left.insert(item);
+  }
+  if (loss == Loss::kReordered) {
+    for (const auto& [path, entry] : before) {
+      const auto old = left.find(path);
+      if (old != left.end() && old->second.inode == entry.inode) continue;
+      if (random() % 2 == 0) left[path] = entry;
+    }
+    std::erase_if(
+        left, [&](const auto& item) { return !before.contains(item.first) && random() % 2 == 0; });
+  }
   // In order of path, so that a folder comes before what is in it.
-  for (const auto& [path, entry] : durable_) {
-    if (!below(path, machine) || !now_.contains(parent_of(path))) continue;
+  for (const auto& [path, entry] : left) {
+    if (!now_.contains(parent_of(path))) continue;
     now_[path] = entry;
     now_[path].locked = nullptr;
     if (entry.inode == nullptr) continue;
-    Inode& inode = *entry.inode;
-    std::vector<std::uint8_t> left = inode.durable;
-    for (std::size_t at = 0; loss == Loss::kTornSectors && at < inode.now.size(); at += kSector) {
-      if (random() % 2 == 0) continue;
-      const std::size_t end = std::min(at + kSector, inode.now.size());
-      if (left.size() < end) left.resize(end);
-      std::copy(inode.now.begin() + static_cast<std::ptrdiff_t>(at),
-                inode.now.begin() + static_cast<std::ptrdiff_t>(end),
-                left.begin() + static_cast<std::ptrdiff_t>(at));
-    }
+    const std::vector<std::uint8_t> bytes = left_of(*entry.inode, loss, random);
     // A new inode: files that died with the machine must not see or change it.
-    now_[path].inode = std::make_shared<Inode>(Inode{left, left});
+    now_[path].inode = std::make_shared<Inode>(Inode{bytes, bytes, {}});
   }
-  std::erase_if(durable_, [&](const auto& item) {
-    return below(item.first, machine) && !now_.contains(item.first);
-  });
+  std::erase_if(durable_, [&](const auto& item) { return below(item.first, machine); });
+  for (auto& [path, entry] : now_) {
+    if (below(path, machine)) durable_[path] = entry;
+  }
+}
+
+void MemoryDisk::fail_read(const std::string& machine, std::uint64_t n) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  machines_[machine].reads_to_failure = n;
+}
+
+void MemoryDisk::rot(const std::string& path, std::size_t offset, int bit) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  Inode& inode = *now_.at(path).inode;
+  inode.now.at(offset) ^= static_cast<std::uint8_t>(1 << bit);
+  if (offset < inode.durable.size()) {
+    inode.durable[offset] ^= static_cast<std::uint8_t>(1 << bit);
+  }
+}
+
+namespace {
+
+/// A copy that shares no file with the original.
+void copy_below(const std::string& machine, const MemoryDisk::Tree& from, MemoryDisk::Tree& to) {
+  for (const auto& [path, entry] : from) {
+    if (!below(path, machine)) continue;
+    MemoryDisk::Entry copy = entry;
+    copy.locked = nullptr;
+    if (entry.inode != nullptr) {
+      const std::vector<std::uint8_t>& bytes = entry.inode->durable;
+      copy.inode = std::make_shared<MemoryDisk::Inode>(MemoryDisk::Inode{bytes, bytes, {}});
+    }
+    to[path] = copy;
+  }
+}
+
+}  // namespace
+
+MemoryDisk::Snapshot MemoryDisk::save(const std::string& machine) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  Snapshot snapshot;
+  copy_below(machine, durable_, snapshot);
+  return snapshot;
+}
+
+void MemoryDisk::restore(const std::string& machine, const Snapshot& snapshot) {
+  restart(machine);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  for (Tree* tree : {&now_, &durable_}) {
+    std::erase_if(*tree, [&](const auto& item) { return below(item.first, machine); });
+  }
+  copy_below(machine, snapshot, now_);
   for (auto& [path, entry] : now_) {
     if (below(path, machine)) durable_[path] = entry;
   }

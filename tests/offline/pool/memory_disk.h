@@ -14,14 +14,24 @@
 namespace beaverpond::testing {
 
 /// What a power loss leaves of unsynced writes.
-enum class Loss { kDropAll, kTornSectors };
+enum class Loss {
+  kDropAll,      ///< nothing
+  kTornSectors,  ///< any of their sectors of 512 bytes, in whatever order they were written
+  kTornWords,    ///< any of their words of 8 bytes: worse than disks are
+  kReordered,    ///< as kTornSectors, and any of the unsynced changes of folders too
+};
 
 /// One disk for all players: a path belongs to the machine named by its first folder ("/m0/...").
 class MemoryDisk final : public Storage {
  public:
+  /// The page cache and the platter. What is not dirty and differs is lost: a sync failed, and the
+  /// kernel forgot about the page.
   struct Inode {
     std::vector<std::uint8_t> now;
     std::vector<std::uint8_t> durable;
+    std::vector<bool> dirty;  ///< by page; beyond its end: clean
+    void mark(std::size_t offset, std::size_t size);
+    void sync();
   };
   struct Entry {
     bool is_directory = false;
@@ -58,6 +68,14 @@ class MemoryDisk final : public Storage {
   void refuse_write(const std::string& machine, std::uint64_t n);
   /// The n-th sync from now on fails once, and what it should have written is dropped for good.
   void fail_sync(const std::string& machine, std::uint64_t n);
+  /// The n-th read from now on fails once with kIo.
+  void fail_read(const std::string& machine, std::uint64_t n);
+  /// Flips one bit of a file, on the platter and in the cache. The file has that byte.
+  void rot(const std::string& path, std::size_t offset, int bit);
+  /// Everything that is on the platter of a machine, and how to put it back (after its crash).
+  using Snapshot = Tree;
+  Snapshot save(const std::string& machine);
+  void restore(const std::string& machine, const Snapshot& snapshot);
   /// Whether `path` exists cannot be told from now on: exists() gives an error. Empty: it can.
   void hide(std::string path) { hidden_ = std::move(path); }
 
@@ -81,6 +99,7 @@ class MemoryDisk final : public Storage {
     std::uint64_t stop_at = ~std::uint64_t{0};
     std::uint64_t writes_to_refusal = ~std::uint64_t{0};
     std::uint64_t syncs_to_failure = ~std::uint64_t{0};
+    std::uint64_t reads_to_failure = ~std::uint64_t{0};
     std::vector<std::shared_ptr<Inode>> late;  // syncs of kLateSync not yet done
   };
   Machine& machine_of(const std::string& path);

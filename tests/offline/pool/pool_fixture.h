@@ -99,12 +99,12 @@ struct TestSite {
   std::string root = "/m";
   int players = 2;
   std::uint64_t correction_size = 200;
+  LaneKey key = test_key();  ///< what is published
 
   std::string machine(int player) const { return root + std::to_string(player); }
   std::string directory(int player) const { return machine(player) + "/pool"; }
   std::string segment_path(int player, const PublishedRange& range) const {
-    return lane_directory(directory(player), test_key()) + "/" +
-           segment_name(range, kSegmentSuffix);
+    return lane_directory(directory(player), key) + "/" + segment_name(range, kSegmentSuffix);
   }
 
   void make_machines() const {
@@ -142,7 +142,7 @@ struct TestSite {
 
   SegmentSetSpec spec(std::uint64_t first, std::uint64_t count, std::uint64_t tag) const {
     SegmentSetSpec spec;
-    spec.key = test_key();
+    spec.key = key;
     spec.range = {first, count, test_set_id(tag)};
     spec.correction_size.value = correction_size;
     return spec;

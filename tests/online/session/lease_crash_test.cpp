@@ -112,10 +112,5 @@ TEST(LeaseCrash, MutantWithoutSyncIsCaught) {
   EXPECT_GT(crash_everywhere(scenario), 0u);
 }
 
-TEST(LeaseCrash, MutantThatSaysDurableBeforeItsSyncIsCaught) {
-  const Scenario scenario{2, 0, true, Loss::kDropAll, MemoryDisk::Mutant::kLateSync};
-  EXPECT_GT(crash_everywhere(scenario), 0u);
-}
-
 }  // namespace
 }  // namespace beaverpond::testing

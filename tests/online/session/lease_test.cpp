@@ -281,11 +281,10 @@ TEST(Lease, PeerLostAfterHelloBurnsTheRange) {
     if (player == 1) {  // says HELLO, then dies
       Hello hello;
       hello.pool = test_identity(1, 2);
-      hello.key = test_key();
       hello.session = session->id();
-      hello.wanted = 2;
-      hello.witnesses = {0, 0};
-      hello.published = pool->ranges(test_key()).value();
+      hello.live = all_players(2);
+      hello.steps = 2;
+      hello.classes = {{test_key(), 1, 0, {0, 0}, pool->ranges(test_key()).value()}};
       Tag tag{session->id(), 1, 0, kHelloOperation};
       ASSERT_TRUE(
           transport.all_gather_messages_blocking(encode_hello(hello), tag, in_ms(20000)).ok());

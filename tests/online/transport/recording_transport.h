@@ -22,6 +22,7 @@ struct SentRecord {
   Tag tag;
   std::uint64_t size_bytes = 0;
   Hash256 hash{};
+  std::vector<std::uint8_t> bytes;  ///< where the log keeps them
 };
 
 /// The records of one player, or of several that share it. Thread safe. Outlives its transports.
@@ -34,9 +35,13 @@ class SentLog {
     BP_CHECK(file_.is_open(), "cannot open the record of sent messages");
   }
 
+  /// From now on the messages themselves are kept too.
+  void keep_bytes() { keeps_bytes_ = true; }
+
   void add(const Tag& tag, std::span<const std::uint8_t> bytes) {
-    const SentRecord record{tag, bytes.size(), sha256(bytes)};
+    SentRecord record{tag, bytes.size(), sha256(bytes), {}};
     const std::scoped_lock lock(mutex_);
+    if (keeps_bytes_) record.bytes.assign(bytes.begin(), bytes.end());
     records_.push_back(record);
     if (!file_.is_open()) return;
     file_ << tag.session << ' ' << tag.bundle << ' ' << tag.lane << ' ' << tag.operation << ' '
@@ -50,6 +55,7 @@ class SentLog {
 
  private:
   mutable std::mutex mutex_;
+  bool keeps_bytes_ = false;
   std::vector<SentRecord> records_;
   std::ofstream file_;
 };

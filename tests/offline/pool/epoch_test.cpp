@@ -1,0 +1,126 @@
+// Membership epochs: what is left of an old one is refused, and moving to a new one survives power
+// losses.
+#include <gtest/gtest.h>
+
+#include "tests/offline/pool/memory_disk.h"
+#include "tests/offline/pool/pool_fixture.h"
+
+namespace beaverpond::testing {
+namespace {
+
+class EpochTest : public ::testing::Test {
+ protected:
+  EpochTest() {
+    site_.storage = &disk_;
+    site_.make_machines();
+    EXPECT_TRUE(site_.publish_once(0, 4, 1).ok());
+    auto pool = Pool::open(site_.pool_options(0));
+    EXPECT_TRUE(pool.ok());
+    EXPECT_TRUE(pool->claim_blocking(test_key(), {0, 2, {range_}, {0, 0}}).ok());
+  }
+
+  PoolIdentity next(std::uint64_t by = 1) const {
+    PoolIdentity identity = test_identity(0, 2);
+    identity.epoch += by;
+    return identity;
+  }
+  Result<void> start(const PoolIdentity& identity) {
+    return start_epoch_blocking(disk_, site_.directory(0), identity);
+  }
+  Result<Pool> open(const PoolIdentity& identity) {
+    PoolOptions options = site_.pool_options(0);
+    options.identity = identity;
+    return Pool::open(options);
+  }
+
+  const PublishedRange range_{0, 4, test_set_id(1)};
+  MemoryDisk disk_;
+  TestSite site_;
+};
+
+TEST_F(EpochTest, PoolIsEmptyAfterwardsAndTheOldEpochIsRefused) {
+  ASSERT_TRUE(start(next()).ok());
+  EXPECT_EQ(open(test_identity(0, 2)).error().code, ErrorCode::kRosterMismatch);
+  auto pool = open(next());
+  ASSERT_TRUE(pool.ok()) << pool.error().message;
+  EXPECT_TRUE(pool->ranges(test_key())->empty());
+  EXPECT_EQ(pool->watermark(test_key()).value(), 0u);
+}
+
+TEST_F(EpochTest, SegmentsAndLedgersOfAnOldEpochAreRefused) {
+  const std::string segment = site_.segment_path(0, range_);
+  const std::string ledger = lane_directory(site_.directory(0), test_key()) + "/ledger";
+  const auto old_segment = disk_.content(segment);
+  const auto old_ledger = disk_.content(ledger);
+  ASSERT_TRUE(start(next()).ok());
+  const auto put_back = [this](const std::string& path, const std::vector<std::uint8_t>& bytes) {
+    auto file = disk_.open(path, Storage::Mode::kCreateNew);
+    ASSERT_TRUE(file.ok() && (*file)->write_at(0, bytes).ok());
+  };
+  put_back(segment, old_segment);
+  {
+    auto pool = open(next());
+    const auto ranges = pool->ranges(test_key());
+    ASSERT_FALSE(ranges.ok());
+    EXPECT_EQ(ranges.error().code, ErrorCode::kRosterMismatch);
+    EXPECT_NE(ranges.error().message.find("membership epoch is 3, expected 4"), std::string::npos)
+        << ranges.error().message;
+  }
+  ASSERT_TRUE(disk_.unlink(segment).ok());
+  ASSERT_TRUE(disk_.unlink(ledger).ok());
+  put_back(ledger, old_ledger);
+  EXPECT_EQ(open(next())->watermark(test_key()).error().code, ErrorCode::kRosterMismatch);
+}
+
+TEST_F(EpochTest, MayBeRunAgainButNotBackwards) {
+  ASSERT_TRUE(start(next(5)).ok());
+  {
+    auto pool = open(next(5));
+    ASSERT_TRUE(pool->watermark(test_key()).ok());  // makes a ledger
+  }
+  const auto files = disk_.files("/m0");
+  EXPECT_TRUE(start(next(5)).ok());
+  EXPECT_EQ(disk_.files("/m0"), files);
+  EXPECT_EQ(start(next(4)).error().code, ErrorCode::kRosterMismatch);
+  PoolIdentity other = next(6);
+  other.pool_id[0] ^= 1;
+  EXPECT_EQ(start(other).error().code, ErrorCode::kRosterMismatch);
+  other = next(6);
+  other.player = 1;
+  EXPECT_EQ(start(other).error().code, ErrorCode::kRosterMismatch);
+  EXPECT_EQ(disk_.files("/m0"), files);
+}
+
+TEST_F(EpochTest, NotWhileThePoolIsInUse) {
+  auto pool = open(test_identity(0, 2));
+  ASSERT_TRUE(pool.ok());
+  EXPECT_EQ(start(next()).error().code, ErrorCode::kPoolBusy);
+}
+
+TEST_F(EpochTest, PowerLossAtAnyMomentLeavesNoLedgerBehindItsSegments) {
+  const std::string ledger = lane_directory(site_.directory(0), test_key()) + "/ledger";
+  const MemoryDisk::Snapshot before = disk_.save("/m0");
+  bool finished = false;
+  for (std::uint64_t n = 0; !finished; ++n) {
+    ASSERT_LT(n, 200u);
+    for (const Loss loss : {Loss::kDropAll, Loss::kTornSectors, Loss::kReordered}) {
+      disk_.restore("/m0", before);
+      disk_.stop_after("/m0", n);
+      finished = start(next()).ok();
+      disk_.crash("/m0", loss, n);
+      // Either everything of the old epoch that could be spent is gone, or what says so is there.
+      if (disk_.exists(site_.segment_path(0, range_)).value()) {
+        EXPECT_TRUE(disk_.exists(ledger).value()) << "operation " << n;
+        EXPECT_TRUE(open(test_identity(0, 2)).ok());
+      }
+      ASSERT_TRUE(start(next()).ok()) << "operation " << n;
+      auto pool = open(next());
+      ASSERT_TRUE(pool.ok()) << pool.error().message;
+      EXPECT_EQ(pool->watermark(test_key()).value(), 0u);
+      EXPECT_TRUE(pool->ranges(test_key())->empty());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace beaverpond::testing
