@@ -25,9 +25,9 @@ PoolLane::PoolLane(Storage& storage, std::string directory, PoolIdentity pool, L
       pool_(pool),
       key_(key),
       ledger_(std::move(ledger)),
+      seen_(ledger_.witnesses()),
       ratchet_(std::move(ratchet)),
-      keys_(&keys),
-      seen_(ledger_.witnesses()) {}
+      keys_(&keys) {}
 
 Result<PoolLane> PoolLane::open(Storage& storage, const std::string& pool_directory,
                                 const PoolIdentity& pool, const LaneKey& key,
