@@ -197,7 +197,7 @@ TEST_F(InferShared, SharesOfAnotherPlayerOrDamagedOnesAreRefused) {
 TEST_F(InferShared, SharesAreKeptUnderNewNamesOfTheHomeOnly) {
   const std::string key = read_text(cluster_.home(0) + "/key.pem");
   const std::string kept = read_text(cluster_.home(0) + "/kept.shares");
-  for (const char* name : {"key.pem", "kept.shares", "../shared", "/tmp/shared", ".."}) {
+  for (const char* name : {"key.pem", "kept.shares", "../kept", "/tmp/kept", ".."}) {
     const Outcome outcome =
         cluster_.beaverpond({"train", job_, "--home", cluster_.home(0), "--shares-out", name});
     EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << name;
