@@ -197,7 +197,8 @@ TEST_F(InferShared, SharesOfAnotherPlayerOrDamagedOnesAreRefused) {
 TEST_F(InferShared, SharesAreKeptUnderNewNamesOfTheHomeOnly) {
   const std::string key = read_text(cluster_.home(0) + "/key.pem");
   const std::string kept = read_text(cluster_.home(0) + "/kept.shares");
-  for (const char* name : {"key.pem", "kept.shares", "../kept", "/tmp/kept", ".."}) {
+  const Arguments names = {"key.pem", "kept.shares", "../kept", cluster_.path("kept"), ".."};
+  for (const std::string& name : names) {
     const Outcome outcome =
         cluster_.beaverpond({"train", job_, "--home", cluster_.home(0), "--shares-out", name});
     EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << name;
