@@ -22,12 +22,16 @@ Result<Plan> plan_of(const RecordedProgram& program) {
 
 /// What the Program leaves out: names, and who allowed what.
 Hash256 declared_hash(const RecordedProgram& program) {
+  // With its length, so that a name cannot pass for what follows it.
+  const auto sized = [](const std::string& name) {
+    return std::to_string(name.size()) + ':' + name + '\n';
+  };
   std::string text = std::to_string(program.players) + " players, " +
                      std::to_string(program.fraction_bits) + " bits\n";
   for (const RecordedInput& input : program.inputs) {
-    text += "input " + input.name + '\n' + std::to_string(input.may_learn) + '\n';
+    text += "input " + sized(input.name) + std::to_string(input.may_learn) + '\n';
   }
-  for (const RecordedReveal& reveal : program.reveals) text += "reveal " + reveal.name + '\n';
+  for (const RecordedReveal& reveal : program.reveals) text += "reveal " + sized(reveal.name);
   return sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 

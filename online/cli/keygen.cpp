@@ -5,7 +5,7 @@
 namespace beaverpond {
 
 Result<void> run_keygen(const KeygenOptions& options) {
-  if (options.all > 0) {
+  if (options.all > 0 && !options.base.empty()) {
     // Ports 0: on one host the launcher binds free ports and passes descriptors.
     BP_ASSIGN(const Roster roster, keygen_all(options.base, options.all, 0));
     std::printf("%zu players in %s/player0 .. player%zu, pool %s\n", roster.players.size(),

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
@@ -140,6 +141,19 @@ bool lost_a_peer(const Child& child) {
          WEXITSTATUS(child.status) == static_cast<int>(ErrorCode::kPeerLost);
 }
 
+/// The last line of a text file, made safe to print; empty if there is none.
+std::string last_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string last;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty()) last = line;
+  }
+  for (char& c : last) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return last;
+}
+
 /// All players, from their start to their end.
 class Players {
  public:
@@ -186,7 +200,11 @@ class Players {
     const Child& child = children_[rank];
     if (stopped_) return;
     if (!asked_) {
-      const std::string log = rank == 0 ? "" : "; its log is " + child.home + "/player.log";
+      std::string log;  // player 0's output is the launcher's own
+      if (rank != 0) {
+        const std::string path = child.home + "/player.log";
+        log = "; its log is " + path + " and ends with:\n  " + last_line(path);
+      }
       std::fprintf(stderr, "beaverpond: player %zu %s%s\n", rank, how_it_ended(child).c_str(),
                    log.c_str());
     }

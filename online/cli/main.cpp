@@ -102,7 +102,8 @@ void add_train(CLI::App& app, TrainCommand& options) {
   command.add_option("--weights-out", options.weights_out,
                      "file for the weights, where the job reveals them to this player");
   command.add_option("--shares-out", options.shares_out,
-                     "file in the home for this player's shares of the weights (infer --shares)");
+                     "name of a new file in the home for this player's shares of the weights "
+                     "(infer --shares)");
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
   add_profile(command, options.profile);

@@ -50,7 +50,9 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
   if (!options.dealing.empty()) {
     BP_ASSIGN(const DealingTimes dealing, read_dealing(options.dealing, planned.plan, job.players));
     put_dealing(planned.bundle, planned.program, planned.plan, dealing, 1);
-    put_dealing(planned.job, planned.program, planned.plan, dealing, planned.bundles);
+    if (planned.bundles > 0) {  // inference has no job
+      put_dealing(planned.job, planned.program, planned.plan, dealing, planned.bundles);
+    }
   }
   return planned;
 }

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <cstdio>
 
 #include "offline/plan/file.h"
@@ -30,6 +32,41 @@ void show_step(Progress& progress, const TrainProgress& now) {
   progress.step(line, fields, now.steps_done == now.steps);
 }
 
+/// Where --shares-out keeps the shares: a new file of the home itself. Players of one host are
+/// given the same flags, so a path from elsewhere would be one file for all; and nothing that is
+/// there is replaced, neither keys nor the shares of an earlier training.
+Result<std::string> new_shares_path(const Home& home, const std::string& name) {
+  if (name.empty()) return std::string();
+  if (name.find('/') != std::string::npos || name == "." || name == "..") {
+    return make_error(ErrorCode::kConfig, "--shares-out '" + name +
+                                              "': give the name of a new file, without a folder; "
+                                              "it is kept in the home of each player");
+  }
+  std::string path = home.path_of(name);
+  struct stat found {};
+  if (::lstat(path.c_str(), &found) == 0) {
+    return make_error(ErrorCode::kConfig, "--shares-out: " + path +
+                                              " exists already and is not replaced; choose "
+                                              "another name, or move it away");
+  }
+  return path;
+}
+
+/// Both are tried: what one disk refuses the other may take.
+Result<void> keep_results(const TrainCommand& options, const Job& job, const Player& player,
+                          const TrainReport& report, const std::string& shares_path) {
+  Result<void> shares;
+  if (!shares_path.empty()) {
+    shares = write_shares({player.session().id(), static_cast<std::uint32_t>(player.rank()),
+                           job.players, report.shares},
+                          shares_path);
+  }
+  if (!report.weights.empty() && !options.weights_out.empty()) {
+    BP_TRY(save_weights(report.weights, job, options.weights_out));
+  }
+  return shares;
+}
+
 }  // namespace
 
 Result<void> run_train(const TrainCommand& options) {
@@ -37,8 +74,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_TRY(check_output_path(options.weights_out));
   BP_TRY(check_output_path(options.report));
   const Home home{options.player.home};
-  const std::string shares_path =
-      options.shares_out.empty() ? "" : home.path_of(options.shares_out);
+  BP_ASSIGN(const std::string shares_path, new_shares_path(home, options.shares_out));
   BP_TRY(check_output_path(shares_path));
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
@@ -75,17 +111,11 @@ Result<void> run_train(const TrainCommand& options) {
                        {"train_seconds", report.seconds},
                        {"bytes_sent", player->transport().stats().sent_bytes},
                        {"rounds", report.engine.rounds}};
+  BP_TRY(keep_results(options, job, *player, report, shares_path));
   if (!report.weights.empty()) {
-    if (!options.weights_out.empty())
-      BP_TRY(save_weights(report.weights, job, options.weights_out));
     fields.emplace_back("weights_sha256", weights_sha256(report.weights));
   }
-  if (!shares_path.empty()) {
-    BP_TRY(write_shares({player->session().id(), static_cast<std::uint32_t>(player->rank()),
-                         job.players, report.shares},
-                        shares_path));
-    fields.emplace_back("shares", shares_path);
-  }
+  if (!shares_path.empty()) fields.emplace_back("shares", shares_path);
   progress.result(fields);
   const FinishedRun run{
       &setup.training.program,

@@ -210,6 +210,10 @@ Result<EmulateReport> emulate_with(const Job& job, const EmulateOptions& options
     for (const std::uint64_t word : words) state.push_back(Twin::from_word(word));
   }
   EmulateReport report;
+  Dataset test;  // read before the work, so that a mistake in its name costs none
+  if (!job.test_images.empty()) {
+    BP_ASSIGN(test, read_dataset(job.test_images, job.test_labels, job));
+  }
   BP_ASSIGN(report.last_step_loss, train<Twin>(job, options, owners, states));
   report.steps = job.training.steps;
   for (std::size_t i = 0; i < states.size(); ++i) {
@@ -219,7 +223,6 @@ Result<EmulateReport> emulate_with(const Job& job, const EmulateOptions& options
   }
   report.sha256 = weights_sha256(report.weights);
   if (job.test_images.empty()) return report;
-  BP_ASSIGN(const Dataset test, read_dataset(job.test_images, job.test_labels, job));
   BP_ASSIGN(const Evaluation evaluation, evaluate_states<Twin>(job, states, test));
   report.test_loss = evaluation.loss;
   report.test_accuracy = evaluation.accuracy;

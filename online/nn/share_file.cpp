@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <vector>
 
 #include "offline/plan/file.h"
 #include "offline/plan/hash.h"
@@ -26,6 +27,19 @@ std::uint64_t get(std::span<const std::uint8_t> bytes, std::size_t at, std::size
   return value;
 }
 
+/// Wipes the bytes of a buffer that held shares when it goes out of scope, whatever the way out.
+template <class Buffer>
+class Wiped {
+ public:
+  explicit Wiped(Buffer& buffer) : buffer_(buffer) {}
+  Wiped(const Wiped&) = delete;             // one buffer, one wipe
+  Wiped& operator=(const Wiped&) = delete;  // one buffer, one wipe
+  ~Wiped() { explicit_bzero(buffer_.data(), buffer_.size()); }
+
+ private:
+  Buffer& buffer_;
+};
+
 std::span<const std::uint8_t> bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
@@ -33,22 +47,25 @@ std::span<const std::uint8_t> bytes_of(const std::string& text) {
 }  // namespace
 
 Result<void> write_shares(const WeightShares& shares, const std::string& path) {
+  std::vector<std::uint8_t> tensors = encode_weights(shares.tensors);
+  const Wiped wiped_tensors(tensors);
   std::string out(kMagic, sizeof kMagic);
+  // Never moved to another place, where an unwiped copy would stay behind.
+  out.reserve(kHeaderBytes + tensors.size() + kHashBytes);
+  const Wiped wiped(out);
   put(out, shares.training, 8);
   put(out, shares.player, 4);
   put(out, shares.players, 4);
-  const std::vector<std::uint8_t> tensors = encode_weights(shares.tensors);
   out.append(tensors.begin(), tensors.end());
   const Hash256 hash = sha256(bytes_of(out));
   out.append(hash.begin(), hash.end());
-  Result<void> done = replace_file(path, out, 0600);
-  explicit_bzero(out.data(), out.size());
-  return done;
+  return replace_file(path, out, 0600);
 }
 
 Result<WeightShares> read_shares(const std::string& path) {
   Result<std::string> text = read_small_file(path, std::size_t{1} << 32);
   if (!text.ok()) return make_error(ErrorCode::kIo, "share file: " + text.error().message);
+  const Wiped wiped(*text);
   const std::span<const std::uint8_t> bytes = bytes_of(*text);
   if (bytes.size() < kHeaderBytes + kHashBytes ||
       std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
@@ -66,7 +83,6 @@ Result<WeightShares> read_shares(const std::string& path) {
   shares.player = static_cast<std::uint32_t>(get(bytes, 16, 4));
   shares.players = static_cast<std::uint32_t>(get(bytes, 20, 4));
   BP_ASSIGN(shares.tensors, decode_weights(bytes.subspan(kHeaderBytes, end - kHeaderBytes), path));
-  explicit_bzero(text->data(), text->size());
   return shares;
 }
 

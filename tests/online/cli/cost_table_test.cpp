@@ -143,6 +143,20 @@ TEST_F(Costs, ASeriesIsOneBundle) {
   EXPECT_NE(text.out.find("one series of 3 batches"), std::string::npos) << text.out;
 }
 
+TEST_F(Costs, InferenceTakesDealingTimesToo) {
+  plan_ = cluster_.path("infer.plan");
+  const std::vector<std::string> ask = {"plan",    job_, "--inference", "--asker", "1",
+                                        "--batch", "4"};
+  std::vector<std::string> arguments = ask;
+  arguments.insert(arguments.end(), {"-o", plan_});
+  ASSERT_EQ(cluster_.beaverpond(arguments).code, 0);
+  arguments = ask;
+  arguments.insert(arguments.end(), {"--dealing", dealing(3)});
+  const Outcome text = cluster_.beaverpond(arguments);
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_NE(text.out.find("dealing ms"), std::string::npos) << text.out;
+}
+
 TEST_F(Costs, InferenceInSeriesIsProfiledToo) {
   const std::vector<std::string> ask = {"--asker=1", "--batch=4", "--series=3",
                                         "--weights-owner=0"};

@@ -194,6 +194,20 @@ TEST_F(InferShared, SharesOfAnotherPlayerOrDamagedOnesAreRefused) {
             std::string::npos);
 }
 
+TEST_F(InferShared, SharesAreKeptUnderNewNamesOfTheHomeOnly) {
+  const std::string key = read_text(cluster_.home(0) + "/key.pem");
+  const std::string kept = read_text(cluster_.home(0) + "/kept.shares");
+  const Arguments names = {"key.pem", "kept.shares", "../kept", cluster_.path("kept"), ".."};
+  for (const std::string& name : names) {
+    const Outcome outcome =
+        cluster_.beaverpond({"train", job_, "--home", cluster_.home(0), "--shares-out", name});
+    EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << name;
+    EXPECT_NE(outcome.err.find("--shares-out"), std::string::npos) << outcome.err;
+  }
+  EXPECT_EQ(read_text(cluster_.home(0) + "/key.pem"), key);
+  EXPECT_EQ(read_text(cluster_.home(0) + "/kept.shares"), kept);
+}
+
 class InferScores : public Infer {
  protected:
   InferScores() { more_reveal_ = "\nanswer = \"scores\""; }
@@ -318,7 +332,9 @@ TEST_F(Infer, WeightsOfAnotherModelAreRefused) {
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   const Outcome outcome = cluster_.beaverpond(arguments);
   EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << outcome.err;
-  EXPECT_NE(outcome.err.find("2 tensors, the model has 4: dense1.weight [784,6]"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("2 tensors, the model has 4: dense1.weight [784,6]"),
+            std::string::npos)
+      << outcome.err;
 }
 
 }  // namespace

@@ -273,14 +273,39 @@ TEST_F(Usage, NobodyComes) {
                {"player0", "127.0.0.1 port 1", "start it"}}});
 }
 
+TEST_F(Usage, ATestSetThatIsNotThereCostsNoTraining) {
+  JobText text = small_job();
+  text.layers += "[data]\ntest_images = \"nowhere\"\ntest_labels = \"nowhere\"\n";
+  const std::string job = cluster_.write_job("no-test-set.toml", text);
+  const Outcome outcome = cluster_.beaverpond({"emulate", job});
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_NE(outcome.err.find("nowhere"), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.out.find("\"step\""), std::string::npos) << outcome.out;
+}
+
+TEST_F(Usage, KeygenForAllNeedsAFolder) {
+  const Outcome outcome = cluster_.beaverpond({"keygen", "--all", "2"});
+  EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig));
+  EXPECT_NE(outcome.err.find("--base DIR"), std::string::npos) << outcome.err;
+}
+
 TEST_F(Usage, PeersWithAnotherJob) {
   JobText text = small_job();
   text.seed = 6;
   const std::string other_seed = cluster_.write_job("seed.toml", text);
+  text = small_job();
+  text.steps += 1;
+  const std::string other_rates = cluster_.write_job("rates.toml", text);
+  text = small_job();
+  text.layers += "[data]\ndivide_by = [2.0]\n";
+  const std::string other_data = cluster_.write_job("data.toml", text);
+  text = small_job();
   text.layers = replaced(text.layers, "units = 6", "units = 7");
   const std::string other_model = cluster_.write_job("model.toml", text);
-  for (const auto& [other, word] : {std::pair(other_seed, "the job files differ"),
-                                    std::pair(other_model, "the plans differ")}) {
+  for (const auto& [other, word] :
+       {std::pair(other_seed, "the job files differ"), std::pair(other_model, "the models differ"),
+        std::pair(other_data, "how [data] reads values"),
+        std::pair(other_rates, "seed or [training]")}) {
     std::vector<Process> players =
         cluster_.start_players("other", [&, &other_job = other](int player) {
           return Arguments{BEAVERPOND_PROGRAM, "train", player == 1 ? other_job : job_};
