@@ -10,6 +10,8 @@
 
 #include "bench/report/report.h"
 #include "offline/factory/factory.h"
+#include "offline/pool/dealer_key.h"
+#include "offline/pool/pool_key.h"
 #include "offline/pool/posix_storage.h"
 #include "online/session/lease.h"
 #include "online/transport/local.h"
@@ -47,6 +49,8 @@ struct LeaseBench {
   std::uint64_t leases = 200;
   PosixStorage storage;
   LaneKey key;
+  DealerKey dealer = must(DealerKey::generate());
+  std::vector<PublicKey> pool_keys;
 
   PoolOptions pool_options(int player) {
     PoolOptions options;
@@ -54,15 +58,21 @@ struct LeaseBench {
     options.identity.player = player;
     options.identity.players = kPlayers;
     options.storage = &storage;
+    options.dealer_key = dealer.public_key();
+    options.pool_key = pool_keys[static_cast<std::size_t>(player)];
     return options;
   }
 
   void fill() {
     FactoryOptions options;
     for (int player = 0; player < kPlayers; ++player) {
-      options.pools.directories.push_back(pool_options(player).directory);
+      const std::string directory = root + "/pool" + std::to_string(player);
+      options.pools.directories.push_back(directory);
+      pool_keys.push_back(must(create_pool_key(pool_key_path(directory))));
     }
     options.pools.storage = &storage;
+    options.pools.dealer_key = &dealer;
+    options.pools.pool_keys = pool_keys;
     options.key = key;
     options.correction_size.value = 64;
     options.dealers = {[](std::span<const Seed> seeds, int, std::span<std::uint8_t> correction) {

@@ -94,13 +94,30 @@ bool is_segment(const std::string& name) {
   return name.ends_with(kSegmentSuffix) || name.ends_with(kTemporarySuffix);
 }
 
+/// Overwrites the blocks of a file that hold keys: both slots of a ratchet, or the key block of a
+/// segment. What is unlinked later may stay on the disk, and then cannot be opened.
+Result<void> wipe_keys(Storage& storage, const std::string& path, std::uint64_t first_block,
+                       std::uint64_t end_block) {
+  BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kReadWrite));
+  BP_ASSIGN(const std::uint64_t size, file->size());
+  const Block zeros{};
+  for (std::uint64_t block = first_block; block < end_block; ++block) {
+    if (block * kBlockSize >= size) break;
+    BP_TRY(file->write_at(block * kBlockSize, zeros));
+  }
+  return file->sync();
+}
+
 /// Removes the files of a lane: what could be spent first, then what says that it was.
 Result<void> clear_lane(Storage& storage, const std::string& lane) {
   for (const bool segments : {true, false}) {
     BP_ASSIGN(const auto entries, storage.list(lane));
     for (const StorageEntry& entry : entries) {
       if (entry.is_directory || is_segment(entry.name) != segments) continue;
-      BP_TRY(storage.unlink(lane + "/" + entry.name));
+      const std::string path = lane + "/" + entry.name;
+      if (segments) BP_TRY(wipe_keys(storage, path, 1, 2));
+      if (entry.name == "keys") BP_TRY(wipe_keys(storage, path, 0, 2));
+      BP_TRY(storage.unlink(path));
     }
     BP_TRY(storage.sync_directory(lane));
   }

@@ -73,6 +73,9 @@ Result<std::optional<std::uint64_t>> ratchet_number_of(Storage& storage, const s
 
 Result<void> forget_transport_blocking(Storage& storage, const std::string& path) {
   BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kReadWrite));
+  Sector found{};
+  BP_ASSIGN(const std::size_t read, file->read_at(kTransportOffset, found));
+  if (read == found.size() && found == kNoEnvelope) return {};
   BP_TRY(file->write_at(kTransportOffset, kNoEnvelope));
   return file->sync();
 }

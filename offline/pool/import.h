@@ -22,7 +22,7 @@ Result<std::uint64_t> import_segment_blocking(Storage& storage, const std::strin
 /// key block only. Errors: kPoolCorrupt, kIo.
 Result<std::optional<std::uint64_t>> ratchet_number_of(Storage& storage, const std::string& path);
 
-/// Overwrites the dealer's envelope of a segment that was never imported, durably.
+/// Overwrites the envelope of the dealer where it is still there, durably.
 Result<void> forget_transport_blocking(Storage& storage, const std::string& path);
 
 struct DeliveryOptions {

@@ -67,12 +67,20 @@ Result<void> PoolLane::import(const PublishedRange& range) {
   return {};
 }
 
+bool PoolLane::was_erased(const PublishedRange& range) {
+  const auto number = ratchet_number_of(*storage_, path_of(range));
+  if (!number.ok() || !number.value() || **number >= ratchet_.base()) return false;
+  (void)storage_->unlink(path_of(range));
+  return true;
+}
+
 Result<std::vector<PublishedRange>> PoolLane::ranges() {
   BP_ASSIGN(const auto listed, list_ranges(*storage_, directory_, kSegmentSuffix));
   std::vector<PublishedRange> usable;
   for (const PublishedRange& range : listed) {
     if (range.end() <= ledger_.watermark()) continue;
     if (!imported_.contains(range)) {
+      if (was_erased(range)) continue;
       const auto imported = import(range);
       if (!imported.ok()) {
         // The factory removes a range that it could not publish on every player.
@@ -182,9 +190,7 @@ Result<void> PoolLane::erase(const std::vector<PublishedRange>& listed, std::uin
   BP_TRY(ratchet_.erase_below_blocking(std::max(keep_from, ratchet_.base())));
   for (const PublishedRange& range : spent) {
     const auto number = ratchet_number_of(*storage_, path_of(range));
-    if (number.ok() && !number.value()) {
-      BP_TRY(forget_transport_blocking(*storage_, path_of(range)));
-    }
+    if (number.ok()) BP_TRY(forget_transport_blocking(*storage_, path_of(range)));
     // One whose key is still needed, since files came out of order, stays until that is spent too.
     if (number.ok() && number.value() && **number >= ratchet_.base()) continue;
     if (storage_->unlink(path_of(range)).ok()) imported_.erase(range);

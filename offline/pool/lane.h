@@ -52,6 +52,9 @@ class PoolLane {
   SegmentAccess access() const { return {keys_->dealer, &keys_->key, &ratchet_}; }
   /// Finds out under which keys the files of the folder are.
   Result<void> find_numbers();
+  /// Whether the ratchet has stepped past the key of a file: it was spent, even if the ledger that
+  /// said so was lost, and power failed before its removal. Removes it.
+  bool was_erased(const PublishedRange& range);
   Result<void> import(const PublishedRange& range);
   Result<SegmentReader*> reader_of(const PublishedRange& range);
   /// No number below this can be read any more, by anyone.

@@ -240,8 +240,8 @@ Result<void> LeaseAgreement::judge_rollbacks(const std::vector<Hello>& hellos) {
   if (!refused) return {};
   Error error = make_error(ErrorCode::kPoolRolledBack,
                            notices.front().message +
-                               "; find out who put it back, then run once with rollback = \"burn\" on "
-                               "all players");
+                               "; find out who put it back, then run once with rollback = \"burn\" "
+                               "on all players");
   error.player = notices.front().player;
   error.epoch = pool_->identity().epoch;
   return error;

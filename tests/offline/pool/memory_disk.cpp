@@ -291,11 +291,13 @@ void MemoryDisk::restart(const std::string& machine) {
 namespace {
 
 /// What is left of a file: what is durable, and pieces of what is dirty.
-std::vector<std::uint8_t> left_of(const MemoryDisk::Inode& inode, Loss loss,
-                                  std::mt19937_64& random) {
+std::vector<std::uint8_t> left_of(const std::string& path, const MemoryDisk::Inode& inode,
+                                  Loss loss, std::mt19937_64& random) {
   std::vector<std::uint8_t> left = inode.durable;
   if (loss == Loss::kDropAll) return left;
-  const std::size_t piece = loss == Loss::kTornWords ? kWord : kSector;
+  // The key block of a segment relies on whole sectors, and its format says so.
+  const bool slots = path.ends_with("/ledger") || path.ends_with("/keys");
+  const std::size_t piece = loss == Loss::kTornWords && slots ? kWord : kSector;
   for (std::size_t page = 0; page < inode.dirty.size(); ++page) {
     if (!inode.dirty[page]) continue;
     const std::size_t page_end = std::min((page + 1) * kPage, inode.now.size());
@@ -345,7 +347,7 @@ void MemoryDisk::crash(const std::string& machine, Loss loss, std::uint64_t rand
     now_[path] = entry;
     now_[path].locked = nullptr;
     if (entry.inode == nullptr) continue;
-    const std::vector<std::uint8_t> bytes = left_of(*entry.inode, loss, random);
+    const std::vector<std::uint8_t> bytes = left_of(path, *entry.inode, loss, random);
     // A new inode: files that died with the machine must not see or change it.
     now_[path].inode = std::make_shared<Inode>(Inode{bytes, bytes, {}});
   }

@@ -17,7 +17,7 @@ namespace beaverpond::testing {
 enum class Loss {
   kDropAll,      ///< nothing
   kTornSectors,  ///< any of their sectors of 512 bytes, in whatever order they were written
-  kTornWords,    ///< any of their words of 8 bytes: worse than disks are
+  kTornWords,    ///< of a ledger or ratchet any of their words of 8 bytes: worse than disks are
   kReordered,    ///< as kTornSectors, and any of the unsynced changes of folders too
 };
 

@@ -30,7 +30,7 @@ void expect_sound(const WorldStats& stats) {
   EXPECT_EQ(stats.wrong, 0u) << stats.first_problem;
   EXPECT_EQ(stats.stuck, 0u) << stats.first_problem;
   // The campaign was one: bundles were spent, and all that can go wrong did.
-  EXPECT_GT(stats.spent, stats.crashes() / 10);
+  EXPECT_GT(stats.spent, stats.crashes() / 20);
   EXPECT_GT(stats.power_losses, stats.crashes() / 2);
 }
 

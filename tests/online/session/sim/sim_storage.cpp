@@ -123,6 +123,16 @@ Result<std::uint32_t> SimStorage::directory_mode(const std::string& directory) {
   return inner_.directory_mode(directory);
 }
 
+Result<std::uint32_t> SimStorage::file_mode(const std::string& path) {
+  BP_TRY(step());
+  return inner_.file_mode(path);
+}
+
+Result<FolderBirth> SimStorage::folder_birth(const std::string& directory) {
+  BP_TRY(step());
+  return inner_.folder_birth(directory);
+}
+
 Result<std::unique_ptr<StorageLock>> SimStorage::lock(const std::string& path) {
   BP_TRY(step());
   return inner_.lock(path);

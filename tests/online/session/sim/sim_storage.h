@@ -38,6 +38,8 @@ class SimStorage final : public Storage {
   Result<void> make_directory(const std::string& path) override;
   Result<void> sync_directory(const std::string& directory) override;
   Result<std::uint32_t> directory_mode(const std::string& directory) override;
+  Result<std::uint32_t> file_mode(const std::string& path) override;
+  Result<FolderBirth> folder_birth(const std::string& directory) override;
   Result<std::unique_ptr<StorageLock>> lock(const std::string& path) override;
   Result<std::uint64_t> free_bytes(const std::string& directory) override;
 
