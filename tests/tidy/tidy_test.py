@@ -53,7 +53,10 @@ LAYER_EXCEPTIONS = {}
 
 # Headers that cost seconds: only these files may name them.
 HEAVY = {
-    "nlohmann/": {"online/cli/json_line.cpp": "all JSON of the program"},
+    "nlohmann/": {
+        "online/cli/json_line.cpp": "all JSON of the program",
+        "offline/factory/report.cpp": "all JSON of triple-factory; offline cannot use online's",
+    },
     "CLI/": {
         "online/cli/main.cpp": "flags of beaverpond",
         "offline/factory/main.cpp": "flags of triple-factory",
@@ -64,18 +67,19 @@ HEAVY = {
     },
     "toml++/": {
         "offline/plan/roster.cpp": "offline cannot use online's reader; compiled, not header-only",
+        "offline/factory/config.cpp": "the factory's configuration",
         "online/nn/config_tree.cpp": "all TOML of jobs",
     },
     "spdlog/": {},
-    "httplib": {},
-    "prometheus/": {},
+    "httplib": {"offline/factory/status_server.cpp": "health, metrics, status and page"},
+    "prometheus/": {"offline/factory/metrics.cpp": "the text format of the metrics"},
 }
 
 # Headers with heavy includes: the one file that may include them.
 PRIVATE_HEADERS = {"online/transport/tls_connection.h": "online/transport/tls_mesh.cpp"}
 
 SLEEPS = {
-    "offline/factory/factory.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
+    "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
 }
 

@@ -60,9 +60,10 @@ class TripleFactory : public ::testing::Test {
   }
 
   /// Runs a command line; its output goes to out.txt and err.txt.
-  pid_t start(const std::string& line) const {
-    std::filesystem::remove(root_ + "/out.txt");
-    const std::string script = "exec " + line + " >" + root_ + "/out.txt 2>" + root_ + "/err.txt";
+  pid_t start(const std::string& line, const std::string& output = "out.txt") const {
+    std::filesystem::remove(root_ + "/" + output);
+    const std::string script =
+        "exec " + line + " >" + root_ + "/" + output + " 2>" + root_ + "/err.txt";
     const pid_t child = ::fork();
     if (child == 0) {
       ::execl("/bin/sh", "sh", "-c", script.c_str(), nullptr);
@@ -75,7 +76,17 @@ class TripleFactory : public ::testing::Test {
     EXPECT_EQ(::waitpid(child, &status, 0), child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
   }
-  int run(const std::string& line) const { return wait_for(start(line)); }
+  int run(const std::string& line, const std::string& output = "out.txt") const {
+    return wait_for(start(line, output));
+  }
+  bool wait_for_output(const std::string& text) const {
+    for (int i = 0; i < 3000; ++i) {
+      if (read("out.txt").find(text) != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ADD_FAILURE() << "no '" << text << "' in: " << read("out.txt") << read("err.txt");
+    return false;
+  }
   std::string read(const std::string& file) const {
     std::stringstream text;
     text << std::ifstream(root_ + "/" + file).rdbuf();
@@ -203,14 +214,58 @@ TEST_F(TripleFactory, ServeFillsThenStopsOnSigterm) {
   for (const int signal : {SIGTERM, SIGINT}) {
     const pid_t child = start(common("serve") + pools() + " --low 5 --high 9 --segment-bundles 4" +
                               " --disk-budget 500M --reserve 1M");
-    for (int i = 0; i < 1000 && read("out.txt").find("\"full\"") == std::string::npos; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+    EXPECT_TRUE(wait_for_output("\"full\""));
     ASSERT_EQ(::kill(child, signal), 0);
     EXPECT_EQ(wait_for(child), 0) << read("err.txt");
     EXPECT_NE(last_line().find(R"("factory":"done")"), std::string::npos) << last_line();
     EXPECT_EQ(level(), 9u);
   }
+}
+
+TEST_F(TripleFactory, ServeReadsAConfigurationAndReadsItAgainOnSighup) {
+  const auto configure = [&](const std::string& more) {
+    std::ofstream(root_ + "/factory.toml")
+        << "roster = \"roster.toml\"\npools = [\"pool0\", \"pool1\"]\n"
+        << "status = \"127.0.0.1:0\"\nthreads = 2\n\n"
+        << "[[class]]\nname = \"one\"\nplan = \"x.plan\"\nsegment_bundles = 4\n"
+        << "low_bundles = 5\nhigh_bundles = 9\n"
+        << more;
+  };
+  const std::string two =
+      "[[class]]\nname = \"two\"\nplan = \"x.plan\"\nlane = 1\nlow_bundles = 3\n";
+  configure("");
+  const pid_t child =
+      start(std::string(TRIPLE_FACTORY) + " serve --json --config " + root_ + "/factory.toml");
+  EXPECT_TRUE(wait_for_output(R"("factory":"full")"));
+  EXPECT_NE(read("out.txt").find(R"("class":"one")"), std::string::npos);
+  configure("pools = 7\n");  // not in a section of its own: an unknown field of the class
+  ASSERT_EQ(::kill(child, SIGHUP), 0);
+  EXPECT_TRUE(wait_for_output("refused, the old one stays"));
+  EXPECT_NE(read("out.txt").find("factory.toml:12: unknown field 'pools'"), std::string::npos)
+      << read("out.txt");
+  configure(two);
+  ASSERT_EQ(::kill(child, SIGHUP), 0);
+  EXPECT_TRUE(wait_for_output(R"("class":"two","level":3})"));
+  const std::string output = read("out.txt");
+  const std::size_t url = output.find("http://127.0.0.1:");
+  ASSERT_NE(url, std::string::npos) << output;
+  const std::string address = output.substr(url + 7, output.find('/', url + 7) - url - 7);
+  for (int i = 0; i < 300 && read("status.txt").find("two ") == std::string::npos; ++i) {
+    ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " status --address " + address, "status.txt"), 0);
+  }
+  EXPECT_NE(read("status.txt").find("one "), std::string::npos) << read("status.txt");
+  EXPECT_NE(read("status.txt").find("two "), std::string::npos) << read("status.txt");
+  ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " status --json --address " + address, "s.json"), 0);
+  EXPECT_NE(read("s.json").find(R"("name":"one")"), std::string::npos) << read("s.json");
+  EXPECT_NE(read("s.json").find(R"("level_bundles":9)"), std::string::npos) << read("s.json");
+  ASSERT_EQ(::kill(child, SIGTERM), 0);
+  EXPECT_EQ(wait_for(child), 0) << read("err.txt");
+  EXPECT_EQ(level(), 9u);
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " status --address " + address, "s.json"), 10);
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " serve --low 3 --config " + root_ + "/factory.toml"),
+            2);
+  EXPECT_EQ(run(common("serve") + pools() + " --low 3"), 2);
+  EXPECT_NE(read("err.txt").find("--high is required"), std::string::npos) << read("err.txt");
 }
 
 }  // namespace
