@@ -17,7 +17,7 @@ set_target_properties(beaverpond_archive PROPERTIES
 target_compile_features(beaverpond_archive PUBLIC cxx_std_20)
 target_include_directories(beaverpond_archive PUBLIC $<INSTALL_INTERFACE:include>)
 target_link_libraries(beaverpond_archive PRIVATE OpenSSL::SSL OpenSSL::Crypto ZLIB::ZLIB
-                      tomlplusplus::tomlplusplus Threads::Threads)
+                      tomlplusplus::tomlplusplus zip Threads::Threads)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/beaverpond)
 install(TARGETS beaverpond triple-factory RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

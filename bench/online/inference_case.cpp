@@ -41,7 +41,7 @@ Result<InferenceCase> make_inference_case(const std::string& job_path, std::uint
   ask.asker = kAsker;
   ask.series = batches;
   BP_ASSIGN(test.setup, prepare_inference(test.job, PrgKind::kAes128Ctr, ask));
-  BP_ASSIGN(test.images, read_dataset(test.job.test_images, test.job.test_labels, test.job.model));
+  BP_ASSIGN(test.images, read_dataset(test.job.test_images, test.job.test_labels, test.job));
   BP_ASSIGN(const std::vector<ModelParameter> parameters,
             model_parameters(test.job.model, test.job.fixed_point));
   std::vector<std::vector<std::uint64_t>> words = initial_weights(parameters, test.job.seed);

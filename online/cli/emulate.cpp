@@ -6,18 +6,21 @@
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
 #include "online/nn/dataset.h"
+#include "online/nn/model_weights.h"
 
 namespace beaverpond {
 namespace {
 
 Result<void> evaluate_file(const Job& job, const EmulateCommand& options, Progress& progress) {
-  BP_ASSIGN(const std::vector<WeightTensor> weights, read_weights(options.weights));
+  BP_ASSIGN(const LoadedWeights loaded, load_weights(options.weights, job));
+  for (const std::string& note : loaded.notes) progress.notice(note);
+  const std::vector<WeightTensor>& weights = loaded.tensors;
   if (job.test_images.empty()) {
     return make_error(ErrorCode::kConfig, job.file +
                                               " names no test set; add test_images and "
-                                              "test_labels to [data]");
+                                              "test_labels, or test_data, to [data]");
   }
-  BP_ASSIGN(const Dataset test, read_dataset(job.test_images, job.test_labels, job.model));
+  BP_ASSIGN(const Dataset test, read_dataset(job.test_images, job.test_labels, job));
   BP_ASSIGN(const Evaluation result, evaluate(job, weights, test));
   progress.result({{"evaluate", options.weights},
                    {"sha256", weights_sha256(weights)},
@@ -48,7 +51,7 @@ Result<void> run_emulate(const EmulateCommand& options) {
     return true;
   };
   BP_ASSIGN(const EmulateReport report, emulate(job, emulation));
-  if (!options.weights_out.empty()) BP_TRY(write_weights(report.weights, options.weights_out));
+  if (!options.weights_out.empty()) BP_TRY(save_weights(report.weights, job, options.weights_out));
   JsonFields fields = {{"emulate", job.name},
                        {"arithmetic", std::string(options.use_float ? "float" : "fixed")},
                        {"steps", report.steps},

@@ -8,6 +8,7 @@
 #include "online/cli/progress.h"
 #include "online/cli/run_profile.h"
 #include "online/nn/inference.h"
+#include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
 
 namespace beaverpond {
@@ -18,6 +19,7 @@ struct OwnInputs {
   std::optional<std::vector<WeightTensor>> weights;
   std::uint64_t training = 0;  ///< where the weights are shares: of which training
   bool has_labels = false;
+  std::vector<std::string> notes;  ///< for the user to read
 };
 
 Result<void> read_own_shares(const Job& job, const InferCommand& options, std::uint32_t rank,
@@ -44,21 +46,19 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
       return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
                                                 " asks: give its images with --images FILE");
     }
-    own.has_labels = !options.labels.empty();
-    if (own.has_labels) {
-      BP_ASSIGN(own.images, read_dataset(options.images, options.labels, job.model));
-    } else {
-      Dataset images;
-      BP_ASSIGN(images.images, read_images(options.images, job.model));
-      own.images = std::move(images);
-    }
+    BP_ASSIGN(own.images, options.labels.empty()
+                              ? read_images(options.images, job)
+                              : read_dataset(options.images, options.labels, job));
+    own.has_labels = !own.images->labels.empty();
   }
   if (options.shares.empty() && rank == options.weights_owner) {
     if (options.weights.empty()) {
       return make_error(ErrorCode::kConfig, "player " + std::to_string(rank) +
                                                 " owns the weights: give --weights FILE");
     }
-    BP_ASSIGN(own.weights, read_weights(options.weights));
+    BP_ASSIGN(LoadedWeights loaded, load_weights(options.weights, job));
+    own.notes = std::move(loaded.notes);
+    own.weights = std::move(loaded.tensors);
   }
   return own;
 }
@@ -97,6 +97,7 @@ Result<void> run_infer(const InferCommand& options) {
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_ASSIGN(const OwnInputs own, read_own(job, options, static_cast<std::uint32_t>(rank)));
+  for (const std::string& note : own.notes) progress.notice(note);
   PlayerOptions player_options = options.player;
   player_options.task =
       "infer " + std::to_string(options.count) + " images of player " +

@@ -118,7 +118,7 @@ void add_infer(CLI::App& app, InferCommand& options) {
       .add_option("--series", options.series,
                   "batches of one bundle: the weights are masked and opened once for all of them")
       ->capture_default_str();
-  command.add_option("--images", options.images, "IDX file; the asker only");
+  command.add_option("--images", options.images, "IDX, .npy, .npz or .csv file; the asker only");
   command.add_option("--labels", options.labels, "IDX file, to print the accuracy");
   command.add_option("--batch", options.batch, "images per bundle")->capture_default_str();
   command.add_option("--count", options.count, "images in all; the same on all players")

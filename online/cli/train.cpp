@@ -6,6 +6,7 @@
 #include "online/cli/job_player.h"
 #include "online/cli/progress.h"
 #include "online/cli/run_profile.h"
+#include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
 #include "online/nn/trainer.h"
 
@@ -42,6 +43,9 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+  BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
+  BP_ASSIGN(const int rank, rank_of_home(home, roster));
+  BP_TRY(check_own_data(job, rank));
   BP_ASSIGN(const std::optional<DealingTimes> dealing,
             dealing_of(options.profile, setup.plan, job.players));
   PlayerOptions player_options = options.player;
@@ -72,7 +76,8 @@ Result<void> run_train(const TrainCommand& options) {
                        {"bytes_sent", player->transport().stats().sent_bytes},
                        {"rounds", report.engine.rounds}};
   if (!report.weights.empty()) {
-    if (!options.weights_out.empty()) BP_TRY(write_weights(report.weights, options.weights_out));
+    if (!options.weights_out.empty())
+      BP_TRY(save_weights(report.weights, job, options.weights_out));
     fields.emplace_back("weights_sha256", weights_sha256(report.weights));
   }
   if (!shares_path.empty()) {

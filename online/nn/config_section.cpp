@@ -174,6 +174,30 @@ double ConfigSection::positive_real(std::string_view key) {
   return value;
 }
 
+std::vector<double> ConfigSection::reals(std::string_view key) {
+  const ConfigNode* node = find(key);
+  if (node == nullptr) return {};
+  std::vector<double> values;
+  const bool list = node->kind == ConfigNode::Kind::kArray;
+  for (std::size_t i = 0; i < (list ? node->array.size() : 1); ++i) {
+    const ConfigNode& item = list ? node->array[i] : *node;
+    if (item.kind != ConfigNode::Kind::kInteger && item.kind != ConfigNode::Kind::kFloat) {
+      fail(key, std::string("expected numbers, found ") + to_string(item.kind), "");
+      return {};
+    }
+    const bool whole = item.kind == ConfigNode::Kind::kInteger;
+    const double value = whole ? static_cast<double>(item.integer) : item.real;
+    // Written so that a NaN fails too.
+    if (!(value > -1e15 && value < 1e15)) {
+      fail(key, "not a number below 1e15 in size", "use ordinary numbers");
+      return {};
+    }
+    values.push_back(value);
+  }
+  if (values.empty()) fail(key, "empty", "give it a number, or leave it out");
+  return values;
+}
+
 bool ConfigSection::boolean(std::string_view key, bool fallback) {
   const ConfigNode* node = want(key, ConfigNode::Kind::kBool, false);
   return node == nullptr ? fallback : node->boolean;

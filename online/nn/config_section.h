@@ -40,6 +40,8 @@ class ConfigSection {
   std::uint64_t integer(std::string_view key, std::uint64_t low, std::uint64_t high,
                         std::optional<std::uint64_t> fallback = std::nullopt);
   double positive_real(std::string_view key);
+  /// One number or a list of them, finite and below 1e15 in size; none when absent.
+  std::vector<double> reals(std::string_view key);
   bool boolean(std::string_view key, bool fallback);
   std::string text(std::string_view key, const std::optional<std::string>& fallback = std::nullopt);
   std::vector<std::uint64_t> integers(std::string_view key, std::uint64_t low, std::uint64_t high);

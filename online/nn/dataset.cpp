@@ -2,21 +2,28 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "online/nn/data_file.h"
+#include "online/nn/fixed_word.h"
 
 namespace beaverpond {
 namespace {
 
 // One table entry per pixel value, then a copy: pixels are encoded in every step.
-template <class Word>
-std::vector<Word> encode_images(const Dataset& data, std::span<const std::uint32_t> rows,
-                                const std::array<Word, 256>& table) {
-  const std::uint64_t size = data.images.image_size();
+template <class Word, class Encode>
+std::vector<Word> encode_images(const Samples& images, std::span<const std::uint32_t> rows,
+                                const std::array<Word, 256>& table, const Encode& encode_real) {
+  const std::uint64_t size = images.image_size();
   std::vector<Word> out;
   out.reserve(rows.size() * size);
   for (const std::uint32_t row : rows) {
-    BP_CHECK(row < data.images.count, "a row of the data set");
-    const std::uint8_t* pixels = data.images.pixels.data() + row * size;
-    for (std::uint64_t i = 0; i < size; ++i) out.push_back(table[pixels[i]]);
+    BP_CHECK(row < images.count, "a row of the data set");
+    const std::uint64_t end = (row + std::uint64_t{1}) * size;
+    for (std::uint64_t i = row * size; i < end; ++i) {
+      out.push_back(images.reals.empty() ? table[images.pixels[i]] : encode_real(images.reals[i]));
+    }
   }
   return out;
 }
@@ -32,33 +39,104 @@ std::vector<Word> encode_labels(const Dataset& data, std::span<const std::uint32
   return out;
 }
 
-std::string size_text(std::uint32_t height, std::uint32_t width) {
-  return std::to_string(height) + "x" + std::to_string(width);
+std::string shape_text(std::uint32_t height, std::uint32_t width, std::uint32_t channels) {
+  if (height == 1 && width == 1) return std::to_string(channels) + " values";
+  return std::to_string(height) + "x" + std::to_string(width) + "x" + std::to_string(channels);
+}
+
+Result<void> fit_to_model(DataFile& file, const ModelConfig& model) {
+  Samples& samples = file.samples;
+  const bool flat = samples.height == 1 && samples.width == 1;
+  const bool same = samples.height == model.height && samples.width == model.width &&
+                    samples.channels == model.channels;
+  const std::uint64_t wanted = std::uint64_t{model.height} * model.width * model.channels;
+  if (!same && !(flat && samples.channels == wanted)) {
+    return make_error(
+        ErrorCode::kConfig,
+        file.path + ": rows of " + shape_text(samples.height, samples.width, samples.channels) +
+            ", the model takes " + shape_text(model.height, model.width, model.channels) +
+            (file.columns.empty() ? "; correct model.input"
+                                  : "; correct model.input, or choose columns with data.features"));
+  }
+  samples.height = model.height;
+  samples.width = model.width;
+  samples.channels = model.channels;
+  return {};
+}
+
+// IEEE double precision throughout, one rounding per operation: the same on every machine.
+void scale(Samples& samples, const DataFormat& format) {
+  if (!format.scales()) return;
+  if (samples.reals.empty()) {
+    samples.reals.assign(samples.pixels.begin(), samples.pixels.end());
+    samples.pixels.clear();
+  }
+  const auto of_channel = [](const std::vector<double>& list, std::size_t channel, double none) {
+    return list.empty() ? none : list[list.size() == 1 ? 0 : channel];
+  };
+  for (std::size_t i = 0; i < samples.reals.size(); ++i) {
+    const std::size_t channel = i % samples.channels;
+    const double centred = samples.reals[i] - of_channel(format.subtract, channel, 0);
+    samples.reals[i] = centred / of_channel(format.divide_by, channel, 1);
+  }
+}
+
+std::string number_text(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%g", value);
+  return text.data();
+}
+
+int size_bits(int fraction_bits) {
+  return 62 - fraction_bits;
+}
+
+Result<void> check_values(const DataFile& file, const Samples& samples, int fraction_bits) {
+  const std::uint64_t size = samples.image_size();
+  for (std::size_t i = 0; i < samples.reals.size(); ++i) {
+    const double value = samples.reals[i];
+    if (fixed_word(value, fraction_bits, size_bits(fraction_bits)).has_value()) continue;
+    const std::string where = file.where(static_cast<std::uint32_t>(i / size), i % size) + ": ";
+    if (!std::isfinite(value)) {
+      return make_error(ErrorCode::kConfig,
+                        where + "NaN or infinite; correct the value or remove the row");
+    }
+    return make_error(
+        ErrorCode::kConfig,
+        where + number_text(value) +
+            " is too large: with fraction_bits = " + std::to_string(fraction_bits) +
+            " values must be below 2^" + std::to_string(62 - 2 * fraction_bits) +
+            " in size; scale them with data.divide_by, or lower fixed_point.fraction_bits");
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<IdxImages> read_images(const std::string& path, const ModelConfig& model) {
-  BP_ASSIGN(IdxImages images, read_idx_images(path));
-  if (images.height == model.height && images.width == model.width && model.channels == 1) {
-    return images;
-  }
-  return make_error(ErrorCode::kConfig,
-                    path + ": images of " + size_text(images.height, images.width) +
-                        " and one channel, the model takes " +
-                        size_text(model.height, model.width) + " and " +
-                        std::to_string(model.channels) + "; correct model.input");
+Result<Dataset> read_images(const std::string& path, const Job& job) {
+  BP_ASSIGN(DataFile file, read_data_file(path, job));
+  BP_TRY(fit_to_model(file, job.model));
+  Dataset data{std::move(file.samples), std::move(file.labels)};
+  scale(data.images, job.data);
+  file.samples = {0, job.model.height, job.model.width, {}, job.model.channels, {}};
+  BP_TRY(check_values(file, data.images, job.fixed_point.fraction_bits));
+  return data;
 }
 
 Result<Dataset> read_dataset(const std::string& images_path, const std::string& labels_path,
-                             const ModelConfig& model) {
-  Dataset data;
-  BP_ASSIGN(data.images, read_images(images_path, model));
-  BP_ASSIGN(data.labels, read_idx_labels(labels_path, model.classes()));
+                             const Job& job) {
+  BP_ASSIGN(Dataset data, read_images(images_path, job));
+  if (labels_path.empty()) {
+    if (!data.labels.empty()) return data;
+    return make_error(ErrorCode::kConfig, images_path + ": no labels: no column '" +
+                                              job.data.label +
+                                              "'; name the column of the class with data.label");
+  }
+  BP_ASSIGN(data.labels, read_label_file(labels_path, job));
   if (data.labels.size() != data.images.count) {
     return make_error(ErrorCode::kConfig, labels_path + ": " + std::to_string(data.labels.size()) +
                                               " labels for the " +
-                                              std::to_string(data.images.count) + " images of " +
+                                              std::to_string(data.images.count) + " rows of " +
                                               images_path + "; give the two files of one data set");
   }
   return data;
@@ -72,7 +150,7 @@ Result<std::vector<std::uint32_t>> owned_rows(const DataOwner& owner, const Data
                                               std::to_string(range.end) + ") are not in " +
                                               owner.train_images + ", which has " +
                                               std::to_string(data.images.count) +
-                                              " images; correct rows");
+                                              " rows; correct rows");
   }
   std::vector<std::uint32_t> rows;
   for (std::uint32_t row = range.begin; row < range.end; ++row) {
@@ -101,7 +179,11 @@ std::vector<std::uint64_t> image_words(const Dataset& data, std::span<const std:
   for (std::size_t i = 0; i < table.size(); ++i) {
     table[i] = pixel_word(static_cast<std::uint8_t>(i), fraction_bits);
   }
-  return encode_images(data, rows, table);
+  return encode_images(data.images, rows, table, [fraction_bits](double value) {
+    const auto word = fixed_word(value, fraction_bits, size_bits(fraction_bits));
+    BP_CHECK(word.has_value(), "read_images checked the values");
+    return *word;
+  });
 }
 
 std::vector<std::uint64_t> label_words(const Dataset& data, std::span<const std::uint32_t> rows,
@@ -116,7 +198,7 @@ std::vector<double> image_reals(const Dataset& data, std::span<const std::uint32
   for (std::size_t i = 0; i < table.size(); ++i) {
     table[i] = static_cast<double>(i) / 255.0 * one;
   }
-  return encode_images(data, rows, table);
+  return encode_images(data.images, rows, table, [one](double value) { return value * one; });
 }
 
 std::vector<double> label_reals(const Dataset& data, std::span<const std::uint32_t> rows,

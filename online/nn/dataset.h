@@ -7,22 +7,26 @@
 #include <vector>
 
 #include "beaverpond/result.h"
-#include "online/nn/idx.h"
 #include "online/nn/job.h"
+#include "online/nn/samples.h"
 
 namespace beaverpond {
 
 struct Dataset {
-  IdxImages images;
-  std::vector<std::uint8_t> labels;
+  Samples images;
+  std::vector<std::uint32_t> labels;  ///< one per row, or none
 };
 
-/// Images of the size and channels that the model takes, or kConfig naming the file.
-Result<IdxImages> read_images(const std::string& path, const ModelConfig& model);
+/// Rows as the model takes them, scaled as the job says, each value one that the fixed point holds:
+/// below 2^(62-2f) in size, so that a product with a weight of 1 stays in the domain. Without
+/// labels, unless the file is a table with the label's column. A row of height * width * channels
+/// plain values is taken as an image. Errors: kIo, kConfig, naming file and place.
+Result<Dataset> read_images(const std::string& path, const Job& job);
 
-/// Reads two IDX files and checks them against each other and the model. Errors: kIo, kConfig.
+/// The same with labels, of a file of their own or (where `labels_path` is empty) of the table's
+/// column data.label. Errors: kIo, kConfig.
 Result<Dataset> read_dataset(const std::string& images_path, const std::string& labels_path,
-                             const ModelConfig& model);
+                             const Job& job);
 
 /// Rows of the data set that the owner trains on, ascending. Errors: kConfig, when the range lies
 /// outside the file or too few rows are left for one step.
@@ -31,13 +35,14 @@ Result<std::vector<std::uint32_t>> owned_rows(const DataOwner& owner, const Data
 /// A pixel of 0..255 as pixel/255 at scale f, rounded by integers only.
 std::uint64_t pixel_word(std::uint8_t pixel, int fraction_bits);
 
-/// Words of the rows' images [rows, height, width, 1] and one-hot labels [rows, classes], scale f.
+/// Words of the rows' images [rows, height, width, channels] and one-hot labels [rows, classes],
+/// scale f.
 std::vector<std::uint64_t> image_words(const Dataset& data, std::span<const std::uint32_t> rows,
                                        int fraction_bits);
 std::vector<std::uint64_t> label_words(const Dataset& data, std::span<const std::uint32_t> rows,
                                        std::uint32_t classes, int fraction_bits);
 
-/// The same for the float twin: pixel/255 is not rounded to f bits.
+/// The same for the float twin: nothing is rounded to f bits.
 std::vector<double> image_reals(const Dataset& data, std::span<const std::uint32_t> rows,
                                 int fraction_bits);
 std::vector<double> label_reals(const Dataset& data, std::span<const std::uint32_t> rows,

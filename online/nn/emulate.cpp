@@ -98,7 +98,7 @@ Result<std::vector<LoadedOwner>> load_owners(const Job& job, const EmulateOption
     }
     std::shared_ptr<const Dataset>& data = files[{owner.train_images, owner.train_labels}];
     if (data == nullptr) {
-      BP_ASSIGN(Dataset read, read_dataset(owner.train_images, owner.train_labels, job.model));
+      BP_ASSIGN(Dataset read, read_dataset(owner.train_images, owner.train_labels, job));
       data = std::make_shared<const Dataset>(std::move(read));
     }
     BP_ASSIGN(std::vector<std::uint32_t> rows, owned_rows(owner, *data));
@@ -219,7 +219,7 @@ Result<EmulateReport> emulate_with(const Job& job, const EmulateOptions& options
   }
   report.sha256 = weights_sha256(report.weights);
   if (job.test_images.empty()) return report;
-  BP_ASSIGN(const Dataset test, read_dataset(job.test_images, job.test_labels, job.model));
+  BP_ASSIGN(const Dataset test, read_dataset(job.test_images, job.test_labels, job));
   BP_ASSIGN(const Evaluation evaluation, evaluate_states<Twin>(job, states, test));
   report.test_loss = evaluation.loss;
   report.test_accuracy = evaluation.accuracy;

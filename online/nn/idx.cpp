@@ -109,11 +109,11 @@ class GzFile {
 
 }  // namespace
 
-Result<IdxImages> read_idx_images(const std::string& path) {
+Result<Samples> read_idx_images(const std::string& path) {
   GzFile file(path);
   BP_TRY(file.check_open());
   BP_TRY(file.check_magic(kImageMagic, "image"));
-  IdxImages images;
+  Samples images;
   BP_ASSIGN(images.count, file.read_u32("image count"));
   BP_ASSIGN(images.height, file.read_u32("image height"));
   BP_ASSIGN(images.width, file.read_u32("image width"));

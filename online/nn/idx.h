@@ -6,23 +6,14 @@
 #include <vector>
 
 #include "beaverpond/result.h"
+#include "online/nn/samples.h"
 
 namespace beaverpond {
 
-/// Grey images, row-major, one byte a pixel.
-struct IdxImages {
-  std::uint32_t count = 0;
-  std::uint32_t height = 0;
-  std::uint32_t width = 0;
-  std::vector<std::uint8_t> pixels;
-
-  std::uint64_t image_size() const { return std::uint64_t{height} * width; }
-};
-
-/// Reads unsigned bytes of rank 3 (magic 0x00000803). Errors: kIo for a file that is missing or
-/// damaged, kConfig for one that is something else; the message names file, offset, what was
+/// Grey images: unsigned bytes of rank 3 (magic 0x00000803). Errors: kIo for a file that is missing
+/// or damaged, kConfig for one that is something else; the message names file, offset, what was
 /// expected and what was found.
-Result<IdxImages> read_idx_images(const std::string& path);
+Result<Samples> read_idx_images(const std::string& path);
 
 /// Reads unsigned bytes of rank 1 (magic 0x00000801) and checks that each label is below `classes`.
 /// Errors: as above, and kConfig for a label out of range.

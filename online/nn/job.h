@@ -83,11 +83,23 @@ struct RowRange {
 
 struct DataOwner {
   std::uint32_t player = 0;
-  std::string train_images;
-  std::string train_labels;
+  std::string train_images;            ///< or a table with the labels
+  std::string train_labels;            ///< empty: a column of the table
   std::optional<RowRange> rows;        ///< of the file; all when unset
   std::vector<std::uint32_t> classes;  ///< only rows with these labels; all when empty
   std::uint32_t rows_per_step = 0;     ///< its part of the batch
+};
+
+/// How the numbers of data files are understood; public, and the same for all owners.
+struct DataFormat {
+  std::string label;                     ///< column of tables that holds the class
+  std::vector<std::string> label_names;  ///< texts of the classes; empty: the column holds 0, 1 ..
+  std::vector<std::string> features;     ///< columns to use, in this order; empty: all others
+  /// A value x is taken as (x - subtract) / divide_by: none, one for all, or one per channel.
+  std::vector<double> subtract;
+  std::vector<double> divide_by;
+
+  bool scales() const { return !subtract.empty() || !divide_by.empty(); }
 };
 
 /// What an answer of inference opens to its receiver.
@@ -122,9 +134,10 @@ struct Job {
   FixedPoint fixed_point;
   ModelConfig model;
   TrainingConfig training;
+  DataFormat data;
   std::vector<DataOwner> owners;  ///< ascending by player
   std::string test_images;        ///< empty: no test set
-  std::string test_labels;
+  std::string test_labels;        ///< empty: a column of the table test_images
   RevealConfig reveal;
   PoolConfig pool;
   NetworkConfig network;

@@ -21,8 +21,12 @@ class ModelReader {
       model.height = u32(input[0]);
       model.width = u32(input[1]);
       model.channels = u32(input[2]);
+    } else if (input.size() == 1) {  // plain features are the channels of one pixel
+      model.height = model.width = 1;
+      model.channels = u32(input[0]);
     } else {
-      s.fail("input", "expected three sizes", "write [height, width, channels]");
+      s.fail("input", "expected three sizes, or one",
+             "write [height, width, channels] of images, or [features] of tables");
     }
     const std::string loss = s.text("loss", "squared_error");
     if (loss == "softmax_cross_entropy") {

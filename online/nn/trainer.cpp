@@ -40,7 +40,7 @@ Result<std::optional<OwnRows>> load_own_rows(const Job& job, int rank) {
     if (static_cast<int>(owner.player) != rank) continue;
     OwnRows own;
     own.part = part;
-    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job.model));
+    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job));
     BP_ASSIGN(own.rows, owned_rows(owner, own.data));
     own.schedule = std::make_unique<RowSchedule>(
         job.seed, owner.player, static_cast<std::uint32_t>(own.rows.size()), owner.rows_per_step);
@@ -108,6 +108,11 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
   BP_ASSIGN(setup.parameters, model_parameters(job.model, job.fixed_point));
   BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg));
   return setup;
+}
+
+Result<void> check_own_data(const Job& job, int rank) {
+  BP_TRY(load_own_rows(job, rank));
+  return {};
 }
 
 Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,

@@ -57,6 +57,10 @@ struct TrainReport {
   EngineProfile profile;  ///< empty unless TrainOptions::profile
 };
 
+/// Reads what the player owns and forgets it: a mistake in a data file shows before anybody waits.
+/// Errors: kConfig, kIo.
+Result<void> check_own_data(const Job& job, int rank);
+
 /// One player's part. All players call it with the same job; each reads only its own rows.
 /// Errors: kConfig, kIo (data), and those of Engine::run and BundleSource.
 Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,

@@ -64,7 +64,8 @@ class Engine {
   /// depends on them alone as the first run() left them. `inputs` of fixed slots are not read.
   /// Errors: as run(), and kConfig when members_left() is 0.
   virtual Result<void> run_next(const RunInputs& inputs) = 0;
-  /// Runs that the current bundle still has.
+  /// Runs that the current bundle still has. While there are any, fixed states must stay as they
+  /// are: their opened differences are kept.
   virtual std::uint32_t members_left() const = 0;
 
   /// This player's share of a persistent tensor. Zero at first.

@@ -56,6 +56,7 @@ HEAVY = {
     "nlohmann/": {
         "online/cli/json_line.cpp": "all JSON of the program",
         "offline/factory/report.cpp": "all JSON of triple-factory; offline cannot use online's",
+        "online/nn/safetensors.cpp": "the header of .safetensors files",
     },
     "CLI/": {
         "online/cli/main.cpp": "flags of beaverpond",
@@ -70,6 +71,7 @@ HEAVY = {
         "offline/factory/config.cpp": "the factory's configuration",
         "online/nn/config_tree.cpp": "all TOML of jobs",
     },
+    "zip.h": {"online/nn/zip_file.cpp": "all zip archives"},
     "spdlog/": {},
     "httplib": {"offline/factory/status_server.cpp": "health, metrics, status and page"},
     "prometheus/": {"offline/factory/metrics.cpp": "the text format of the metrics"},

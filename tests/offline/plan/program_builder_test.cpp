@@ -174,12 +174,6 @@ std::vector<Mistake> other_mistakes() {
        "the bit of a relu"},
       {"bit", [](auto& b) { b.reveal(b.relu(b.input(0, {2}, 1)).bit, 1); }, "words, not bits"},
       {"foreign", [](auto& b) { b.truncate(7, 1, true); }, "not a value of this program"},
-      {"exact bit",
-       [](auto& b) {
-         const ValueId x = b.input(0, {2}, 8);
-         b.truncate_times_bit(x, b.relu(x).bit, 4, true);
-       },
-       "must come from a relu-truncate"},
       {"bit shape",
        [](auto& b) {
          const ValueAndBit y = b.relu_truncate(b.input(0, {2}, 8), 4, true);

@@ -34,7 +34,7 @@ std::vector<std::uint32_t> twin_predictions(const Job& job,
   options.batch = kCount;
   const auto inference = build_inference_program(job.model, job.fixed_point, options);
   BP_CHECK(inference.ok(), "the model can be built");
-  const auto data = read_dataset(kImages, kLabels, job.model);
+  const auto data = read_dataset(kImages, kLabels, job);
   BP_CHECK(data.ok(), "the data set is there");
   std::vector<std::uint32_t> rows;
   for (std::uint32_t row = 0; row < kCount; ++row) rows.push_back(row);
@@ -300,7 +300,7 @@ TEST_F(Infer, ImagesOfAnotherSizeAreRefusedWithoutLabelsToo) {
   // Player 1 ends with kConfig; the others wait for it in vain or are stopped.
   EXPECT_NE(outcome.code, 0);
   EXPECT_NE((outcome.err + read_text(cluster_.home(1) + "/player.log"))
-                .find("images of 10x10 and one channel, the model takes 28x28"),
+                .find("rows of 10x10x1, the model takes 28x28x1"),
             std::string::npos)
       << outcome.err;
 }
@@ -318,7 +318,7 @@ TEST_F(Infer, WeightsOfAnotherModelAreRefused) {
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   const Outcome outcome = cluster_.beaverpond(arguments);
   EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kConfig)) << outcome.err;
-  EXPECT_NE(outcome.err.find("the weights do not fit the model"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("2 tensors, the model has 4: dense1.weight [784,6]"), std::string::npos) << outcome.err;
 }
 
 }  // namespace

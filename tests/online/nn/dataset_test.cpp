@@ -11,10 +11,11 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-ModelConfig model_of(std::uint32_t height, std::uint32_t width, std::uint32_t classes) {
-  ModelConfig model{height, width, 1, {LayerConfig{}}};
-  model.layers[0].units = classes;
-  return model;
+Job job_of(std::uint32_t height, std::uint32_t width, std::uint32_t classes) {
+  Job job;
+  job.model = {height, width, 1, {LayerConfig{}}};
+  job.model.layers[0].units = classes;
+  return job;
 }
 
 Dataset small() {
@@ -58,20 +59,20 @@ TEST(Dataset, OwnersTakeTheirRangeAndClasses) {
   EXPECT_THAT(owned_rows(owner, small()).error().message, HasSubstr("1 rows are left"));
   owner.rows = RowRange{2, 5};
   EXPECT_THAT(owned_rows(owner, small()).error().message,
-              HasSubstr("rows [2, 5) are not in images.gz, which has 4 images"));
+              HasSubstr("rows [2, 5) are not in images.gz, which has 4 rows"));
 }
 
 TEST(Dataset, FilesMustFitEachOtherAndTheModel) {
   const std::string images =
       write_idx_images("dataset_images", {2, 3, 2, std::vector<std::uint8_t>(12)});
   const std::string labels = write_idx_labels("dataset_labels", {1, 0});
-  EXPECT_TRUE(read_dataset(images, labels, model_of(3, 2, 2)).ok());
-  EXPECT_THAT(read_dataset(images, labels, model_of(2, 3, 2)).error().message,
-              HasSubstr("images of 3x2 and one channel, the model takes 2x3 and 1"));
+  EXPECT_TRUE(read_dataset(images, labels, job_of(3, 2, 2)).ok());
+  EXPECT_THAT(read_dataset(images, labels, job_of(2, 3, 2)).error().message,
+              HasSubstr("rows of 3x2x1, the model takes 2x3x1; correct model.input"));
   const std::string more = write_idx_labels("dataset_more", {1, 0, 1});
-  EXPECT_THAT(read_dataset(images, more, model_of(3, 2, 2)).error().message,
-              HasSubstr("3 labels for the 2 images"));
-  EXPECT_FALSE(read_dataset(images, labels, model_of(3, 2, 1)).ok());
+  EXPECT_THAT(read_dataset(images, more, job_of(3, 2, 2)).error().message,
+              HasSubstr("3 labels for the 2 rows"));
+  EXPECT_FALSE(read_dataset(images, labels, job_of(3, 2, 1)).ok());
 }
 
 }  // namespace

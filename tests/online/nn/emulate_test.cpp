@@ -111,7 +111,7 @@ TEST(Emulate, RunsAreIdenticalAndWeightsSurviveTheFile) {
   ASSERT_TRUE(write_weights(first->weights, path).ok());
   const auto read = read_weights(path);
   ASSERT_TRUE(read.ok());
-  const auto test = read_dataset(job.test_images, job.test_labels, job.model);
+  const auto test = read_dataset(job.test_images, job.test_labels, job);
   ASSERT_TRUE(test.ok());
   const auto evaluation = evaluate(job, read.value(), test.value());
   ASSERT_TRUE(evaluation.ok());
@@ -163,7 +163,7 @@ TEST(Emulate, DemoTrainsTheKnownWeights) {
   const auto report = emulate(job.value(), {});
   ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_GE(report->test_accuracy, 0.80);
-  EXPECT_EQ(report->sha256, "8be8a0aad327d6360a2f11af9eb83879ff11e4eeac4e29cc4d24f2b39f227ce5");
+  EXPECT_EQ(report->sha256, "8dfa9484541a8f08f20dfa18065c3b32b70c3270be47cbf87ba3831bf7bb933f");
 }
 #endif
 

@@ -42,7 +42,7 @@ Bytes without_last(Bytes bytes, std::size_t count) {
 
 TEST(Idx, ReadsPlainAndCompressedImages) {
   for (const std::string& path : {write_plain("images", kImages), write_gz("images.gz", kImages)}) {
-    const Result<IdxImages> images = read_idx_images(path);
+    const Result<Samples> images = read_idx_images(path);
     ASSERT_TRUE(images.ok()) << images.error().message;
     EXPECT_EQ(images->count, 2u);
     EXPECT_EQ(images->height, 2u);

@@ -22,13 +22,18 @@ inline std::string write_idx(const std::string& name, const std::vector<std::uin
   return path;
 }
 
-inline std::string write_idx_images(const std::string& name, const IdxImages& images) {
+inline std::string write_idx_images(const std::string& name, const Samples& images) {
   return write_idx(name, {0x803, images.count, images.height, images.width}, images.pixels);
 }
 
 inline std::string write_idx_labels(const std::string& name,
                                     const std::vector<std::uint8_t>& labels) {
   return write_idx(name, {0x801, static_cast<std::uint32_t>(labels.size())}, labels);
+}
+
+template <class Label>
+std::string write_idx_labels(const std::string& name, const std::vector<Label>& labels) {
+  return write_idx_labels(name, std::vector<std::uint8_t>(labels.begin(), labels.end()));
 }
 
 }  // namespace beaverpond

@@ -231,6 +231,23 @@ WordVector contest(std::uint32_t rows, std::uint32_t n, std::mt19937_64& random)
   return words;
 }
 
+TEST_P(Operations, ABitOfEitherReluGoesIntoEitherProduct) {
+  std::mt19937_64 random(8);
+  for (int turn = 0; turn < 6; ++turn) {
+    const std::uint32_t n = between(1, 900, random);
+    ProgramBuilder b;
+    const ValueId x = b.input(0, {n}, 24);
+    const ValueId g = b.input(1, {n}, 24);
+    for (const ValueId bit : {b.relu(x).bit, b.relu_truncate(x, 9, true).bit}) {
+      b.reveal(b.multiply_bit(g, bit), 1);
+      b.reveal(b.truncate_times_bit(g, bit, 7 + static_cast<std::uint32_t>(turn), true), 1);
+      b.reveal(b.bit_to_word(bit), 1);
+    }
+    compare(given(turn), b.finish().value(), {small_words(n, random), small_words(n, random)});
+    if (HasFailure()) return;
+  }
+}
+
 TEST_P(Operations, MaximaTheirIndicesAndGradients) {
   std::mt19937_64 random(6);
   for (const std::uint32_t rows : {2u, 3u, 4u, 5u, 7u, 9u, 10u, 17u}) {
