@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 JOBS ?= $(shell nproc)
 
-.PHONY: help install build demo test test-release test-asan bench soak format clean
+.PHONY: help install install-test build demo test test-release test-asan bench soak format clean
 
 help:
 	@echo 'make demo    install what is missing, build, and let three players train a CNN together'
@@ -16,6 +16,9 @@ help:
 install:
 	@.ci/install
 
+install-test:
+	@.ci/install packages packages-test
+
 build: install
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS) --target beaverpond triple-factory
@@ -23,13 +26,13 @@ build: install
 demo: build
 	@online/examples/demo build/release build/demo
 
-test: install
+test: install-test
 	@.ci/test release asan
 
-test-release: install
+test-release: install-test
 	@.ci/test release
 
-test-asan: install
+test-asan: install-test
 	@.ci/test asan
 
 bench: install
@@ -37,7 +40,7 @@ bench: install
 	@cmake --build --preset release -j $(JOBS)
 	@bench/run build/release build/bench.json
 
-soak: install
+soak: install-test
 	@BEAVERPOND_SOAK=1 .ci/test release
 	@tests/soak/lenet_epoch build/release build/soak
 

@@ -1,34 +1,27 @@
-// Makes bundles and keeps pools filled.
+// Makes a given number of bundles of one class.
 #pragma once
 
-#include <atomic>
-#include <chrono>
-#include <functional>
-#include <span>
-#include <string>
-#include <vector>
+#include <memory>
 
-#include "beaverpond/units.h"
-#include "offline/factory/seeds.h"
-#include "offline/pool/pool_set.h"
-#include "offline/pool/segment_set.h"
+#include "offline/factory/segment_maker.h"
 
 namespace beaverpond {
 
-/// The dealing step: one seed per player in, the designated player's correction out.
-using DealFunction = std::function<void(std::span<const Seed> seeds, int designated,
-                                        std::span<std::uint8_t> correction)>;
-
 struct FactoryEvent {
   enum class Kind : std::uint8_t {
-    kSegment,  ///< a range was published on every player
-    kPaused,   ///< below the mark, but there is no room; `reason` says of what
-    kFull,     ///< the high mark is reached
+    kSegment,    ///< a range was published on every player
+    kPaused,     ///< below the mark, but there is no room; `reason` says of what
+    kResumed,    ///< there is room again
+    kFull,       ///< the high mark is reached
+    kDropped,    ///< a segment could not be finished; `reason` says why
+    kDraining,   ///< asked to stop; what is being made is finished first
+    kReloaded,   ///< the configuration was read again; `reason` says what became of it
+    kListening,  ///< the status is served; `reason` is its address
   };
   Kind kind = Kind::kSegment;
-  PublishedRange range;
+  std::string name;  ///< of the class; empty where all are meant
+  MadeSegment segment;
   std::uint64_t level_bundles = 0;
-  std::uint64_t bytes = 0;  ///< of this range, all players
   std::string reason;
 };
 
@@ -42,7 +35,6 @@ struct FactoryOptions {
   std::uint64_t segment_bundles = 0;  ///< 0: about 64 MiB of corrections per player and file
   ByteCount disk_budget;              ///< files of all given pools together; 0: no limit
   ByteCount disk_reserve;             ///< left free on the disk
-  std::chrono::milliseconds poll_interval{100};
   EntropySource entropy = fill_random_blocking;
   const std::atomic<bool>* stop = nullptr;  ///< set to stop; may be null
   std::function<void(const FactoryEvent&)> on_event;
@@ -53,6 +45,9 @@ struct FactoryTotals {
   std::uint64_t bytes = 0;  ///< written to all pools
   double cpu_seconds = 0;   ///< of this process since open()
 };
+
+/// CPU seconds, user and system, that this process has taken.
+double process_cpu_seconds();
 
 /// One thread, besides the threads that deal.
 class Factory {
@@ -66,35 +61,16 @@ class Factory {
   /// foreseen), kCancelled, kIo. What was published before an error stays.
   Result<void> make_blocking(std::uint64_t bundles);
 
-  /// Fills to `high` bundles whenever fewer than `low` are left, until `stop` is set; that is
-  /// success. A full disk or budget is a pause, not an error. Errors: kConfig, kNoSpace (the
-  /// budget cannot hold `low` bundles), kIo.
-  Result<void> serve_blocking(std::uint64_t low, std::uint64_t high);
-
   FactoryTotals totals() const;
 
  private:
-  Factory(FactoryOptions options, PoolSet pools);
-  bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
-  /// Refuses a number of bundles whose bytes could not even be counted.
-  Result<void> check_count(std::uint64_t bundles, const char* flag) const;
-  std::uint64_t bytes_of(std::uint64_t bundles) const;
-  /// Empty if `bytes` more may be written, otherwise what is short.
-  Result<std::string> shortage(std::uint64_t bytes);
-  Result<void> make_segment(std::uint64_t count);
-  Result<void> deal_all(SegmentSetWriter& writer, const PublishedRange& range,
-                        const std::vector<std::vector<Seed>>& seeds);
-  Result<void> fill_step(std::uint64_t level, std::uint64_t high);
-  void pause(const std::string& reason, std::uint64_t level);
-  void emit(const FactoryEvent& event) const;
-  void sleep() const;
+  Factory(FactoryOptions options, std::unique_ptr<PoolSet> pools, SegmentMaker maker);
 
   FactoryOptions options_;
-  PoolSet pools_;
-  SeedMaker seeds_;
+  std::unique_ptr<PoolSet> pools_;  // the maker points to it
+  SegmentMaker maker_;
   FactoryTotals totals_;
   double cpu_at_start_ = 0;
-  std::string paused_for_;
 };
 
 }  // namespace beaverpond

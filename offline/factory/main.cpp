@@ -4,6 +4,8 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <initializer_list>
 #include <new>
 
 #include "offline/factory/pool_commands.h"
@@ -15,35 +17,89 @@
 namespace {
 
 std::atomic<bool> stop_requested = false;
+std::atomic<bool> drain_requested = false;
+std::atomic<bool> reload_requested = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
 
 void request_stop(int) {
   stop_requested = true;
 }
 
-void add_common(CLI::App& command, beaverpond::FactoryArguments& arguments) {
-  command.add_option("--plan", arguments.plan_path, "plan file (beaverpond plan -o x.plan)")
-      ->required();
-  command.add_option("--roster", arguments.roster_path, "roster of the players")->required();
-  command
-      .add_option("--pool", arguments.pool_directories,
-                  "pool folder; once per player, in the roster's order")
-      ->required();
-  command.add_option("--dealer-key", arguments.dealer_key_path,
+/// The second one does not wait for the segment.
+void request_drain(int) {
+  if (drain_requested.exchange(true)) stop_requested = true;
+}
+
+void request_reload(int) {
+  reload_requested = true;
+}
+
+/// Flags of make and serve. All go into a configuration with one class.
+struct Flags {
+  beaverpond::FactoryArguments arguments;
+  beaverpond::ClassConfig one;
+  std::string status;
+};
+
+void add_common(CLI::App& command, Flags& flags) {
+  beaverpond::FactoryConfig& config = flags.arguments.config;
+  command.add_option("--plan", flags.one.plan_path, "plan file (beaverpond plan -o x.plan)");
+  command.add_option("--roster", config.roster_path, "roster of the players");
+  command.add_option("--pool", config.pool_directories,
+                     "pool folder; once per player, in the roster's order");
+  command.add_option("--dealer-key", config.dealer_key_path,
                      "key that signs bundles (default: dealer.pem beside the roster, or in "
                      "../dealer)");
-  command.add_option("--lane", arguments.lane, "lane to fill")->capture_default_str();
-  command.add_option("--segment-bundles", arguments.segment_bundles,
+  command.add_option("--lane", flags.one.lane, "lane to fill")->capture_default_str();
+  command.add_option("--segment-bundles", flags.one.segment_bundles,
                      "bundles per file (default: about 64 MiB per player and file)");
-  command.add_option("--threads", arguments.threads, "dealing threads (default: one per core)")
+  command.add_option("--threads", config.threads, "dealing threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
   command
-      .add_option("--disk-budget", arguments.disk_budget,
+      .add_option("--disk-budget", config.disk_budget,
                   "bytes all these pools may take together, as 500M or 20G (default: no limit)")
       ->transform(CLI::AsSizeValue(false));
-  command.add_option("--reserve", arguments.disk_reserve, "bytes to leave free on the disk")
+  command.add_option("--reserve", config.disk_reserve, "bytes to leave free on the disk")
       ->transform(CLI::AsSizeValue(false));
-  command.add_flag("--json", arguments.json, "progress as lines of JSON");
+  command.add_flag("--json", flags.arguments.json, "progress as lines of JSON");
+}
+
+void add_serve(CLI::App& serve, Flags& flags) {
+  add_common(serve, flags);
+  beaverpond::Demand& demand = flags.one.demand;
+  serve.add_option("--low", demand.low_bundles, "refill when fewer bundles are left");
+  serve.add_option("--high", demand.high_bundles, "stop filling at this many bundles");
+  serve.add_option("--status", flags.status,
+                   "address for metrics, health and the status page, as 127.0.0.1:9470");
+  CLI::Option* const config = serve.add_option("--config", flags.arguments.config_path,
+                                               "configuration file instead of all other flags");
+  for (CLI::Option* const option : serve.get_options()) {
+    const std::string name = option->get_name();
+    if (name != "--config" && name != "--json" && name != "--help") config->excludes(option);
+  }
+}
+
+/// CLI11 cannot say "required unless --config", nor check a file and flags alike.
+beaverpond::Result<void> finish(Flags& flags, bool serve) {
+  using beaverpond::ErrorCode;
+  beaverpond::FactoryArguments& arguments = flags.arguments;
+  if (!arguments.config_path.empty()) return {};
+  const auto missing = [](const char* flag) {
+    return beaverpond::make_error(ErrorCode::kConfig, std::string(flag) +
+                                                          " is required; `triple-factory --help` "
+                                                          "lists the flags");
+  };
+  if (flags.one.plan_path.empty()) return missing("--plan");
+  if (arguments.config.roster_path.empty()) return missing("--roster");
+  if (arguments.config.pool_directories.empty()) return missing("--pool");
+  if (serve && flags.one.demand.low_bundles == 0) return missing("--low, at least 1,");
+  if (serve && flags.one.demand.high_bundles == 0) return missing("--high");
+  if (!flags.status.empty()) {
+    BP_ASSIGN(arguments.config.status, beaverpond::parse_loopback(flags.status));
+  }
+  flags.one.name = std::filesystem::path(flags.one.plan_path).stem();
+  arguments.config.classes = {flags.one};
+  return {};
 }
 
 /// The commands that look after pools and keys; `run` runs the one that was given.
@@ -103,11 +159,18 @@ int report_error(const beaverpond::Error& error) {
   return static_cast<int>(error.code);
 }
 
+template <void (*kHandler)(int)>
+void handle(std::initializer_list<int> signals) {
+  struct sigaction action {};
+  action.sa_handler = kHandler;
+  for (const int signal : signals) ::sigaction(signal, &action, nullptr);
+}
+
 int run(int argc, char** argv) {
   using beaverpond::ErrorCode;
   beaverpond::forbid_core_files();
   beaverpond::occupy_standard_descriptors();
-  beaverpond::FactoryArguments arguments;
+  Flags flags;
   CLI::App app{
       "Makes bundles of one-time correlated randomness and publishes them to every player's pool,\n"
       "and looks after pools and the dealer's key.\n"
@@ -115,31 +178,25 @@ int run(int argc, char** argv) {
       "9 out of memory, 10 I/O error, 11 no space, 12 another factory runs, 14 interrupted."};
   app.require_subcommand(1);
   CLI::App* const make = app.add_subcommand("make", "Adds a number of bundles, then ends");
-  add_common(*make, arguments);
-  make->add_option("--bundles", arguments.bundles, "how many to make")
+  add_common(*make, flags);
+  make->add_option("--bundles", flags.arguments.bundles, "how many to make")
       ->required()
       ->check(CLI::PositiveNumber);
   CLI::App* const serve = app.add_subcommand("serve", "Keeps the pools filled until SIGTERM");
-  add_common(*serve, arguments);
-  serve->add_option("--low", arguments.low, "refill when fewer bundles are left")->required();
-  serve->add_option("--high", arguments.high, "stop filling at this many bundles")->required();
+  add_serve(*serve, flags);
   const PoolCommands pool_commands(app);
   beaverpond::ProfileArguments profile_arguments;
   CLI::App* const profile = add_profile(app, profile_arguments);
+  CLI::App* const status = app.add_subcommand("status", "What a running factory is doing");
+  std::string address = "127.0.0.1:9470";
+  bool status_json = false;
+  status->add_option("--address", address, "where it listens")->capture_default_str();
+  status->add_flag("--json", status_json, "all of it, as JSON");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ErrorCode::kConfig);
   }
-  if (profile->parsed()) {
-    const auto outcome = beaverpond::run_profile(profile_arguments);
-    return outcome.ok() ? 0 : report_error(outcome.error());
-  }
-  arguments.serve = serve->parsed();
-  struct sigaction action {};
-  action.sa_handler = request_stop;
-  ::sigaction(SIGTERM, &action, nullptr);
-  ::sigaction(SIGINT, &action, nullptr);
   // A reader of the progress lines may go away; the pools must still be filled.
   std::signal(SIGPIPE, SIG_IGN);
   if (!beaverpond::key_memory_is_locked()) {
@@ -147,8 +204,23 @@ int run(int argc, char** argv) {
                  "triple-factory: notice: keys may be swapped to disk, since this user may "
                  "not lock memory; raise ulimit -l\n");
   }
-  const auto outcome = pool_commands.given() ? pool_commands.run()
-                                             : beaverpond::run_factory(arguments, stop_requested);
+  const auto outcome = [&]() -> beaverpond::Result<void> {
+    if (pool_commands.given()) return pool_commands.run();
+    if (profile->parsed()) return beaverpond::run_profile(profile_arguments);
+    if (status->parsed()) {
+      BP_ASSIGN(const beaverpond::ListenAddress at, beaverpond::parse_loopback(address));
+      return beaverpond::run_status(at, status_json);
+    }
+    BP_TRY(finish(flags, serve->parsed()));
+    const beaverpond::FactorySignals signals{stop_requested, drain_requested, reload_requested};
+    if (make->parsed()) {
+      handle<request_stop>({SIGTERM, SIGINT});
+      return beaverpond::run_make(flags.arguments, signals);
+    }
+    handle<request_drain>({SIGTERM, SIGINT});
+    handle<request_reload>({SIGHUP});
+    return beaverpond::run_serve(flags.arguments, signals);
+  }();
   return outcome.ok() ? 0 : report_error(outcome.error());
 }
 

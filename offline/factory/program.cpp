@@ -4,13 +4,17 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "kernels/backend.h"
 #include "offline/dealer/dealer.h"
 #include "offline/factory/factory.h"
-#include "offline/factory/json_text.h"
+#include "offline/factory/report.h"
+#include "offline/factory/service.h"
+#include "offline/factory/status_server.h"
 #include "offline/plan/roster.h"
+#include "offline/pool/dealer_key.h"
 #include "offline/pool/posix_storage.h"
 
 namespace beaverpond {
@@ -21,62 +25,43 @@ void print_line(const std::string& line) {
   std::fflush(stdout);
 }
 
-std::string number(std::uint64_t value) {
-  return std::to_string(value);
-}
-
-void report(const FactoryEvent& event, bool json) {
-  const std::string level = number(event.level_bundles);
-  switch (event.kind) {
-    case FactoryEvent::Kind::kSegment:
-      print_line(json ? R"({"factory":"segment","first":)" + number(event.range.first) +
-                            ",\"count\":" + number(event.range.count) + ",\"level\":" + level +
-                            ",\"bytes\":" + number(event.bytes) + "}"
-                      : "published " + event.range.str() + ", " + number(event.bytes) +
-                            " bytes; each pool now has " + level + " bundles");
-      break;
-    case FactoryEvent::Kind::kPaused:
-      print_line(json ? R"({"factory":"paused","level":)" + level +
-                            ",\"reason\":" + json_string(event.reason) + "}"
-                      : "paused at " + level + " bundles: " + event.reason);
-      break;
-    case FactoryEvent::Kind::kFull:
-      print_line(json ? R"({"factory":"full","level":)" + level + "}"
-                      : "full: each pool has " + level + " bundles");
-      break;
-  }
-}
-
-void report_totals(const FactoryTotals& totals, bool json) {
-  char seconds[32];
-  std::snprintf(seconds, sizeof(seconds), "%.3f", totals.cpu_seconds);
-  print_line(json ? R"({"factory":"done","bundles":)" + number(totals.bundles) +
-                        ",\"cpu_seconds\":" + seconds + ",\"bytes\":" + number(totals.bytes) + "}"
-                  : "made " + number(totals.bundles) + " bundles in " + seconds + " CPU seconds, " +
-                        number(totals.bytes) + " bytes");
-}
-
 /// One dealer with a backend of its own per thread; a backend serves one thread at a time.
 struct DealerTeam {
+  Plan plan;
   std::vector<std::unique_ptr<Backend>> backends;
   std::vector<std::unique_ptr<Dealer>> dealers;
-  std::vector<DealFunction> functions;
 };
 
-Result<DealerTeam> make_team(const Plan& plan, int players, int threads) {
+Result<std::shared_ptr<DealerTeam>> make_team(const std::string& plan_path, int players,
+                                              int threads) {
+  auto team = std::make_shared<DealerTeam>();
+  BP_ASSIGN(team->plan, read_plan_file(plan_path));
   if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
-  DealerTeam team;
   for (int i = 0; i < std::max(1, threads); ++i) {
-    team.backends.push_back(make_cpu_backend());
-    BP_ASSIGN(Dealer dealer, Dealer::create(plan, players, *team.backends.back()));
-    team.dealers.push_back(std::make_unique<Dealer>(std::move(dealer)));
-    team.functions.push_back(
-        [dealing = team.dealers.back().get()](std::span<const Seed> seeds, int designated,
-                                              std::span<std::uint8_t> correction) {
-          dealing->deal(seeds, designated, correction, kHostStream);
-        });
+    team->backends.push_back(make_cpu_backend());
+    BP_ASSIGN(Dealer dealer, Dealer::create(team->plan, players, *team->backends.back()));
+    team->dealers.push_back(std::make_unique<Dealer>(std::move(dealer)));
   }
   return team;
+}
+
+/// The dealing functions keep the team alive.
+Result<FactoryClass> make_class(const ClassConfig& config, int players, int threads) {
+  BP_ASSIGN(const std::shared_ptr<DealerTeam> team, make_team(config.plan_path, players, threads));
+  FactoryClass made;
+  made.name = config.name;
+  made.key.plan = plan_hash(team->plan);
+  made.key.lane = config.lane;
+  made.prg = team->plan.prg;
+  made.correction_size = team->plan.correction_size;
+  made.segment_bundles = config.segment_bundles;
+  for (std::size_t i = 0; i < team->dealers.size(); ++i) {
+    made.dealers.push_back(
+        [team, i](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
+          team->dealers[i]->deal(seeds, designated, correction, kHostStream);
+        });
+  }
+  return made;
 }
 
 /// Two names of one folder would otherwise look like a second factory that holds its lock.
@@ -97,8 +82,8 @@ Result<void> check_distinct(const std::vector<std::string>& directories) {
   return {};
 }
 
-}  // namespace
-
+/// The dealer's key of a roster: dealer.pem beside it, or in the folder `dealer` beside the folder
+/// that holds it, as `beaverpond keygen --all` leaves them. The first, if there is none.
 std::string find_dealer_key(const std::string& roster_path) {
   const std::size_t slash = roster_path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : roster_path.substr(0, slash);
@@ -109,6 +94,7 @@ std::string find_dealer_key(const std::string& roster_path) {
   return folder + "/dealer.pem";
 }
 
+/// Compared with the roster. Errors: kConfig, kRosterMismatch.
 Result<DealerKey> read_dealer_key(const std::string& path, const Roster& roster) {
   BP_ASSIGN(DealerKey key, DealerKey::read(path));
   if (key.public_key() == roster.dealer_key) return key;
@@ -119,49 +105,150 @@ Result<DealerKey> read_dealer_key(const std::string& path, const Roster& roster)
                         " as dealer_key; give the key that belongs to it, or the right roster");
 }
 
-Result<void> run_factory(const FactoryArguments& arguments, const std::atomic<bool>& stop) {
-  BP_ASSIGN(const Plan plan, read_plan_file(arguments.plan_path));
-  BP_ASSIGN(const Roster roster, read_roster_file(arguments.roster_path));
-  if (roster.players.size() != arguments.pool_directories.size()) {
+/// Roster, folders and the key that signs, which stay the same while a factory runs.
+struct Site {
+  Roster roster;
+  std::unique_ptr<DealerKey> dealer_key;  // the options point to it
+  PoolSetOptions pools;
+  int players() const { return static_cast<int>(roster.players.size()); }
+};
+
+Result<Site> make_site(const FactoryConfig& config, Storage& storage) {
+  Site site;
+  BP_ASSIGN(site.roster, read_roster_file(config.roster_path));
+  const std::size_t players = site.roster.players.size();
+  if (players != config.pool_directories.size()) {
     return make_error(ErrorCode::kConfig,
-                      "the roster " + arguments.roster_path + " has " +
-                          number(roster.players.size()) + " players, but " +
-                          number(arguments.pool_directories.size()) +
+                      "the roster " + config.roster_path + " has " + std::to_string(players) +
+                          " players, but " + std::to_string(config.pool_directories.size()) +
                           " pool folders were given; give --pool once per player, in order");
   }
-  BP_TRY(check_distinct(arguments.pool_directories));
-  BP_ASSIGN(const DealerKey dealer_key, read_dealer_key(arguments.dealer_key_path.empty()
-                                                            ? find_dealer_key(arguments.roster_path)
-                                                            : arguments.dealer_key_path,
-                                                        roster));
-  BP_ASSIGN(const DealerTeam team,
-            make_team(plan, static_cast<int>(roster.players.size()), arguments.threads));
-  PosixStorage storage;
-  FactoryOptions options;
-  options.pools.directories = arguments.pool_directories;
-  options.pools.pool_id = roster.pool_id;
-  options.pools.epoch = roster.epoch;
-  options.pools.roster_hash = roster_hash(roster);
-  options.pools.storage = &storage;
-  options.pools.dealer_key = &dealer_key;
-  for (const RosterPlayer& player : roster.players) {
-    options.pools.pool_keys.push_back(player.pool_key);
+  BP_TRY(check_distinct(config.pool_directories));
+  const std::string key_path =
+      config.dealer_key_path.empty() ? find_dealer_key(config.roster_path) : config.dealer_key_path;
+  BP_ASSIGN(DealerKey key, read_dealer_key(key_path, site.roster));
+  site.dealer_key = std::make_unique<DealerKey>(std::move(key));
+  site.pools.dealer_key = site.dealer_key.get();
+  for (const RosterPlayer& player : site.roster.players) {
+    site.pools.pool_keys.push_back(player.pool_key);
   }
-  options.key.plan = plan_hash(plan);
-  options.key.lane = arguments.lane;
-  options.prg = plan.prg;
-  options.correction_size = plan.correction_size;
-  options.dealers = team.functions;
-  options.segment_bundles = arguments.segment_bundles;
-  options.disk_budget.value = arguments.disk_budget;
-  options.disk_reserve.value = arguments.disk_reserve;
-  options.stop = &stop;
-  options.on_event = [json = arguments.json](const FactoryEvent& event) { report(event, json); };
+  site.pools.directories = config.pool_directories;
+  site.pools.pool_id = site.roster.pool_id;
+  site.pools.epoch = site.roster.epoch;
+  site.pools.roster_hash = roster_hash(site.roster);
+  site.pools.storage = &storage;
+  return site;
+}
+
+Result<ServiceConfig> make_service_config(const FactoryConfig& config, int players) {
+  ServiceConfig service;
+  service.space = {ByteCount{config.disk_budget}, ByteCount{config.disk_reserve}};
+  for (const ClassConfig& one : config.classes) {
+    BP_ASSIGN(FactoryClass made, make_class(one, players, config.threads));
+    service.classes.push_back({std::move(made), one.demand});
+  }
+  return service;
+}
+
+/// What a reload may not change: locks are held and ports are open.
+Result<FactoryConfig> read_again(const std::string& path, const FactoryConfig& running) {
+  BP_ASSIGN(FactoryConfig config, read_factory_config(path));
+  const bool same = config.roster_path == running.roster_path &&
+                    config.dealer_key_path == running.dealer_key_path &&
+                    config.pool_directories == running.pool_directories &&
+                    config.status.host == running.status.host &&
+                    config.status.port == running.status.port;
+  if (same) return config;
+  return make_error(ErrorCode::kConfig,
+                    path +
+                        ": roster, dealer_key, pools and status do not change while the factory "
+                        "runs; put them back, or restart it");
+}
+
+void print_event(FactoryEvent::Kind kind, std::string reason, bool json) {
+  FactoryEvent event;
+  event.kind = kind;
+  event.reason = std::move(reason);
+  print_line(event_line(event, json));
+}
+
+}  // namespace
+
+Result<void> run_make(const FactoryArguments& arguments, const FactorySignals& signals) {
+  PosixStorage storage;
+  const FactoryConfig& config = arguments.config;
+  BP_ASSIGN(const Site site, make_site(config, storage));
+  BP_ASSIGN(const FactoryClass made,
+            make_class(config.classes.at(0), site.players(), config.threads));
+  FactoryOptions options;
+  options.pools = site.pools;
+  options.key = made.key;
+  options.prg = made.prg;
+  options.correction_size = made.correction_size;
+  options.dealers = made.dealers;
+  options.segment_bundles = made.segment_bundles;
+  options.disk_budget.value = config.disk_budget;
+  options.disk_reserve.value = config.disk_reserve;
+  options.stop = &signals.stop;
+  options.on_event = [&](const FactoryEvent& event) {
+    print_line(event_line(event, arguments.json));
+  };
   BP_ASSIGN(Factory factory, Factory::open(std::move(options)));
-  auto outcome = arguments.serve ? factory.serve_blocking(arguments.low, arguments.high)
-                                 : factory.make_blocking(arguments.bundles);
-  report_totals(factory.totals(), arguments.json);
+  auto outcome = factory.make_blocking(arguments.bundles);
+  print_line(totals_line(factory.totals(), arguments.json));
   return outcome;
+}
+
+Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& signals) {
+  PosixStorage storage;
+  FactoryConfig config = arguments.config;
+  if (!arguments.config_path.empty()) {
+    BP_ASSIGN(config, read_factory_config(arguments.config_path));
+  }
+  BP_ASSIGN(const Site site, make_site(config, storage));
+  BP_ASSIGN(ServiceConfig service_config, make_service_config(config, site.players()));
+  const bool json = arguments.json;
+  StatusBoard board;
+  ServiceOptions options;
+  options.pools = site.pools;
+  for (const RosterPlayer& player : site.roster.players) {
+    options.player_names.push_back(player.name);
+  }
+  options.stop = &signals.stop;
+  options.drain = &signals.drain;
+  options.board = &board;
+  options.on_event = [json](const FactoryEvent& event) { print_line(event_line(event, json)); };
+  options.reload = [&]() -> std::optional<ServiceConfig> {
+    if (!signals.reload.exchange(false)) return std::nullopt;
+    if (arguments.config_path.empty()) {
+      print_event(FactoryEvent::Kind::kReloaded, "there is no --config to read again", json);
+      return std::nullopt;
+    }
+    auto again = read_again(arguments.config_path, config);
+    auto loaded = again.ok() ? make_service_config(*again, site.players())
+                             : Result<ServiceConfig>(again.error());
+    if (loaded.ok()) return std::move(loaded).value();
+    print_event(FactoryEvent::Kind::kReloaded,
+                "refused, the old one stays: " + loaded.error().message, json);
+    return std::nullopt;
+  };
+  BP_ASSIGN(Service service, Service::open(std::move(options), std::move(service_config)));
+  std::unique_ptr<StatusServer> status;
+  if (config.status.given()) {
+    BP_ASSIGN(status, StatusServer::start(config.status, board));
+    print_event(FactoryEvent::Kind::kListening, status->url(), json);
+  }
+  auto outcome = service.serve_blocking();
+  print_line(totals_line(service.totals(), json));
+  return outcome;
+}
+
+Result<void> run_status(const ListenAddress& address, bool json) {
+  BP_ASSIGN(const std::string document, fetch_blocking(address, "/status.json"));
+  BP_ASSIGN(std::string text, status_text(document));
+  if (json) text = document + "\n";
+  std::fputs(text.c_str(), stdout);
+  return {};
 }
 
 }  // namespace beaverpond

@@ -77,39 +77,47 @@ Result<std::vector<std::vector<PublishedRange>>> PoolSet::published(const LaneKe
   return by_player;
 }
 
-Result<std::uint64_t> PoolSet::highest_watermark(const LaneKey& key) {
-  std::uint64_t highest = 0;
+Result<void> PoolSet::read_watermarks(const LaneKey& key, LaneSurvey& survey) {
+  survey.players.assign(options_.directories.size(), {});
   for (int player = 0; player < players(); ++player) {
     BP_ASSIGN(
         const LedgerState state,
         Ledger::peek(storage(), lane_directory(directory(player), key), identity(player), key));
-    highest = std::max(highest, state.watermark);
-    for (const std::uint64_t witness : state.witnesses) highest = std::max(highest, witness);
+    survey.players[static_cast<std::size_t>(player)].watermark = state.watermark;
+    survey.watermark = std::max(survey.watermark, state.watermark);
+    for (const std::uint64_t witness : state.witnesses) {
+      survey.watermark = std::max(survey.watermark, witness);
+    }
   }
-  return highest;
+  return {};
 }
 
 Result<LaneSurvey> PoolSet::survey(const LaneKey& key) {
   // Folders before ledgers: what an engine erases in between then lies below the watermark.
   BP_ASSIGN(const auto by_player, published(key));
-  BP_ASSIGN(const std::uint64_t watermark, highest_watermark(key));
   LaneSurvey survey;
-  survey.next_number = watermark;
-  for (const auto& ranges : by_player) {
-    for (const PublishedRange& range : ranges) {
+  BP_TRY(read_watermarks(key, survey));
+  const auto left = [](const PublishedRange& range, std::uint64_t watermark) {
+    return range.end() <= watermark ? 0 : range.end() - std::max(range.first, watermark);
+  };
+  survey.next_number = survey.watermark;
+  for (std::size_t player = 0; player < by_player.size(); ++player) {
+    for (const PublishedRange& range : by_player[player]) {
       survey.next_number = std::max(survey.next_number, range.end());
+      PlayerSurvey& of_player = survey.players[player];
+      of_player.available_bundles += left(range, of_player.watermark);
     }
   }
   for (const PublishedRange& range : common_ranges(by_player)) {
-    if (range.end() <= watermark) continue;
-    survey.level_bundles += range.end() - std::max(range.first, watermark);
+    survey.level_bundles += left(range, survey.watermark);
   }
   return survey;
 }
 
 Result<void> PoolSet::clean(const LaneKey& key) {
   BP_ASSIGN(const auto by_player, published(key));
-  BP_ASSIGN(const std::uint64_t watermark, highest_watermark(key));
+  LaneSurvey survey;
+  BP_TRY(read_watermarks(key, survey));
   const std::vector<PublishedRange> common = common_ranges(by_player);
   for (int player = 0; player < players(); ++player) {
     const std::string lane = lane_directory(directory(player), key);
@@ -118,7 +126,7 @@ Result<void> PoolSet::clean(const LaneKey& key) {
       BP_TRY(storage().unlink(lane + "/" + segment_name(range, kTemporarySuffix)));
     }
     for (const PublishedRange& range : by_player[static_cast<std::size_t>(player)]) {
-      if (range.first < watermark) continue;
+      if (range.first < survey.watermark) continue;
       if (std::binary_search(common.begin(), common.end(), range)) continue;
       BP_TRY(storage().unlink(lane + "/" + segment_name(range, kSegmentSuffix)));
     }

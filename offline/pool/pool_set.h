@@ -23,10 +23,18 @@ struct PoolSetOptions {
   std::vector<PublicKey> pool_keys;
 };
 
+/// What one player's pool holds of a lane.
+struct PlayerSurvey {
+  std::uint64_t available_bundles = 0;  ///< published here, and not leased by this player
+  std::uint64_t watermark = 0;          ///< first bundle that this player never leased
+};
+
 /// What the pools hold of one lane.
 struct LaneSurvey {
   std::uint64_t level_bundles = 0;  ///< published on every player and not leased by any
   std::uint64_t next_number = 0;    ///< above everything ever published or leased
+  std::uint64_t watermark = 0;      ///< the largest that any ledger holds or has seen
+  std::vector<PlayerSurvey> players;
 };
 
 /// Holds the factory's lock of every pool. Engines may run meanwhile. One thread.
@@ -55,8 +63,8 @@ class PoolSet {
 
  private:
   explicit PoolSet(PoolSetOptions options) : options_(std::move(options)) {}
-  /// Largest watermark or witness that any player's ledger holds.
-  Result<std::uint64_t> highest_watermark(const LaneKey& key);
+  /// Adds the largest watermark or witness that any player's ledger holds, and each player's own.
+  Result<void> read_watermarks(const LaneKey& key, LaneSurvey& survey);
   Result<std::vector<std::vector<PublishedRange>>> published(const LaneKey& key);
 
   PoolSetOptions options_;

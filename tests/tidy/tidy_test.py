@@ -55,6 +55,7 @@ LAYER_EXCEPTIONS = {}
 HEAVY = {
     "nlohmann/": {
         "online/cli/json_line.cpp": "all JSON of the program",
+        "offline/factory/report.cpp": "all JSON of triple-factory; offline cannot use online's",
         "online/nn/safetensors.cpp": "the header of .safetensors files",
     },
     "CLI/": {
@@ -67,19 +68,20 @@ HEAVY = {
     },
     "toml++/": {
         "offline/plan/roster.cpp": "offline cannot use online's reader; compiled, not header-only",
+        "offline/factory/config.cpp": "the factory's configuration",
         "online/nn/config_tree.cpp": "all TOML of jobs",
     },
     "zip.h": {"online/nn/zip_file.cpp": "all zip archives"},
     "spdlog/": {},
-    "httplib": {},
-    "prometheus/": {},
+    "httplib": {"offline/factory/status_server.cpp": "health, metrics, status and page"},
+    "prometheus/": {"offline/factory/metrics.cpp": "the text format of the metrics"},
 }
 
 # Headers with heavy includes: the one file that may include them.
 PRIVATE_HEADERS = {"online/transport/tls_connection.h": "online/transport/tls_mesh.cpp"}
 
 SLEEPS = {
-    "offline/factory/factory.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
+    "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
 }
 

@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "offline/factory/factory.h"
+#include "offline/factory/service.h"
 #include "tests/offline/pool/pool_fixture.h"
 
 namespace beaverpond::testing {
@@ -17,6 +17,26 @@ inline FactoryOptions factory_options(const TestSite& site) {
   options.correction_size.value = site.correction_size;
   options.dealers = {fake_deal, fake_deal};
   options.segment_bundles = 4;
+  return options;
+}
+
+/// One class of the service, dealt by the stand-in.
+inline ServiceClass service_class(const TestSite& site, const std::string& name, std::uint32_t lane,
+                                  std::uint64_t low, std::uint64_t high) {
+  ServiceClass one;
+  one.made.name = name;
+  one.made.key = test_key(lane);
+  one.made.correction_size.value = site.correction_size;
+  one.made.dealers = {fake_deal, fake_deal};
+  one.made.segment_bundles = 4;
+  one.demand.low_bundles = low;
+  one.demand.high_bundles = high;
+  return one;
+}
+
+inline ServiceOptions service_options(const TestSite& site) {
+  ServiceOptions options;
+  options.pools = site.set_options();
   options.poll_interval = std::chrono::milliseconds(5);
   return options;
 }
@@ -25,7 +45,8 @@ inline FactoryOptions factory_options(const TestSite& site) {
 /// the seeds, and that no number and no seed ever came before.
 class Consumer {
  public:
-  explicit Consumer(const TestSite& site) : site_(site) {}
+  explicit Consumer(const TestSite& site, std::uint32_t lane = 0)
+      : site_(site), key_(test_key(lane)) {}
 
   std::uint64_t consume(std::uint64_t limit) {
     std::vector<Pool> pools;
@@ -34,7 +55,7 @@ class Consumer {
       auto pool = Pool::open(site_.pool_options(player));
       EXPECT_TRUE(pool.ok()) << pool.error().message;
       if (!pool.ok()) return 0;
-      auto ranges = pool->ranges(test_key());
+      auto ranges = pool->ranges(key_);
       EXPECT_TRUE(ranges.ok()) << ranges.error().message;
       if (!ranges.ok()) return 0;
       published.push_back(*ranges);
@@ -43,12 +64,12 @@ class Consumer {
     std::uint64_t consumed = 0;
     for (const PublishedRange& range : common_ranges(published)) {
       std::uint64_t first = range.first;
-      for (Pool& pool : pools) first = std::max(first, pool.watermark(test_key()).value());
+      for (Pool& pool : pools) first = std::max(first, pool.watermark(key_).value());
       const std::uint64_t end = std::min(range.end(), first + limit - consumed);
       if (first >= end) continue;
       for (Pool& pool : pools) {
         const Claim claim = claim_of({range}, first, end, site_.players);
-        EXPECT_TRUE(pool.claim_blocking(test_key(), claim).ok());
+        EXPECT_TRUE(pool.claim_blocking(key_, claim).ok());
       }
       for (std::uint64_t number = first; number < end; ++number) spend(pools, number);
       consumed += end - first;
@@ -65,7 +86,7 @@ class Consumer {
     std::vector<Seed> seeds;
     Bundle with_correction;
     for (Pool& pool : pools) {
-      auto bundle = pool.read_bundle_blocking(test_key(), number);
+      auto bundle = pool.read_bundle_blocking(key_, number);
       ASSERT_TRUE(bundle.ok()) << bundle.error().message;
       const std::string hex = to_hex(bundle->seed().bytes());
       EXPECT_TRUE(seeds_.insert(hex).second) << "a seed was used before";
@@ -83,6 +104,7 @@ class Consumer {
   }
 
   TestSite site_;
+  LaneKey key_;
   std::set<std::uint64_t> numbers_;
   std::set<std::string> seeds_;
 };

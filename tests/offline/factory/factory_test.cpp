@@ -4,7 +4,6 @@
 
 #include <new>
 #include <stdexcept>
-#include <thread>
 
 #include "tests/offline/factory/factory_fixture.h"
 #include "tests/offline/pool/memory_disk.h"
@@ -53,12 +52,13 @@ TEST_F(FactoryTest, MakesWhatIsConsumed) {
     ASSERT_TRUE(factory.make_blocking(10).ok());
     EXPECT_EQ(factory.totals().bundles, 10u);
     ASSERT_EQ(events.size(), 3u);  // 4 + 4 + 2
-    EXPECT_EQ(events[2].range.first, 8u);
+    EXPECT_EQ(events[2].segment.range.first, 8u);
     EXPECT_EQ(events[2].level_bundles, 10u);
-    EXPECT_EQ(factory.totals().bytes, events[0].bytes + events[1].bytes + events[2].bytes);
+    EXPECT_EQ(factory.totals().bytes,
+              events[0].segment.bytes + events[1].segment.bytes + events[2].segment.bytes);
     EXPECT_EQ(consumer.consume(7), 7u);
     ASSERT_TRUE(factory.make_blocking(3).ok());
-    EXPECT_EQ(events.back().range.first, 10u);
+    EXPECT_EQ(events.back().segment.range.first, 10u);
     EXPECT_EQ(consumer.consume(100), 6u);
     EXPECT_EQ(consumer.spent(), 13u);
   }
@@ -68,7 +68,9 @@ TEST_F(FactoryTest, DefaultSegmentsSuitThePlan) {
   FactoryOptions options = factory_options(site_);
   options.segment_bundles = 0;
   std::uint64_t largest = 0;
-  options.on_event = [&](const FactoryEvent& e) { largest = std::max(largest, e.range.count); };
+  options.on_event = [&](const FactoryEvent& e) {
+    largest = std::max(largest, e.segment.range.count);
+  };
   ASSERT_TRUE(open(options).make_blocking(600).ok());
   EXPECT_EQ(largest, 512u);
 }
@@ -161,64 +163,6 @@ TEST_F(FactoryTest, ADealerThatThrowsPublishesNothing) {
   EXPECT_EQ(level(), 0u);
   ASSERT_TRUE(open(factory_options(site_)).make_blocking(4).ok());
   EXPECT_EQ(level(), 4u);
-}
-
-TEST_F(FactoryTest, ServeKeepsBetweenTheMarks) {
-  std::atomic<bool> stop = false;
-  FactoryOptions options = factory_options(site_);
-  options.stop = &stop;
-  std::atomic<std::uint64_t> highest = 0;
-  std::atomic<std::uint64_t> made = 0;
-  options.on_event = [&](const FactoryEvent& event) {
-    highest = std::max<std::uint64_t>(highest, event.level_bundles);
-    if (event.kind == FactoryEvent::Kind::kSegment) made += event.range.count;
-  };
-  auto factory = open(options);
-  std::thread server([&] { EXPECT_TRUE(factory.serve_blocking(5, 10).ok()); });
-  Consumer consumer(site_);
-  std::uint64_t consumed = 0;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (consumed < 40 && std::chrono::steady_clock::now() < deadline) {
-    consumed += consumer.consume(3);
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  // With the consumer at rest the pools fill up to a level between the marks and stay there.
-  std::uint64_t before = made;
-  do {
-    before = made;
-    std::this_thread::sleep_for(std::chrono::milliseconds(60));
-  } while (before != made);
-  EXPECT_EQ(consumed, consumer.spent());
-  EXPECT_GE(consumed, 40u);
-  EXPECT_GE(made - consumed, 5u);
-  EXPECT_LE(made - consumed, 10u);
-  EXPECT_LE(highest, 10u);
-  stop = true;
-  server.join();
-}
-
-TEST_F(FactoryTest, ServeStaysWithinTheBudgetAndPauses) {
-  std::atomic<bool> stop = false;
-  FactoryOptions options = factory_options(site_);
-  site_.correction_size = 100000;
-  options.correction_size.value = 100000;
-  options.stop = &stop;
-  options.disk_budget.value = 1000000;  // about nine bundles
-  std::uint64_t level = 0;
-  options.on_event = [&](const FactoryEvent& event) {
-    level = event.level_bundles;
-    if (event.kind == FactoryEvent::Kind::kPaused) stop = true;
-  };
-  {
-    auto factory = open(options);
-    EXPECT_EQ(factory.serve_blocking(40, 50).error().code, ErrorCode::kNoSpace);
-    EXPECT_EQ(factory.serve_blocking(5, 4).error().code, ErrorCode::kConfig);
-    EXPECT_TRUE(factory.serve_blocking(5, 50).ok());
-  }
-  EXPECT_GE(level, 5u);
-  EXPECT_LE(level, 9u);
-  auto pools = PoolSet::open(site_.set_options());
-  EXPECT_LE(pools->used_bytes().value(), 1000000u);
 }
 
 TEST_F(FactoryTest, PowerLossAtEveryOperation) {

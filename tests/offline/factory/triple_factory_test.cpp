@@ -1,120 +1,8 @@
 // The program as a user runs it: a real plan, a real roster, real signals.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <csignal>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-#include <thread>
-
-#include "beaverpond/program_builder.h"
-#include "offline/plan/plan.h"
-#include "offline/plan/roster.h"
-#include "offline/pool/dealer_key.h"
-#include "offline/pool/pool.h"
-#include "offline/pool/pool_key.h"
-#include "offline/pool/pool_set.h"
-#include "offline/pool/posix_storage.h"
+#include "tests/offline/factory/program_fixture.h"
 
 namespace beaverpond::testing {
 namespace {
-
-class TripleFactory : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path() / "beaverpond-factory-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    root_ = name;
-    ProgramBuilder builder;
-    const ValueId x = builder.input(0, {32, 48}, 16);
-    const ValueId y = builder.input(1, {48, 16}, 16);
-    builder.reveal(builder.matmul(x, y), 3);
-    auto program = builder.finish();
-    ASSERT_TRUE(program.ok()) << program.error().message;
-    auto plan = make_plan(*program, PrgKind::kAes128Ctr);
-    ASSERT_TRUE(plan.ok()) << plan.error().message;
-    ASSERT_TRUE(write_plan_file(*plan, root_ + "/x.plan").ok());
-    key_.plan = plan_hash(*plan);
-    correction_size_ = plan->correction_size.value;
-    roster_.pool_id.fill(5);
-    roster_.epoch = 1;
-    const DealerKey dealer = DealerKey::generate().value();
-    ASSERT_TRUE(dealer.write_new(root_ + "/dealer.pem").ok());
-    roster_.dealer_key = dealer.public_key();
-    for (int i = 0; i < 2; ++i) {
-      RosterPlayer player;
-      player.name = "player" + std::to_string(i);
-      player.host = "127.0.0.1";
-      player.port = static_cast<std::uint16_t>(7000 + i);
-      player.certificate.fill(static_cast<std::uint8_t>(i + 1));
-      const auto pool_key = create_pool_key(root_ + "/pool" + std::to_string(i) + ".key");
-      ASSERT_TRUE(pool_key.ok()) << pool_key.error().message;
-      player.pool_key = *pool_key;
-      roster_.players.push_back(player);
-    }
-    ASSERT_TRUE(write_roster_file(root_ + "/roster.toml", roster_).ok());
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
-
-  std::string common(const std::string& command) const {
-    return std::string(TRIPLE_FACTORY) + " " + command + " --plan " + root_ + "/x.plan --roster " +
-           root_ + "/roster.toml --threads 2 --json";
-  }
-  std::string pools(int first = 0, int second = 1) const {
-    return " --pool " + root_ + "/pool" + std::to_string(first) + " --pool " + root_ + "/pool" +
-           std::to_string(second);
-  }
-
-  /// Runs a command line; its output goes to out.txt and err.txt.
-  pid_t start(const std::string& line) const {
-    std::filesystem::remove(root_ + "/out.txt");
-    const std::string script = "exec " + line + " >" + root_ + "/out.txt 2>" + root_ + "/err.txt";
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::execl("/bin/sh", "sh", "-c", script.c_str(), nullptr);
-      ::_exit(127);
-    }
-    return child;
-  }
-  static int wait_for(pid_t child) {
-    int status = 0;
-    EXPECT_EQ(::waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
-  }
-  int run(const std::string& line) const { return wait_for(start(line)); }
-  std::string read(const std::string& file) const {
-    std::stringstream text;
-    text << std::ifstream(root_ + "/" + file).rdbuf();
-    return text.str();
-  }
-  std::string last_line() const {
-    std::istringstream lines(read("out.txt"));
-    std::string line;
-    std::string last;
-    while (std::getline(lines, line)) last = line;
-    return last;
-  }
-
-  std::uint64_t level() {
-    PoolSetOptions options;
-    options.directories = {root_ + "/pool0", root_ + "/pool1"};
-    options.pool_id = roster_.pool_id;
-    options.epoch = roster_.epoch;
-    options.roster_hash = roster_hash(roster_);
-    options.storage = &storage_;
-    auto set = PoolSet::open(options);
-    EXPECT_TRUE(set.ok()) << set.error().message;
-    return set.ok() ? set->survey(key_)->level_bundles : 0;
-  }
-
-  std::string root_;
-  LaneKey key_;
-  std::uint64_t correction_size_ = 0;
-  Roster roster_;
-  PosixStorage storage_;
-};
 
 TEST_F(TripleFactory, MakesBundlesThatAPoolReads) {
   ASSERT_EQ(run(common("make") + pools() + " --bundles 6 --segment-bundles 4"), 0)
@@ -264,14 +152,58 @@ TEST_F(TripleFactory, ServeFillsThenStopsOnSigterm) {
   for (const int signal : {SIGTERM, SIGINT}) {
     const pid_t child = start(common("serve") + pools() + " --low 5 --high 9 --segment-bundles 4" +
                               " --disk-budget 500M --reserve 1M");
-    for (int i = 0; i < 1000 && read("out.txt").find("\"full\"") == std::string::npos; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+    EXPECT_TRUE(wait_for_output("\"full\""));
     ASSERT_EQ(::kill(child, signal), 0);
     EXPECT_EQ(wait_for(child), 0) << read("err.txt");
     EXPECT_NE(last_line().find(R"("factory":"done")"), std::string::npos) << last_line();
     EXPECT_EQ(level(), 9u);
   }
+}
+
+TEST_F(TripleFactory, ServeReadsAConfigurationAndReadsItAgainOnSighup) {
+  const auto configure = [&](const std::string& more) {
+    std::ofstream(root_ + "/factory.toml")
+        << "roster = \"roster.toml\"\npools = [\"pool0\", \"pool1\"]\n"
+        << "status = \"127.0.0.1:0\"\nthreads = 2\n\n"
+        << "[[class]]\nname = \"one\"\nplan = \"x.plan\"\nsegment_bundles = 4\n"
+        << "low_bundles = 5\nhigh_bundles = 9\n"
+        << more;
+  };
+  const std::string two =
+      "[[class]]\nname = \"two\"\nplan = \"x.plan\"\nlane = 1\nlow_bundles = 3\n";
+  configure("");
+  const pid_t child =
+      start(std::string(TRIPLE_FACTORY) + " serve --json --config " + root_ + "/factory.toml");
+  EXPECT_TRUE(wait_for_output(R"("factory":"full")"));
+  EXPECT_NE(read("out.txt").find(R"("class":"one")"), std::string::npos);
+  configure("pools = 7\n");  // not in a section of its own: an unknown field of the class
+  ASSERT_EQ(::kill(child, SIGHUP), 0);
+  EXPECT_TRUE(wait_for_output("refused, the old one stays"));
+  EXPECT_NE(read("out.txt").find("factory.toml:12: unknown field 'pools'"), std::string::npos)
+      << read("out.txt");
+  configure(two);
+  ASSERT_EQ(::kill(child, SIGHUP), 0);
+  EXPECT_TRUE(wait_for_output(R"("class":"two","level":3})"));
+  const std::string output = read("out.txt");
+  const std::size_t url = output.find("http://127.0.0.1:");
+  ASSERT_NE(url, std::string::npos) << output;
+  const std::string address = output.substr(url + 7, output.find('/', url + 7) - url - 7);
+  for (int i = 0; i < 300 && read("status.txt").find("two ") == std::string::npos; ++i) {
+    ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " status --address " + address, "status.txt"), 0);
+  }
+  EXPECT_NE(read("status.txt").find("one "), std::string::npos) << read("status.txt");
+  EXPECT_NE(read("status.txt").find("two "), std::string::npos) << read("status.txt");
+  ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " status --json --address " + address, "s.json"), 0);
+  EXPECT_NE(read("s.json").find(R"("name":"one")"), std::string::npos) << read("s.json");
+  EXPECT_NE(read("s.json").find(R"("level_bundles":9)"), std::string::npos) << read("s.json");
+  ASSERT_EQ(::kill(child, SIGTERM), 0);
+  EXPECT_EQ(wait_for(child), 0) << read("err.txt");
+  EXPECT_EQ(level(), 9u);
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " status --address " + address, "s.json"), 10);
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " serve --low 3 --config " + root_ + "/factory.toml"),
+            2);
+  EXPECT_EQ(run(common("serve") + pools() + " --low 3"), 2);
+  EXPECT_NE(read("err.txt").find("--high is required"), std::string::npos) << read("err.txt");
 }
 
 }  // namespace

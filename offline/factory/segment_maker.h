@@ -1,0 +1,77 @@
+// Makes and publishes the segments of one class.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "beaverpond/units.h"
+#include "offline/factory/seeds.h"
+#include "offline/pool/pool_set.h"
+#include "offline/pool/segment_set.h"
+
+namespace beaverpond {
+
+/// The dealing step: one seed per player in, the designated player's correction out.
+using DealFunction = std::function<void(std::span<const Seed> seeds, int designated,
+                                        std::span<std::uint8_t> correction)>;
+
+/// One lane of one plan, and who deals for it.
+struct FactoryClass {
+  std::string name;  ///< for messages and metrics
+  LaneKey key;
+  PrgKind prg = PrgKind::kAes128Ctr;
+  ByteCount correction_size;
+  /// Each deals one bundle at a time, all of them at once; at least one.
+  std::vector<DealFunction> dealers;
+  std::uint64_t segment_bundles = 0;  ///< 0: about 64 MiB of corrections per player and file
+};
+
+/// A segment that was published on every player.
+struct MadeSegment {
+  PublishedRange range;
+  std::uint64_t level_bundles = 0;  ///< of the lane, this range included
+  std::uint64_t bytes = 0;          ///< of this range, all players
+  double generation_seconds = 0;    ///< wall time of dealing and writing
+  double sync_seconds = 0;          ///< wall time of syncs and renames
+};
+
+/// One thread, besides the threads that deal. The pools outlive it.
+class SegmentMaker {
+ public:
+  /// Errors: kConfig (more bundles a segment than the format allows).
+  static Result<SegmentMaker> create(PoolSet& pools, FactoryClass made, EntropySource entropy);
+
+  const FactoryClass& made() const { return class_; }
+  /// Bytes that `bundles` more take in all pools together.
+  std::uint64_t bytes_of(std::uint64_t bundles) const;
+  /// Refuses a number of bundles whose bytes could not even be counted. Errors: kConfig.
+  Result<void> check_count(std::uint64_t bundles, const std::string& field) const;
+
+  /// Numbers, deals and publishes one segment. `stop` (may be null) is looked at between bundles.
+  /// Errors: kCancelled, kNoSpace, kIo, kOutOfMemory; then the segment is dropped.
+  Result<MadeSegment> make_blocking(std::uint64_t count, const std::atomic<bool>* stop);
+
+ private:
+  SegmentMaker(PoolSet& pools, FactoryClass made, EntropySource entropy)
+      : pools_(&pools), class_(std::move(made)), seeds_(std::move(entropy)) {}
+  Result<void> deal_all(SegmentSetWriter& writer, const PublishedRange& range,
+                        const std::vector<std::vector<Seed>>& seeds, const std::atomic<bool>* stop);
+
+  PoolSet* pools_;
+  FactoryClass class_;
+  SeedMaker seeds_;
+};
+
+/// Room for files: the disk's free bytes and a budget over all pools.
+struct SpaceLimits {
+  ByteCount budget;   ///< files of all given pools together; 0: no limit
+  ByteCount reserve;  ///< left free on the disk
+};
+
+/// Empty if `bytes` more may be written, otherwise what is short. Errors: kIo.
+Result<std::string> shortage(PoolSet& pools, const SpaceLimits& limits, std::uint64_t bytes);
+
+}  // namespace beaverpond
