@@ -166,9 +166,27 @@ Result<ClassConfig> parse_class(const Reader& reader, const toml::table& table) 
   return config;
 }
 
+Result<DeliveryConfig> parse_delivery(const Reader& reader, const toml::node& node) {
+  const toml::table* table = node.as_table();
+  if (table == nullptr) {
+    return reader.wrong(node.source(), "'delivery' is not a section; write [delivery]");
+  }
+  BP_TRY(reader.only(*table, {"listen", "home", "spool"}));
+  DeliveryConfig config;
+  BP_ASSIGN(const std::string listen, reader.text(*table, "listen", "\"0.0.0.0:9471\""));
+  auto address = parse_address(listen);
+  if (!address.ok()) return reader.wrong(table->get("listen")->source(), address.error().message);
+  config.listen = *address;
+  BP_ASSIGN(const std::string home, reader.text(*table, "home", "\"factory\""));
+  config.home = reader.path(home);
+  BP_ASSIGN(const std::string spool, reader.text(*table, "spool", "\"spool\""));
+  config.spool = reader.path(spool);
+  return config;
+}
+
 Result<FactoryConfig> build_config(const Reader& reader, const toml::table& table) {
   BP_TRY(reader.only(table, {"roster", "dealer_key", "pools", "threads", "disk_budget",
-                             "disk_reserve", "status", "class"}));
+                             "disk_reserve", "status", "class", "delivery"}));
   FactoryConfig config;
   BP_ASSIGN(const std::string roster, reader.text(table, "roster", "\"roster.toml\""));
   config.roster_path = reader.path(roster);
@@ -182,10 +200,14 @@ Result<FactoryConfig> build_config(const Reader& reader, const toml::table& tabl
     }
     config.pool_directories.push_back(reader.path(*folder));
   }
-  if (config.pool_directories.empty()) {
+  if (const toml::node* node = table.get("delivery")) {
+    BP_ASSIGN(config.delivery, parse_delivery(reader, *node));
+  }
+  if (config.pool_directories.empty() != config.delivery.has_value()) {
     return reader.wrong(table.source(),
-                        "the field 'pools' is missing; add pools = [\"player0/pool\", ..], one "
-                        "folder per player in the roster's order");
+                        "the factory writes into pools of this host or delivers: add either "
+                        "pools = [\"player0/pool\", ..], one folder per player in the roster's "
+                        "order ('pools' is missing), or a [delivery] section, and not both");
   }
   BP_ASSIGN(const std::uint64_t threads, reader.number(table, "threads", 1024, 0));
   config.threads = static_cast<int>(threads);
@@ -219,7 +241,7 @@ Result<FactoryConfig> build_config(const Reader& reader, const toml::table& tabl
 
 }  // namespace
 
-Result<ListenAddress> parse_loopback(const std::string& text) {
+Result<ListenAddress> parse_address(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   ListenAddress address;
   address.host = text.substr(0, std::min(colon, text.size()));
@@ -227,17 +249,27 @@ Result<ListenAddress> parse_loopback(const std::string& text) {
   const bool digits = !port.empty() && port.size() <= 5 &&
                       port.find_first_not_of("0123456789") == std::string::npos;
   const int value = digits ? std::stoi(port) : -1;
-  if (address.host == "[::1]") address.host = "::1";
-  const bool local =
-      address.host == "127.0.0.1" || address.host == "::1" || address.host == "localhost";
-  if (!local || value < 0 || value > 65535) {
+  const bool brackets =
+      address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']';
+  if (brackets) address.host = address.host.substr(1, address.host.size() - 2);
+  const bool bare_v6 = !brackets && address.host.find(':') != std::string::npos;
+  if (address.host.empty() || bare_v6 || value < 0 || value > 65535) {
     return make_error(ErrorCode::kConfig,
-                      "'" + text +
-                          "' is not an address of this host alone; the page and the metrics are "
-                          "not encrypted: write 127.0.0.1:9470, or another port");
+                      "'" + text + "' is not an address; write 10.0.0.9:9471 or [fd00::9]:9471");
   }
   address.port = static_cast<std::uint16_t>(value);
   return address;
+}
+
+Result<ListenAddress> parse_loopback(const std::string& text) {
+  auto address = parse_address(text);
+  const bool local = address.ok() && (address->host == "127.0.0.1" || address->host == "::1" ||
+                                      address->host == "localhost");
+  if (local) return address;
+  return make_error(ErrorCode::kConfig,
+                    "'" + text +
+                        "' is not an address of this host alone; the page and the metrics are "
+                        "not encrypted: write 127.0.0.1:9470, or another port");
 }
 
 Result<FactoryConfig> parse_factory_config(std::string_view text, const std::string& file) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,16 +25,26 @@ struct ListenAddress {
   std::string host;
   std::uint16_t port = 0;
   bool given() const { return !host.empty(); }
+  friend bool operator==(const ListenAddress&, const ListenAddress&) = default;
+};
+
+/// Players of other hosts pull their segments.
+struct DeliveryConfig {
+  ListenAddress listen;
+  std::string home;   ///< folder of the factory's key.pem and cert.pem
+  std::string spool;  ///< folder of one folder a player
+  friend bool operator==(const DeliveryConfig&, const DeliveryConfig&) = default;
 };
 
 struct FactoryConfig {
   std::string roster_path;
   std::string dealer_key_path;  ///< empty: dealer.pem beside the roster, or in ../dealer
-  std::vector<std::string> pool_directories;  ///< by player
-  int threads = 0;                            ///< that deal; 0: one per core
-  std::uint64_t disk_budget = 0;              ///< bytes; 0: no limit
-  std::uint64_t disk_reserve = 0;             ///< bytes
-  ListenAddress status;                       ///< metrics, health and page; on this host only
+  std::vector<std::string> pool_directories;  ///< by player; empty with a delivery
+  std::optional<DeliveryConfig> delivery;
+  int threads = 0;                 ///< that deal; 0: one per core
+  std::uint64_t disk_budget = 0;   ///< bytes; 0: no limit
+  std::uint64_t disk_reserve = 0;  ///< bytes
+  ListenAddress status;            ///< metrics, health and page; on this host only
   std::vector<ClassConfig> classes;
 };
 
@@ -43,6 +54,9 @@ Result<FactoryConfig> parse_factory_config(std::string_view text, const std::str
 
 /// As parse_factory_config(); kConfig too when the file cannot be read.
 Result<FactoryConfig> read_factory_config(const std::string& path);
+
+/// "10.0.0.9:9471" or "[fd00::9]:9471". Errors: kConfig.
+Result<ListenAddress> parse_address(const std::string& text);
 
 /// "127.0.0.1:9470" or "[::1]:9470"; only addresses that nothing outside this host reaches. Errors:
 /// kConfig.

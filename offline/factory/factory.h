@@ -16,7 +16,8 @@ struct FactoryEvent {
     kDropped,    ///< a segment could not be finished; `reason` says why
     kDraining,   ///< asked to stop; what is being made is finished first
     kReloaded,   ///< the configuration was read again; `reason` says what became of it
-    kListening,  ///< the status is served; `reason` is its address
+    kListening,  ///< status or delivery is served; `reason` is the address
+    kDelivery,   ///< a player's request failed; `reason` says how
   };
   Kind kind = Kind::kSegment;
   std::string name;  ///< of the class; empty where all are meant

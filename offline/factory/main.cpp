@@ -192,6 +192,12 @@ int run(int argc, char** argv) {
   bool status_json = false;
   status->add_option("--address", address, "where it listens")->capture_default_str();
   status->add_flag("--json", status_json, "all of it, as JSON");
+  beaverpond::PullArguments pull_arguments;
+  CLI::App* const pull =
+      app.add_subcommand("pull", "A player fetches its segments from the factory until SIGTERM");
+  pull->add_option("--home", pull_arguments.home, "the player's key, certificate, roster and pool")
+      ->required();
+  pull->add_flag("--json", pull_arguments.json, "progress as lines of JSON");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -211,8 +217,12 @@ int run(int argc, char** argv) {
       BP_ASSIGN(const beaverpond::ListenAddress at, beaverpond::parse_loopback(address));
       return beaverpond::run_status(at, status_json);
     }
-    BP_TRY(finish(flags, serve->parsed()));
     const beaverpond::FactorySignals signals{stop_requested, drain_requested, reload_requested};
+    if (pull->parsed()) {
+      handle<request_stop>({SIGTERM, SIGINT});
+      return beaverpond::run_pull(pull_arguments, signals);
+    }
+    BP_TRY(finish(flags, serve->parsed()));
     if (make->parsed()) {
       handle<request_stop>({SIGTERM, SIGINT});
       return beaverpond::run_make(flags.arguments, signals);

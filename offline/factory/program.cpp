@@ -9,7 +9,9 @@
 
 #include "kernels/backend.h"
 #include "offline/dealer/dealer.h"
+#include "offline/factory/delivery_server.h"
 #include "offline/factory/factory.h"
+#include "offline/factory/pull.h"
 #include "offline/factory/report.h"
 #include "offline/factory/service.h"
 #include "offline/factory/status_server.h"
@@ -117,7 +119,12 @@ Result<Site> make_site(const FactoryConfig& config, Storage& storage) {
   Site site;
   BP_ASSIGN(site.roster, read_roster_file(config.roster_path));
   const std::size_t players = site.roster.players.size();
-  if (players != config.pool_directories.size()) {
+  if (config.delivery.has_value()) {
+    BP_TRY(ensure_pool_directory(storage, config.delivery->spool));
+    for (std::size_t rank = 0; rank < players; ++rank) {
+      site.pools.directories.push_back(config.delivery->spool + "/" + std::to_string(rank));
+    }
+  } else if (players != config.pool_directories.size()) {
     return make_error(ErrorCode::kConfig,
                       "the roster " + config.roster_path + " has " + std::to_string(players) +
                           " players, but " + std::to_string(config.pool_directories.size()) +
@@ -132,7 +139,7 @@ Result<Site> make_site(const FactoryConfig& config, Storage& storage) {
   for (const RosterPlayer& player : site.roster.players) {
     site.pools.pool_keys.push_back(player.pool_key);
   }
-  site.pools.directories = config.pool_directories;
+  if (!config.delivery.has_value()) site.pools.directories = config.pool_directories;
   site.pools.pool_id = site.roster.pool_id;
   site.pools.epoch = site.roster.epoch;
   site.pools.roster_hash = roster_hash(site.roster);
@@ -156,13 +163,12 @@ Result<FactoryConfig> read_again(const std::string& path, const FactoryConfig& r
   const bool same = config.roster_path == running.roster_path &&
                     config.dealer_key_path == running.dealer_key_path &&
                     config.pool_directories == running.pool_directories &&
-                    config.status.host == running.status.host &&
-                    config.status.port == running.status.port;
+                    config.status == running.status && config.delivery == running.delivery;
   if (same) return config;
   return make_error(ErrorCode::kConfig,
                     path +
-                        ": roster, dealer_key, pools and status do not change while the factory "
-                        "runs; put them back, or restart it");
+                        ": roster, dealer_key, pools, delivery and status do not change while the "
+                        "factory runs; put them back, or restart it");
 }
 
 void print_event(FactoryEvent::Kind kind, std::string reason, bool json) {
@@ -170,6 +176,47 @@ void print_event(FactoryEvent::Kind kind, std::string reason, bool json) {
   event.kind = kind;
   event.reason = std::move(reason);
   print_line(event_line(event, json));
+}
+
+/// The players' folders and the server before them.
+struct Delivery {
+  std::unique_ptr<Spool> spool;
+  std::unique_ptr<DeliveryServer> server;
+
+  void set_lanes(const ServiceConfig& config) const {
+    if (spool == nullptr) return;
+    std::vector<LaneKey> lanes;
+    for (const ServiceClass& one : config.classes) lanes.push_back(one.made.key);
+    spool->set_lanes(std::move(lanes));
+  }
+};
+
+Result<void> start_delivery(Delivery& delivery, const DeliveryConfig& config, const Site& site,
+                            bool json) {
+  std::vector<Hash256> players;
+  for (const RosterPlayer& player : site.roster.players) players.push_back(player.certificate);
+  DeliveryServerOptions options;
+  BP_ASSIGN(options.tls, PinnedTls::read(config.home, std::move(players)));
+  if (!site.roster.factory.has_value() ||
+      site.roster.factory->certificate != options.tls->fingerprint()) {
+    return make_error(ErrorCode::kRosterMismatch,
+                      "the roster's [factory] section does not name the certificate " +
+                          config.home +
+                          "/cert.pem; add [factory] with host, port and certificate = "
+                          "\"" +
+                          to_hex(options.tls->fingerprint()) + "\" to every roster");
+  }
+  options.host = config.listen.host;
+  options.port = config.listen.port;
+  options.spool = delivery.spool.get();
+  options.on_failure = [json](const std::string& message) {
+    print_event(FactoryEvent::Kind::kDelivery, message, json);
+  };
+  BP_ASSIGN(delivery.server, DeliveryServer::start(std::move(options)));
+  print_event(FactoryEvent::Kind::kListening,
+              "https://" + config.listen.host + ":" + std::to_string(delivery.server->port()) + "/",
+              json);
+  return {};
 }
 
 }  // namespace
@@ -209,6 +256,15 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
   BP_ASSIGN(ServiceConfig service_config, make_service_config(config, site.players()));
   const bool json = arguments.json;
   StatusBoard board;
+  Delivery delivery;
+  if (config.delivery.has_value()) {
+    PoolIdentity identity;
+    identity.pool_id = site.pools.pool_id;
+    identity.epoch = site.pools.epoch;
+    identity.roster_hash = site.pools.roster_hash;
+    delivery.spool = std::make_unique<Spool>(storage, site.pools.directories, identity);
+    delivery.set_lanes(service_config);
+  }
   ServiceOptions options;
   options.pools = site.pools;
   for (const RosterPlayer& player : site.roster.players) {
@@ -227,7 +283,10 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
     auto again = read_again(arguments.config_path, config);
     auto loaded = again.ok() ? make_service_config(*again, site.players())
                              : Result<ServiceConfig>(again.error());
-    if (loaded.ok()) return std::move(loaded).value();
+    if (loaded.ok()) {
+      delivery.set_lanes(*loaded);
+      return std::move(loaded).value();
+    }
     print_event(FactoryEvent::Kind::kReloaded,
                 "refused, the old one stays: " + loaded.error().message, json);
     return std::nullopt;
@@ -238,9 +297,58 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
     BP_ASSIGN(status, StatusServer::start(config.status, board));
     print_event(FactoryEvent::Kind::kListening, status->url(), json);
   }
+  if (config.delivery.has_value()) {
+    BP_TRY(start_delivery(delivery, *config.delivery, site, json));
+  }
   auto outcome = service.serve_blocking();
   print_line(totals_line(service.totals(), json));
   return outcome;
+}
+
+Result<void> run_pull(const PullArguments& arguments, const FactorySignals& signals) {
+  PosixStorage storage;
+  const std::string roster_path = arguments.home + "/roster.toml";
+  BP_ASSIGN(const Roster roster, read_roster_file(roster_path));
+  if (!roster.factory.has_value()) {
+    return make_error(ErrorCode::kConfig,
+                      roster_path +
+                          " has no [factory] section; add one with the factory's host, "
+                          "port and certificate");
+  }
+  PullOptions options;
+  BP_ASSIGN(options.tls, PinnedTls::read(arguments.home, {roster.factory->certificate}));
+  const auto self = std::find_if(
+      roster.players.begin(), roster.players.end(),
+      [&](const RosterPlayer& player) { return player.certificate == options.tls->fingerprint(); });
+  if (self == roster.players.end()) {
+    return make_error(ErrorCode::kRosterMismatch,
+                      "the certificate " + arguments.home + "/cert.pem is of no player in " +
+                          roster_path + "; start with the home of a player");
+  }
+  PoolIdentity identity;
+  identity.pool_id = roster.pool_id;
+  identity.epoch = roster.epoch;
+  identity.roster_hash = roster_hash(roster);
+  identity.player = static_cast<int>(self - roster.players.begin());
+  identity.players = static_cast<int>(roster.players.size());
+  const std::string pool = arguments.home + "/pool";
+  options.host = roster.factory->host;
+  options.port = roster.factory->port;
+  options.stop = &signals.stop;
+  options.incoming.storage = &storage;
+  options.incoming.pool_directory = pool;
+  options.incoming.identity = identity;
+  BP_ASSIGN(const PoolKey key, PoolKey::read(storage, pool_key_path(pool)));
+  const SegmentAccess access{roster.dealer_key, &key, nullptr};
+  options.incoming.check = [&](const std::string& file, const LaneRange& what) {
+    return check_segment(storage, identity, access, file, what);
+  };
+  options.incoming.place = [&](const std::string& file, const LaneRange& what) {
+    return place_segment(storage, pool, file, what);
+  };
+  options.on_event = [&](const PullEvent& event) { print_line(pull_line(event, arguments.json)); };
+  BP_ASSIGN(Puller puller, Puller::open(std::move(options)));
+  return puller.run_blocking();
 }
 
 Result<void> run_status(const ListenAddress& address, bool json) {

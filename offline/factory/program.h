@@ -31,6 +31,16 @@ Result<void> run_make(const FactoryArguments& arguments, const FactorySignals& s
 /// The same for Service. Stopped or drained is success.
 Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& signals);
 
+struct PullArguments {
+  std::string home;  ///< key.pem, cert.pem, roster.toml and pool/ of one player
+  bool json = false;
+};
+
+/// A player fetches its segments until it is stopped, which is success. Errors: those of Puller,
+/// kConfig (a home or a roster that does not serve), kRosterMismatch (the home's certificate is not
+/// in its roster).
+Result<void> run_pull(const PullArguments& arguments, const FactorySignals& signals);
+
 /// Prints what a running factory says of itself. Errors: those of fetch_blocking().
 Result<void> run_status(const ListenAddress& address, bool json);
 

@@ -19,6 +19,7 @@ const char* name_of(FactoryEvent::Kind kind) {
     case FactoryEvent::Kind::kDraining: return "draining";
     case FactoryEvent::Kind::kReloaded: return "reloaded";
     case FactoryEvent::Kind::kListening: return "listening";
+    case FactoryEvent::Kind::kDelivery: return "delivery";
   }
   return "unknown";
 }
@@ -76,7 +77,8 @@ std::string plain_event(const FactoryEvent& event) {
     case FactoryEvent::Kind::kDropped: return name + "a segment was dropped: " + event.reason;
     case FactoryEvent::Kind::kDraining: return "stopping";
     case FactoryEvent::Kind::kReloaded: return "reload: " + event.reason;
-    case FactoryEvent::Kind::kListening: return "status at " + event.reason;
+    case FactoryEvent::Kind::kListening: return "listening at " + event.reason;
+    case FactoryEvent::Kind::kDelivery: return "delivery: " + event.reason;
   }
   return name;
 }
@@ -122,6 +124,35 @@ Json class_json(const ClassStatus& of_class) {
 
 std::string event_line(const FactoryEvent& event, bool json) {
   return json ? json_event(event) : plain_event(event);
+}
+
+std::string pull_line(const PullEvent& event, bool json) {
+  const char* name = "retrying";
+  switch (event.kind) {
+    case PullEvent::Kind::kStaged: name = "staged"; break;
+    case PullEvent::Kind::kPublished: name = "published"; break;
+    case PullEvent::Kind::kDropped: name = "dropped"; break;
+    case PullEvent::Kind::kRetrying: name = "retrying"; break;
+  }
+  const bool retrying = event.kind == PullEvent::Kind::kRetrying;
+  if (!json) {
+    return std::string(name) + " " +
+           (retrying ? event.reason : event.what.key.str() + " " + event.what.range.str());
+  }
+  Json line{{"pull", name}, {"time", timestamp()}};
+  if (retrying) {
+    line["reason"] = event.reason;
+  } else {
+    line["plan"] = to_hex(std::span(event.what.key.plan).first(8));
+    line["lane"] = event.what.key.lane;
+    line["first"] = event.what.range.first;
+    line["count"] = event.what.range.count;
+  }
+  if (event.kind == PullEvent::Kind::kStaged) {
+    line["bytes"] = event.bytes;
+    line["resumed_from"] = event.resumed_from;
+  }
+  return dump(line);
 }
 
 std::string totals_line(const FactoryTotals& totals, bool json) {

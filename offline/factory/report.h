@@ -4,12 +4,14 @@
 #include <string>
 
 #include "offline/factory/factory.h"
+#include "offline/factory/pull.h"
 #include "offline/factory/status.h"
 
 namespace beaverpond {
 
 /// One line without its end. As JSON (README.md lists the keys) or as plain text.
 std::string event_line(const FactoryEvent& event, bool json);
+std::string pull_line(const PullEvent& event, bool json);
 std::string totals_line(const FactoryTotals& totals, bool json);
 
 /// The document that /status.json serves and `triple-factory status --json` prints.

@@ -132,8 +132,28 @@ std::string conflict(const RosterPlayer& earlier, const RosterPlayer& player) {
   return "";
 }
 
+Result<RosterFactory> parse_factory(const Reader& reader, const toml::node& node) {
+  const toml::table* table = node.as_table();
+  if (table == nullptr) {
+    return reader.wrong(node.source(), "'factory' is not a section; write [factory]");
+  }
+  BP_TRY(reader.only(*table, {"host", "port", "certificate"}));
+  RosterFactory factory;
+  BP_ASSIGN(factory.host, reader.get<std::string>(*table, "host", "\"10.0.0.9\""));
+  if (!printable(factory.host)) {
+    return reader.wrong(table->get("host")->source(),
+                        "the field 'host' must have 1 to 255 printable ASCII characters, no "
+                        "spaces or quotes");
+  }
+  BP_ASSIGN(const std::uint64_t port, reader.number(*table, "port", 65'535, "9471"));
+  factory.port = static_cast<std::uint16_t>(port);
+  BP_TRY(reader.hex(*table, "certificate", factory.certificate));
+  return factory;
+}
+
 Result<Roster> build_roster(const Reader& reader, const toml::table& table) {
-  BP_TRY(reader.only(table, {"pool_id", "epoch", "dealer_key", "trusted_fabric", "player"}));
+  BP_TRY(reader.only(
+      table, {"pool_id", "epoch", "dealer_key", "trusted_fabric", "player", "factory"}));
   Roster roster;
   BP_TRY(reader.hex(table, "pool_id", roster.pool_id));
   BP_ASSIGN(roster.epoch,
@@ -141,6 +161,9 @@ Result<Roster> build_roster(const Reader& reader, const toml::table& table) {
   BP_TRY(reader.hex(table, "dealer_key", roster.dealer_key, "triple-factory keygen"));
   if (table.contains("trusted_fabric")) {
     BP_ASSIGN(roster.trusted_fabric, reader.get<bool>(table, "trusted_fabric", "false"));
+  }
+  if (const toml::node* node = table.get("factory")) {
+    BP_ASSIGN(roster.factory, parse_factory(reader, *node));
   }
   const toml::array* players = table.get_as<toml::array>("player");
   const std::size_t count = players == nullptr ? 0 : players->size();
@@ -214,6 +237,11 @@ std::string write_roster(const Roster& roster) {
         "\"\n"
         "pool_key = \"" +
         to_hex(player.pool_key) + "\"\n";
+  }
+  if (roster.factory.has_value()) {
+    text += "\n[factory]\nhost = \"" + roster.factory->host +
+            "\"\nport = " + std::to_string(roster.factory->port) + "\ncertificate = \"" +
+            to_hex(roster.factory->certificate) + "\"\n";
   }
   return text;
 }

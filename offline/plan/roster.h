@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,14 @@ struct RosterPlayer {
   friend bool operator==(const RosterPlayer&, const RosterPlayer&) = default;
 };
 
+/// Where players pull their segments from. What enters a pool is for the pool to judge.
+struct RosterFactory {
+  std::string host;
+  std::uint16_t port = 0;
+  Hash256 certificate{};  ///< SHA-256 of its DER
+  friend bool operator==(const RosterFactory&, const RosterFactory&) = default;
+};
+
 struct Roster {
   static constexpr std::size_t kMinPlayers = 2;
   static constexpr std::size_t kMaxPlayers = 64;  ///< sets of players are masks of 64 bits
@@ -32,6 +41,7 @@ struct Roster {
   /// version has none: every player is connected by TLS.
   bool trusted_fabric = false;
   std::vector<RosterPlayer> players;  ///< by rank
+  std::optional<RosterFactory> factory;
   friend bool operator==(const Roster&, const Roster&) = default;
 };
 
@@ -44,7 +54,8 @@ Result<Roster> parse_roster(std::string_view text, const std::string& file);
 std::string write_roster(const Roster& roster);
 
 /// Names pool, epoch, dealer, and the players by name, certificate and pool key; not their
-/// addresses, so that a player that moves keeps its pool. The encoding is in README.md.
+/// addresses, so that a player that moves keeps its pool, and not where it is delivered from, which
+/// may be replaced. The encoding is in README.md.
 Hash256 roster_hash(const Roster& roster);
 
 /// As parse_roster(); kConfig too when the file cannot be read.

@@ -73,7 +73,11 @@ HEAVY = {
     },
     "zip.h": {"online/nn/zip_file.cpp": "all zip archives"},
     "spdlog/": {},
-    "httplib": {"offline/factory/status_server.cpp": "health, metrics, status and page"},
+    "httplib": {
+        "offline/factory/status_server.cpp": "health, metrics, status and page",
+        "offline/factory/delivery_server.cpp": "HTTPS, the factory's side",
+        "offline/factory/pull.cpp": "HTTPS, a player's side",
+    },
     "prometheus/": {"offline/factory/metrics.cpp": "the text format of the metrics"},
 }
 
@@ -81,6 +85,7 @@ HEAVY = {
 PRIVATE_HEADERS = {"online/transport/tls_connection.h": "online/transport/tls_mesh.cpp"}
 
 SLEEPS = {
+    "offline/factory/pull.cpp": "asks again at its poll_interval, in pieces as above",
     "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
 }

@@ -67,6 +67,24 @@ TEST(FactoryConfig, ReadsEveryField) {
   EXPECT_EQ(config->classes[1].demand.high_seconds, 10);
 }
 
+TEST(FactoryConfig, DeliveryTakesThePlaceOfPools) {
+  const std::string delivery =
+      "[delivery]\nlisten = \"[fd00::9]:9471\"\nhome = \"factory\"\nspool = \"/srv/spool\"\n";
+  const std::string pools = "pools = [\"player0/pool\", \"/srv/player1/pool\"]\n";
+  const auto config = parse(replaced(pools, "") + delivery);
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  ASSERT_TRUE(config->delivery.has_value());
+  EXPECT_EQ(config->delivery->listen, (ListenAddress{"fd00::9", 9471}));
+  EXPECT_EQ(config->delivery->home, "/etc/beaverpond/factory");
+  EXPECT_EQ(config->delivery->spool, "/srv/spool");
+  EXPECT_NE(parse(kGood + delivery).error().message.find("and not both"), std::string::npos);
+  for (const char* field : {"listen = ", "home = ", "spool = "}) {
+    std::string text = replaced(pools, "") + delivery;
+    text.replace(text.find(field, text.find("[delivery]")), 4, "xxxx");
+    EXPECT_FALSE(parse(text).ok()) << field;
+  }
+}
+
 TEST(FactoryConfig, NamesLineFieldAndRemedyOfWhatIsWrong) {
   const struct {
     std::string text;

@@ -73,25 +73,27 @@ TEST(Deploy, ReadmeListsEveryMetric) {
   for (const std::string& name : exported()) EXPECT_TRUE(listed.contains(name)) << name;
 }
 
-TEST(Deploy, UnitPassesSystemdsChecks) {
-  std::string unit = read(DEPLOY "/triple-factory.service");
+TEST(Deploy, UnitsPassSystemdsChecks) {
   const std::string program = "/usr/bin/triple-factory";
-  ASSERT_NE(unit.find(program), std::string::npos);
-  if (std::system("command -v systemd-analyze >/dev/null 2>&1") != 0) {
-    GTEST_SKIP() << "systemd-analyze is not installed";
-  }
   std::string folder = std::filesystem::temp_directory_path() / "beaverpond-unit-XXXXXX";
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  // The checks want the program to exist, and this one is not installed.
-  unit.replace(unit.find(program), program.size(), TRIPLE_FACTORY);
-  std::ofstream(folder + "/triple-factory.service") << unit;
-  const std::string line = "systemd-analyze verify --man=no " + folder +
-                           "/triple-factory.service >" + folder + "/out.txt 2>&1";
-  const int code = std::system(line.c_str());
-  std::stringstream said;
-  said << std::ifstream(folder + "/out.txt").rdbuf();
-  EXPECT_EQ(code, 0) << said.str();
-  EXPECT_EQ(said.str().find("triple-factory.service"), std::string::npos) << said.str();
+  for (const std::string name : {"triple-factory.service", "triple-factory-pull@.service"}) {
+    std::string unit = read(DEPLOY "/" + name);
+    ASSERT_NE(unit.find(program), std::string::npos);
+    if (std::system("command -v systemd-analyze >/dev/null 2>&1") != 0) {
+      GTEST_SKIP() << "systemd-analyze is not installed";
+    }
+    // The checks want the program to exist, and this one is not installed.
+    unit.replace(unit.find(program), program.size(), TRIPLE_FACTORY);
+    std::ofstream(folder + "/" + name) << unit;
+    const std::string line = "systemd-analyze verify --man=no '" + folder + "/" + name + "' >" +
+                             folder + "/out.txt 2>&1";
+    const int code = std::system(line.c_str());
+    std::stringstream said;
+    said << std::ifstream(folder + "/out.txt").rdbuf();
+    EXPECT_EQ(code, 0) << said.str();
+    EXPECT_EQ(said.str().find(name), std::string::npos) << said.str();
+  }
   std::filesystem::remove_all(folder);
 }
 

@@ -1,0 +1,183 @@
+#include "offline/factory/spool.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+#include "offline/pool/ledger.h"
+
+namespace beaverpond {
+
+Spool::Spool(Storage& storage, std::vector<std::string> directories, const PoolIdentity& identity)
+    : storage_(&storage), directories_(std::move(directories)), identity_(identity) {
+  identity_.players = static_cast<int>(directories_.size());
+}
+
+void Spool::set_lanes(std::vector<LaneKey> lanes) {
+  const std::lock_guard lock(mutex_);
+  lanes_ = std::move(lanes);
+}
+
+std::string Spool::lane_of(int player, const LaneKey& key) const {
+  return lane_directory(directories_[static_cast<std::size_t>(player)], key);
+}
+
+PoolIdentity Spool::identity_of(int player) const {
+  PoolIdentity identity = identity_;
+  identity.player = player;
+  return identity;
+}
+
+Result<SyncAnswer> Spool::sync_blocking(int player, const SyncRequest& request) {
+  BP_CHECK(player >= 0 && player < identity_.players, "a player of the roster");
+  const std::lock_guard lock(mutex_);
+  SyncAnswer answer;
+  answer.lanes = lanes_;
+  // A lane that was taken out of the configuration is served until its bundles are gone.
+  std::vector<LaneKey> keys = lanes_;
+  for (const LaneWatermark& lane : request.lanes) {
+    BP_TRY(take_watermark(player, lane));
+    keys.push_back(lane.key);
+  }
+  for (const LaneRange& what : request.staged) keys.push_back(what.key);
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  for (const LaneKey& key : keys) BP_TRY(answer_lane(player, key, request, answer));
+  return answer;
+}
+
+/// What is spent needs no place any more; the ledger keeps its number for ever.
+Result<void> Spool::take_watermark(int player, const LaneWatermark& lane) {
+  if (lane.watermark == 0) return {};
+  BP_ASSIGN(
+      const std::string folder,
+      ensure_lane_directory(*storage_, directories_[static_cast<std::size_t>(player)], lane.key));
+  BP_ASSIGN(Ledger ledger, Ledger::open(*storage_, folder, identity_of(player), lane.key));
+  if (lane.watermark > ledger.watermark()) {
+    BP_TRY(
+        ledger.advance_blocking(lane.watermark, std::vector<std::uint64_t>(directories_.size())));
+  }
+  BP_ASSIGN(const auto ranges, list_ranges(*storage_, folder, kSegmentSuffix));
+  for (const PublishedRange& range : ranges) {
+    if (range.end() > ledger.watermark()) continue;
+    BP_TRY(storage_->unlink(folder + "/" + segment_name(range, kSegmentSuffix)));
+    hashes_.erase({player, LaneRange{lane.key, range}});
+  }
+  return {};
+}
+
+Result<std::vector<Spool::Entry>> Spool::entries(int player, const LaneKey& key) {
+  std::vector<Entry> found;
+  const std::string folder = lane_of(player, key);
+  BP_ASSIGN(const bool present, storage_->exists(folder));
+  if (!present) return found;
+  BP_ASSIGN(const auto listed, storage_->list(folder));
+  for (const StorageEntry& file : listed) {
+    if (file.is_directory) continue;
+    if (const auto range = parse_segment_name(file.name, kSegmentSuffix)) {
+      found.push_back({{key, *range}, file.size_bytes});
+    }
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Entry& a, const Entry& b) { return a.what < b.what; });
+  return found;
+}
+
+/// Puts an empty file in the segment's place, at once: a crash leaves the one or the other.
+Result<void> Spool::acknowledge(int player, const LaneRange& what) {
+  const std::string folder = lane_of(player, what.key);
+  const std::string marker = folder + "/held" + kTemporarySuffix;
+  BP_ASSIGN(const bool left_over, storage_->exists(marker));
+  if (left_over) BP_TRY(storage_->unlink(marker));
+  {
+    BP_ASSIGN(const auto file, storage_->open(marker, Storage::Mode::kCreateNew));
+    BP_TRY(file->sync());
+  }
+  BP_TRY(storage_->rename(marker, folder + "/" + segment_name(what.range, kSegmentSuffix)));
+  BP_TRY(storage_->sync_directory(folder));
+  hashes_.erase({player, what});
+  return {};
+}
+
+Result<void> Spool::answer_lane(int player, const LaneKey& key, const SyncRequest& request,
+                                SyncAnswer& answer) {
+  std::vector<std::vector<Entry>> by_player;
+  for (int other = 0; other < identity_.players; ++other) {
+    BP_ASSIGN(auto found, entries(other, key));
+    by_player.push_back(std::move(found));
+  }
+  // The other players' entry of a range, by player; nullptr where one has none.
+  const auto entry_of = [&](int other, const LaneRange& what) -> const Entry* {
+    for (const Entry& entry : by_player[static_cast<std::size_t>(other)]) {
+      if (entry.what == what) return &entry;
+    }
+    return nullptr;
+  };
+  const auto all = [&](const LaneRange& what, auto holds) {
+    for (int other = 0; other < identity_.players; ++other) {
+      const Entry* const entry = entry_of(other, what);
+      if (entry == nullptr || !holds(other, *entry)) return false;
+    }
+    return true;
+  };
+  const auto complete = [&](const LaneRange& what) {
+    return all(what, [](int, const Entry&) { return true; });
+  };
+  for (const LaneRange& what : request.staged) {
+    if (what.key != key) continue;
+    // Not complete: the factory died while it published, or all is spent that could be.
+    if (!complete(what)) {
+      answer.drop.push_back(what);
+      continue;
+    }
+    if (entry_of(player, what)->size_bytes != 0) BP_TRY(acknowledge(player, what));
+    const bool held = all(what, [player](int other, const Entry& entry) {
+      return other == player || entry.size_bytes == 0;
+    });
+    if (held) answer.publish.push_back(what);
+  }
+  for (const Entry& entry : by_player[static_cast<std::size_t>(player)]) {
+    const bool staged =
+        std::find(request.staged.begin(), request.staged.end(), entry.what) != request.staged.end();
+    if (entry.size_bytes == 0 || staged || !complete(entry.what)) continue;
+    SegmentOffer offer;
+    offer.what = entry.what;
+    offer.size_bytes = entry.size_bytes;
+    BP_ASSIGN(offer.hash, hash_of(player, entry.what));
+    answer.offers.push_back(offer);
+  }
+  return {};
+}
+
+Result<std::unique_ptr<StorageFile>> Spool::open(int player, const LaneRange& what) {
+  return storage_->open(lane_of(player, what.key) + "/" + segment_name(what.range, kSegmentSuffix),
+                        Storage::Mode::kRead);
+}
+
+Result<Hash256> Spool::hash_of(int player, const LaneRange& what) {
+  const auto known = hashes_.find({player, what});
+  if (known != hashes_.end()) return known->second;
+  BP_ASSIGN(const auto file, open(player, what));
+  BP_ASSIGN(const Hash256 hash, hash_file(*file));
+  hashes_[{player, what}] = hash;
+  return hash;
+}
+
+Result<Hash256> hash_file(StorageFile& file) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        EVP_MD_CTX_free);
+  BP_CHECK(context != nullptr && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1,
+           "SHA-256 is always available");
+  std::vector<std::uint8_t> piece(1 << 20);
+  for (std::uint64_t at = 0;;) {
+    BP_ASSIGN(const std::size_t read, file.read_at(at, piece));
+    BP_CHECK(EVP_DigestUpdate(context.get(), piece.data(), read) == 1, "SHA-256 takes bytes");
+    at += read;
+    if (read < piece.size()) break;
+  }
+  Hash256 hash{};
+  BP_CHECK(EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) == 1, "SHA-256 ends");
+  return hash;
+}
+
+}  // namespace beaverpond
