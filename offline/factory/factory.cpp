@@ -6,7 +6,7 @@
 
 namespace beaverpond {
 
-double process_cpu_seconds() {
+double factory_cpu_seconds() {
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
   const auto seconds = [](const timeval& t) {
@@ -19,7 +19,7 @@ Factory::Factory(FactoryOptions options, std::unique_ptr<PoolSet> pools, Segment
     : options_(std::move(options)),
       pools_(std::move(pools)),
       maker_(std::move(maker)),
-      cpu_at_start_(process_cpu_seconds()) {}
+      cpu_at_start_(factory_cpu_seconds()) {}
 
 Result<Factory> Factory::open(FactoryOptions options) {
   BP_ASSIGN(PoolSet opened, PoolSet::open(options.pools));
@@ -59,7 +59,7 @@ Result<void> Factory::make_blocking(std::uint64_t bundles) {
 
 FactoryTotals Factory::totals() const {
   FactoryTotals totals = totals_;
-  totals.cpu_seconds = process_cpu_seconds() - cpu_at_start_;
+  totals.cpu_seconds = factory_cpu_seconds() - cpu_at_start_;
   return totals;
 }
 

@@ -48,7 +48,7 @@ struct FactoryTotals {
 };
 
 /// CPU seconds, user and system, that this process has taken.
-double process_cpu_seconds();
+double factory_cpu_seconds();
 
 /// One thread, besides the threads that deal.
 class Factory {

@@ -109,6 +109,7 @@ struct PoolCommands {
   CLI::App* inspect = nullptr;
   CLI::App* verify = nullptr;
   CLI::App* repair = nullptr;
+  CLI::App* carry = nullptr;
 
   explicit PoolCommands(CLI::App& app) {
     keygen = app.add_subcommand("keygen", "Makes the dealer's signing key");
@@ -122,18 +123,23 @@ struct PoolCommands {
       command->add_option("--pool", arguments.pool_directories, "pool folder; any number")
           ->required();
     }
-    for (CLI::App* const command : {inspect, verify, repair}) {
+    carry = app.add_subcommand("export", "Moves what a spool holds for its player to a medium");
+    carry->add_option("--spool", arguments.spool, "pool folder that no engine uses")->required();
+    carry->add_option("--to", arguments.medium, "folder to carry to the player")->required();
+    for (CLI::App* const command : {inspect, verify, repair, carry}) {
       command->add_flag("--json", arguments.json, "lines of JSON");
     }
   }
 
   bool given() const {
-    return keygen->parsed() || inspect->parsed() || verify->parsed() || repair->parsed();
+    return keygen->parsed() || inspect->parsed() || verify->parsed() || repair->parsed() ||
+           carry->parsed();
   }
   beaverpond::Result<void> run() const {
     if (keygen->parsed()) return run_dealer_keygen(arguments);
     if (inspect->parsed()) return run_inspect(arguments);
     if (verify->parsed()) return run_verify(arguments);
+    if (carry->parsed()) return run_export(arguments);
     return run_repair(arguments);
   }
 };

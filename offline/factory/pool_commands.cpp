@@ -7,6 +7,7 @@
 
 #include "offline/factory/json_text.h"
 #include "offline/plan/roster.h"
+#include "offline/pool/export.h"
 #include "offline/pool/import.h"
 #include "offline/pool/posix_storage.h"
 #include "offline/pool/verify.h"
@@ -177,6 +178,31 @@ Result<void> run_repair(const PoolCommandArguments& arguments) {
   if (left == 0) return {};
   return make_error(ErrorCode::kPoolCorrupt,
                     number(left) + " files need a decision that no tool may take; see above");
+}
+
+Result<void> run_export(const PoolCommandArguments& arguments) {
+  PosixStorage storage;
+  std::uint64_t segments = 0;
+  std::uint64_t bundles = 0;
+  BP_TRY(export_segments_blocking(
+      storage, arguments.spool, arguments.medium, [&](const ExportedSegment& exported) {
+        ++segments;
+        bundles += exported.range.count;
+        if (!arguments.json) return (void)std::printf("exported %s\n", exported.path.c_str());
+        std::printf("{\"export\":\"segment\"%s%s%s%s%s}\n",
+                    field("path", json_string(exported.path)).c_str(),
+                    field("lane", number(exported.key.lane)).c_str(),
+                    field("first", number(exported.range.first)).c_str(),
+                    field("count", number(exported.range.count)).c_str(),
+                    field("bytes", number(exported.bytes)).c_str());
+      }));
+  if (arguments.json) {
+    std::printf("{\"export\":\"done\"%s%s}\n", field("segments", number(segments)).c_str(),
+                field("bundles", number(bundles)).c_str());
+  } else {
+    std::printf("%s segments, %s bundles\n", number(segments).c_str(), number(bundles).c_str());
+  }
+  return {};
 }
 
 }  // namespace beaverpond

@@ -13,6 +13,8 @@ struct PoolCommandArguments {
   std::vector<std::string> pool_directories;  ///< any players', in any order
   std::vector<std::string> files;             ///< inspect
   std::string home;                           ///< keygen: folder of dealer.pem
+  std::string spool;                          ///< export: pool folder that no engine uses
+  std::string medium;                         ///< export: folder that is carried away
   bool json = false;
 };
 
@@ -25,5 +27,9 @@ Result<void> run_verify(const PoolCommandArguments& arguments);
 /// Errors: kPoolCorrupt if something is left that no tool may repair; those of
 /// repair_pool_blocking().
 Result<void> run_repair(const PoolCommandArguments& arguments);
+
+/// Moves what a spool holds for its player to a medium. Errors: those of
+/// export_segments_blocking().
+Result<void> run_export(const PoolCommandArguments& arguments);
 
 }  // namespace beaverpond

@@ -28,7 +28,7 @@ struct Service::State {
   SpaceLimits space;
   std::vector<std::unique_ptr<RunningClass>> classes;
   FactoryTotals totals;
-  double cpu_at_start = process_cpu_seconds();
+  double cpu_at_start = factory_cpu_seconds();
   double started = unix_seconds();
   std::string paused_for;  // empty: not paused
   std::optional<SteadyTime> posted;
@@ -73,7 +73,7 @@ Result<void> Service::serve_blocking() {
 
 FactoryTotals Service::totals() const {
   FactoryTotals totals = state_->totals;
-  totals.cpu_seconds = process_cpu_seconds() - state_->cpu_at_start;
+  totals.cpu_seconds = factory_cpu_seconds() - state_->cpu_at_start;
   return totals;
 }
 
@@ -272,7 +272,7 @@ Result<void> Service::State::post(bool now) {
   BP_ASSIGN(status.free_bytes, pools.free_bytes());
   status.budget_bytes = space.budget.value;
   status.reserve_bytes = space.reserve.value;
-  status.cpu_seconds = process_cpu_seconds() - cpu_at_start;
+  status.cpu_seconds = factory_cpu_seconds() - cpu_at_start;
   for (const auto& running : classes) {
     running->remember(status.now_unix_seconds);
     status.classes.push_back(running->status(!paused_for.empty(), options.player_names));

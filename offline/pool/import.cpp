@@ -25,20 +25,6 @@ Result<void> check_new(const std::vector<PublishedRange>& present, const Publish
   return {};
 }
 
-Result<void> copy_file(Storage& storage, const std::string& source, const std::string& target) {
-  BP_ASSIGN(const bool left_over, storage.exists(target));
-  if (left_over) BP_TRY(storage.unlink(target));
-  BP_ASSIGN(const auto from, storage.open(source, Storage::Mode::kRead));
-  BP_ASSIGN(const auto to, storage.open(target, Storage::Mode::kCreateNew));
-  std::vector<std::uint8_t> bytes(16 * kChunkSizeBytes);
-  for (std::uint64_t at = 0;; at += bytes.size()) {
-    BP_ASSIGN(const std::size_t read, from->read_at(at, bytes));
-    BP_TRY(to->write_at(at, std::span(bytes).first(read)));
-    if (read < bytes.size()) break;
-  }
-  return to->sync();
-}
-
 }  // namespace
 
 Result<std::uint64_t> import_segment_blocking(Storage& storage, const std::string& path,
@@ -80,6 +66,21 @@ Result<void> forget_transport_blocking(Storage& storage, const std::string& path
   return file->sync();
 }
 
+Result<void> copy_file_blocking(Storage& storage, const std::string& source,
+                                const std::string& target) {
+  BP_ASSIGN(const bool left_over, storage.exists(target));
+  if (left_over) BP_TRY(storage.unlink(target));
+  BP_ASSIGN(const auto from, storage.open(source, Storage::Mode::kRead));
+  BP_ASSIGN(const auto to, storage.open(target, Storage::Mode::kCreateNew));
+  std::vector<std::uint8_t> bytes(16 * kChunkSizeBytes);
+  for (std::uint64_t at = 0;; at += bytes.size()) {
+    BP_ASSIGN(const std::size_t read, from->read_at(at, bytes));
+    BP_TRY(to->write_at(at, std::span(bytes).first(read)));
+    if (read < bytes.size()) break;
+  }
+  return to->sync();
+}
+
 Result<PublishedRange> deliver_segment_blocking(const DeliveryOptions& options,
                                                 const std::string& source) {
   BP_CHECK(options.storage != nullptr && options.key != nullptr, "a delivery has storage and key");
@@ -103,7 +104,7 @@ Result<PublishedRange> deliver_segment_blocking(const DeliveryOptions& options,
   BP_TRY(ensure_lane_directory(storage, options.pool_directory, header.key));
   const std::string temporary = lane + "/" + segment_name(range, kTemporarySuffix);
   const auto place = [&]() -> Result<void> {
-    BP_TRY(copy_file(storage, source, temporary));
+    BP_TRY(copy_file_blocking(storage, source, temporary));
     // What is verified is the copy: the medium may answer differently the second time.
     const SegmentAccess access{options.dealer, options.key, nullptr};
     BP_ASSIGN(SegmentReader reader,

@@ -25,6 +25,11 @@ Result<std::optional<std::uint64_t>> ratchet_number_of(Storage& storage, const s
 /// Overwrites the envelope of the dealer where it is still there, durably.
 Result<void> forget_transport_blocking(Storage& storage, const std::string& path);
 
+/// Copies `source` to the new file `target`, which is durable then, but for its folder's entry. One
+/// that an earlier attempt left under that name is replaced. Errors: kNoSpace, kIo.
+Result<void> copy_file_blocking(Storage& storage, const std::string& source,
+                                const std::string& target);
+
 struct DeliveryOptions {
   Storage* storage = nullptr;
   std::string pool_directory;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <string_view>
 
 namespace beaverpond {
 namespace {
@@ -28,6 +29,18 @@ bool parse_set_id(const std::string& text, SetId& id) {
     if (failure != std::errc() || end != at + 2) return false;
   }
   return true;
+}
+
+std::optional<std::uint32_t> lane_number(const std::string& name) {
+  constexpr std::string_view kPrefix = "lane-";
+  std::uint32_t lane = 0;
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const char* const end = name.data() + name.size();
+  const auto [at, failure] = std::from_chars(name.data() + kPrefix.size(), end, lane);
+  if (failure != std::errc() || at != end || std::string(kPrefix) + std::to_string(lane) != name) {
+    return std::nullopt;
+  }
+  return lane;
 }
 
 }  // namespace
@@ -101,6 +114,23 @@ Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::str
   }
   std::sort(ranges.begin(), ranges.end());
   return ranges;
+}
+
+Result<std::vector<LaneFolder>> list_lanes(Storage& storage, const std::string& pool_directory) {
+  std::vector<LaneFolder> lanes;
+  BP_ASSIGN(const auto plans, storage.list(pool_directory));
+  for (const StorageEntry& plan : plans) {
+    if (!plan.is_directory) continue;
+    const std::string plan_path = pool_directory + "/" + plan.name;
+    BP_ASSIGN(const auto folders, storage.list(plan_path));
+    for (const StorageEntry& folder : folders) {
+      const auto lane = folder.is_directory ? lane_number(folder.name) : std::nullopt;
+      if (lane) lanes.push_back({plan.name, *lane, plan_path + "/" + folder.name});
+    }
+  }
+  std::sort(lanes.begin(), lanes.end(),
+            [](const LaneFolder& a, const LaneFolder& b) { return a.path < b.path; });
+  return lanes;
 }
 
 Result<void> create_file_atomically(Storage& storage, const std::string& path,

@@ -68,6 +68,16 @@ Result<void> ensure_pool_directory(Storage& storage, const std::string& director
 Result<std::vector<PublishedRange>> list_ranges(Storage& storage, const std::string& directory,
                                                 const char* suffix);
 
+/// A lane as its folder names it.
+struct LaneFolder {
+  std::string plan_name;  ///< 16 hexadecimal digits
+  std::uint32_t lane = 0;
+  std::string path;
+};
+
+/// All lanes of a pool, sorted by path. Other folders are left out. Errors: kIo.
+Result<std::vector<LaneFolder>> list_lanes(Storage& storage, const std::string& pool_directory);
+
 /// Writes `bytes` to the file `temporary` in the folder of `path`, syncs it, renames it to `path`
 /// and syncs the folder: after a crash the file is there whole, or not at all. A file that exists
 /// is left as it is, which is no error. No other process may use the same temporary name: it

@@ -1,8 +1,6 @@
 #include "offline/pool/verify.h"
 
 #include <algorithm>
-#include <charconv>
-#include <string_view>
 
 #include "offline/pool/import.h"
 #include "offline/pool/ledger.h"
@@ -10,41 +8,6 @@
 
 namespace beaverpond {
 namespace {
-
-struct LaneFolder {
-  std::string plan_name;  // 16 hexadecimal digits
-  std::uint32_t lane = 0;
-  std::string path;
-};
-
-std::optional<std::uint32_t> lane_number(const std::string& name) {
-  constexpr std::string_view kPrefix = "lane-";
-  std::uint32_t lane = 0;
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  const char* const end = name.data() + name.size();
-  const auto [at, failure] = std::from_chars(name.data() + kPrefix.size(), end, lane);
-  if (failure != std::errc() || at != end || std::string(kPrefix) + std::to_string(lane) != name) {
-    return std::nullopt;
-  }
-  return lane;
-}
-
-Result<std::vector<LaneFolder>> list_lanes(Storage& storage, const std::string& directory) {
-  std::vector<LaneFolder> lanes;
-  BP_ASSIGN(const auto plans, storage.list(directory));
-  for (const StorageEntry& plan : plans) {
-    if (!plan.is_directory) continue;
-    const std::string plan_path = directory + "/" + plan.name;
-    BP_ASSIGN(const auto folders, storage.list(plan_path));
-    for (const StorageEntry& folder : folders) {
-      const auto lane = folder.is_directory ? lane_number(folder.name) : std::nullopt;
-      if (lane) lanes.push_back({plan.name, *lane, plan_path + "/" + folder.name});
-    }
-  }
-  std::sort(lanes.begin(), lanes.end(),
-            [](const LaneFolder& a, const LaneFolder& b) { return a.path < b.path; });
-  return lanes;
-}
 
 /// Visits one pool and remembers what it finds.
 class Visit {

@@ -27,6 +27,14 @@ struct EpochOptions {
 /// again. Errors: those of start_epoch_blocking() and write_roster_file().
 Result<void> run_epoch(const EpochOptions& options);
 
+struct PoolImportOptions {
+  std::string home;
+  std::vector<std::string> files;  ///< segments, and folders of segments
+};
+/// Publishes segments that were carried here into the home's pool, each verified whole. The engine
+/// may run; a factory on this host may not. Errors: those of deliver_segment_blocking().
+Result<void> run_pool_import(const PoolImportOptions& options);
+
 struct PlanOptions {
   std::string job;
   std::string output;  ///< empty: print only

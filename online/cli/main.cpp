@@ -41,6 +41,15 @@ void add_epoch(CLI::App& app, EpochOptions& options) {
       ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0} >> 1));
 }
 
+void add_pool(CLI::App& app, PoolImportOptions& options) {
+  CLI::App& pool = *app.add_subcommand("pool", "looks after this player's pool");
+  pool.require_subcommand(1);
+  CLI::App& command = *pool.add_subcommand(
+      "import", "publishes segments that `triple-factory export` wrote and somebody carried here");
+  command.add_option("--home", options.home, "this player's folder")->required();
+  command.add_option("files", options.files, "segment files, or folders of them")->required();
+}
+
 struct CostOptions {
   CLI::Option* full;
   CLI::Option* dealing;
@@ -183,6 +192,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   KeygenOptions keygen;
   EpochOptions epoch;
+  PoolImportOptions pool;
   PlanOptions plan;
   EmulateCommand emulate;
   TrainCommand train;
@@ -190,6 +200,7 @@ int run(int argc, char** argv) {
   LaunchCommand launch;
   add_keygen(app, keygen);
   add_epoch(app, epoch);
+  add_pool(app, pool);
   add_plan(app, plan);
   add_emulate(app, emulate);
   add_train(app, train);
@@ -207,6 +218,7 @@ int run(int argc, char** argv) {
   Result<void> result;
   if (name == "keygen") result = run_keygen(keygen);
   if (name == "epoch") result = run_epoch(epoch);
+  if (name == "pool") result = run_pool_import(pool);
   if (name == "plan") result = run_plan(plan);
   if (name == "emulate") result = run_emulate(emulate);
   if (name == "train") result = run_train(train);

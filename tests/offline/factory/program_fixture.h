@@ -109,6 +109,16 @@ class TripleFactory : public ::testing::Test {
     return last;
   }
 
+  PoolOptions pool_options(int player) {
+    PoolOptions options;
+    options.directory = root_ + "/pool" + std::to_string(player);
+    options.identity = {roster_.pool_id, roster_.epoch, roster_hash(roster_), player, 2};
+    options.storage = &storage_;
+    options.dealer_key = roster_.dealer_key;
+    options.pool_key = roster_.players[static_cast<std::size_t>(player)].pool_key;
+    return options;
+  }
+
   std::uint64_t level() {
     PoolSetOptions options;
     options.directories = {root_ + "/pool0", root_ + "/pool1"};

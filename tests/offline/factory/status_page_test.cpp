@@ -58,20 +58,11 @@ class StatusPage : public TripleFactory {
     key.lane = number;
     return key;
   }
-  PoolIdentity identity(int player) const {
-    PoolIdentity identity;
-    identity.pool_id = roster_.pool_id;
-    identity.epoch = roster_.epoch;
-    identity.roster_hash = roster_hash(roster_);
-    identity.player = player;
-    identity.players = 2;
-    return identity;
-  }
   std::string folder(int player, const LaneKey& key) const {
     return lane_directory(root_ + "/pool" + std::to_string(player), key);
   }
   std::uint64_t watermark(int player, const LaneKey& key) {
-    const auto state = Ledger::peek(storage_, folder(player, key), identity(player), key);
+    const auto state = Ledger::peek(storage_, folder(player, key), pool_options(player).identity, key);
     EXPECT_TRUE(state.ok());
     return state->watermark;
   }
@@ -142,14 +133,8 @@ class Drain {
 };
 
 TEST_F(StatusPage, ShowsWhatTheLedgersSayWhileAJobDrainsThePools) {
-  std::vector<PoolOptions> options(2);
-  for (const int player : {0, 1}) {
-    options[static_cast<std::size_t>(player)].directory = root_ + "/pool" + std::to_string(player);
-    options[static_cast<std::size_t>(player)].identity = identity(player);
-    options[static_cast<std::size_t>(player)].storage = &storage_;
-  }
   {
-    const Drain job(options, lane(0));
+    const Drain job({pool_options(0), pool_options(1)}, lane(0));
     while (job.spent() < 30) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     std::this_thread::sleep_for(std::chrono::milliseconds(400));  // the factory looks again
     const long before = static_cast<long>(watermark(1, lane(0)));

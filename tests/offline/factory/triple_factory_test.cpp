@@ -10,17 +10,7 @@ TEST_F(TripleFactory, MakesBundlesThatAPoolReads) {
   EXPECT_EQ(last_line().rfind(R"({"factory":"done","bundles":6,"cpu_seconds":)", 0), 0u)
       << last_line();
   EXPECT_EQ(level(), 6u);
-  PoolOptions options;
-  options.directory = root_ + "/pool1";
-  options.identity.pool_id = roster_.pool_id;
-  options.identity.epoch = 1;
-  options.identity.roster_hash = roster_hash(roster_);
-  options.identity.player = 1;
-  options.identity.players = 2;
-  options.storage = &storage_;
-  options.dealer_key = roster_.dealer_key;
-  options.pool_key = roster_.players[1].pool_key;
-  auto pool = Pool::open(options);
+  auto pool = Pool::open(pool_options(1));
   ASSERT_TRUE(pool.ok()) << pool.error().message;
   const auto ranges = pool->ranges(key_);
   ASSERT_EQ(ranges->size(), 2u);

@@ -1,0 +1,74 @@
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "offline/pool/import.h"
+#include "offline/pool/pool_key.h"
+#include "offline/pool/posix_storage.h"
+#include "online/cli/commands.h"
+
+namespace beaverpond {
+namespace {
+
+/// The files given, and the segments in the folders given, each folder's in order of number.
+Result<std::vector<std::string>> segments_of(Storage& storage,
+                                             const std::vector<std::string>& given) {
+  std::vector<std::string> files;
+  for (const std::string& path : given) {
+    std::error_code ignored;
+    if (!std::filesystem::is_directory(path, ignored)) {
+      files.push_back(path);
+      continue;
+    }
+    BP_ASSIGN(const auto entries, storage.list(path));
+    std::vector<std::pair<std::uint64_t, std::string>> found;
+    for (const StorageEntry& entry : entries) {
+      if (entry.is_directory || !entry.name.ends_with(kSegmentSuffix)) continue;
+      const std::string file = path + "/" + entry.name;
+      BP_ASSIGN(const auto opened, storage.open(file, Storage::Mode::kRead));
+      BP_ASSIGN(const SegmentHeader header, read_segment_header(*opened, file));
+      found.emplace_back(header.range.first, file);
+    }
+    std::sort(found.begin(), found.end());
+    for (auto& [first, file] : found) files.push_back(std::move(file));
+  }
+  if (!files.empty()) return files;
+  return make_error(ErrorCode::kConfig,
+                    "there is no segment in what was given; give files that `triple-factory "
+                    "export` wrote, or their folder");
+}
+
+}  // namespace
+
+Result<void> run_pool_import(const PoolImportOptions& options) {
+  const Home home{options.home};
+  BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
+  BP_ASSIGN(const int rank, rank_of_home(home, roster));
+  PosixStorage storage;
+  BP_ASSIGN(const std::vector<std::string> files, segments_of(storage, options.files));
+  PoolOptions pool;
+  pool.directory = home.pool_path();
+  pool.storage = &storage;
+  pool.identity = {roster.pool_id, roster.epoch, roster_hash(roster), rank,
+                   static_cast<int>(roster.players.size())};
+  pool.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
+  pool.key_path = home.pool_key_path();
+  BP_ASSIGN(const PoolKey key, read_roster_key(pool));
+  BP_TRY(ensure_pool_directory(storage, pool.directory));
+  // One that brings segments at a time; the engine may run.
+  BP_ASSIGN(const auto lock, storage.lock(pool.directory + "/factory.lock"));
+  BP_TRY(check_identity(storage, pool.directory, pool.identity, PoolUser::kFactory));
+  DeliveryOptions delivery;
+  delivery.storage = &storage;
+  delivery.pool_directory = pool.directory;
+  delivery.identity = pool.identity;
+  delivery.dealer = roster.dealer_key;
+  delivery.key = &key;
+  for (const std::string& file : files) {
+    BP_ASSIGN(const PublishedRange range, deliver_segment_blocking(delivery, file));
+    std::printf("imported %s: bundles %s\n", file.c_str(), range.str().c_str());
+  }
+  return {};
+}
+
+}  // namespace beaverpond
