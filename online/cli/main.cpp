@@ -152,14 +152,6 @@ bool is_command(const CLI::App& app, const std::string& word) {
   return false;
 }
 
-/// Results that nobody received are a failure, although the work itself is done.
-Result<void> flush_output() {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
-  return make_error(ErrorCode::kIo,
-                    "standard output is closed or full and did not take all lines; files that were "
-                    "asked for are complete");
-}
-
 int run(int argc, char** argv) {
   forbid_core_files();
   occupy_standard_descriptors();

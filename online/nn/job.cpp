@@ -169,7 +169,7 @@ Result<Job> parse_job(const std::string& text, const std::string& file) {
 
 Result<Job> read_job(const std::string& path) {
   const Result<std::string> text = read_small_file(path);
-  if (!text.ok()) return make_error(ErrorCode::kIo, "job file: " + text.error().message);
+  if (!text.ok()) return make_error(text.error().code, "job file: " + text.error().message);
   return parse_job(*text, path);
 }
 
