@@ -35,6 +35,7 @@ void show_step(Progress& progress, const TrainProgress& now) {
 Result<void> run_train(const TrainCommand& options) {
   Progress progress(options.json);
   BP_TRY(check_output_path(options.weights_out));
+  BP_TRY(check_weights_path(options.weights_out, options.job));
   BP_TRY(check_output_path(options.report));
   const Home home{options.player.home};
   const std::string shares_path =

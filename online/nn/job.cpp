@@ -44,6 +44,10 @@ class JobReader {
   void read_job_table() {
     ConfigSection s = required_section(context_, *top_, "job", {"name", "seed", "players"});
     job_.name = s.text("name");
+    const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+    if (std::any_of(job_.name.begin(), job_.name.end(), control)) {
+      s.fail("name", "control characters", "use printable ones");
+    }
     job_.seed = s.integer("seed", 0, INT64_MAX);
     job_.players = u32(s.integer("players", 2, kMaxPlayers));
   }
