@@ -12,7 +12,6 @@ namespace {
 constexpr std::uint32_t kMaxPlayers = 64;  // a receiver mask is one word
 constexpr std::uint32_t kMaxTimeoutMs = 3'600'000;
 constexpr std::uint64_t kMaxBundles = std::uint64_t{1} << 32;
-constexpr int kMaxMasterScale = 54;  // leaves weights room up to |W| < 256 in the domain
 
 class JobReader {
  public:
@@ -58,7 +57,8 @@ class JobReader {
     fixed.fraction_bits = static_cast<int>(s.integer("fraction_bits", 8, 24, 16));
     const int room = kMaxMasterScale - 2 * fixed.fraction_bits;
     const auto otherwise = static_cast<std::uint64_t>(std::min(room, 16));
-    fixed.master_extra_bits = static_cast<int>(s.integer("master_extra_bits", 0, 40, otherwise));
+    fixed.master_extra_bits =
+        static_cast<int>(s.integer("master_extra_bits", 0, kMaxMasterExtraBits, otherwise));
     if (fixed.master_scale_bits() > kMaxMasterScale) {
       s.fail("master_extra_bits",
              "master weights at scale 2*fraction_bits + master_extra_bits = " +

@@ -100,7 +100,8 @@ class TrainingReader {
     if (exact < 0.5 || exact > static_cast<double>(kMaxMultiplier)) {
       s.fail("learning_rate", "its multiplier would be " + number_text(exact),
              exact >= 0.5 ? "lower the rate"
-             : fixed.master_extra_bits < fixed.max_master_extra_bits()
+             : fixed.master_scale_bits() < kMaxMasterScale &&
+                     fixed.master_extra_bits < kMaxMasterExtraBits
                  ? "raise master_extra_bits or the rate"
                  : "lower fraction_bits or raise the rate");
       return 1;
