@@ -57,7 +57,10 @@ CLI::App* add_profile(CLI::App& app, beaverpond::ProfileArguments& arguments) {
   return profile;
 }
 
-int report_error(const beaverpond::Error& error) {
+int exit_code(beaverpond::Result<void> outcome) {
+  if (outcome.ok()) outcome = beaverpond::flush_output();
+  if (outcome.ok()) return 0;
+  const beaverpond::Error& error = outcome.error();
   std::fprintf(stderr, "triple-factory: %s: %s\n", to_string(error.code), error.message.c_str());
   return static_cast<int>(error.code);
 }
@@ -88,19 +91,15 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ErrorCode::kConfig);
   }
-  if (profile->parsed()) {
-    const auto outcome = beaverpond::run_profile(profile_arguments);
-    return outcome.ok() ? 0 : report_error(outcome.error());
-  }
+  // A reader of the progress lines may go away; the pools must still be filled.
+  std::signal(SIGPIPE, SIG_IGN);
+  if (profile->parsed()) return exit_code(beaverpond::run_profile(profile_arguments));
   arguments.serve = serve->parsed();
   struct sigaction action {};
   action.sa_handler = request_stop;
   ::sigaction(SIGTERM, &action, nullptr);
   ::sigaction(SIGINT, &action, nullptr);
-  // A reader of the progress lines may go away; the pools must still be filled.
-  std::signal(SIGPIPE, SIG_IGN);
-  const auto outcome = beaverpond::run_factory(arguments, stop_requested);
-  return outcome.ok() ? 0 : report_error(outcome.error());
+  return exit_code(beaverpond::run_factory(arguments, stop_requested));
 }
 
 }  // namespace

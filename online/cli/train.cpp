@@ -72,6 +72,7 @@ Result<void> keep_results(const TrainCommand& options, const Job& job, const Pla
 Result<void> run_train(const TrainCommand& options) {
   Progress progress(options.json);
   BP_TRY(check_output_path(options.weights_out));
+  BP_TRY(check_weights_path(options.weights_out, options.job));
   BP_TRY(check_output_path(options.report));
   const Home home{options.player.home};
   BP_ASSIGN(const std::string shares_path, new_shares_path(home, options.shares_out));
