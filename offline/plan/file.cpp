@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -113,6 +114,16 @@ Result<void> check_output_path(const std::string& path) {
   }
   if (::access(folder_of(path).c_str(), W_OK | X_OK) != 0) return cannot_write(path, errno);
   return {};
+}
+
+Result<void> check_room(const std::string& path, std::uint64_t bytes) {
+  struct statvfs disk {};
+  if (path.empty() || ::statvfs(folder_of(path).c_str(), &disk) != 0) return {};
+  const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  if (free >= bytes) return {};
+  return make_error(ErrorCode::kNoSpace, path + " will take " + std::to_string(bytes) +
+                                             " bytes, and " + std::to_string(free) +
+                                             " are free there; free some, or name another disk");
 }
 
 Result<void> flush_output() {

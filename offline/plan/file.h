@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,10 @@ Result<void> replace_file(const std::string& path, std::string_view content, uns
 /// What every output path of a command gets before work begins: its folder exists and can be
 /// written, and it is no folder itself. An empty path passes. Errors: kIo, naming the path.
 Result<void> check_output_path(const std::string& path);
+
+/// Before hours of work: room for `bytes` at `path`. Nothing is reserved. An empty path passes.
+/// Errors: kNoSpace, naming the path, what is needed and what is free.
+Result<void> check_room(const std::string& path, std::uint64_t bytes);
 
 /// What a program does before it ends well: results that nobody received are a failure, although
 /// the work itself is done. Errors: kIo.

@@ -10,6 +10,7 @@
 #include "online/nn/inference.h"
 #include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
+#include "online/nn/weight_bounds.h"
 
 namespace beaverpond {
 namespace {
@@ -65,6 +66,8 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
     }
     BP_ASSIGN(LoadedWeights loaded, load_weights(options.weights, job));
     own.notes = std::move(loaded.notes);
+    BP_ASSIGN(const std::optional<std::string> unsafe, overflow_note(job, loaded.tensors));
+    if (unsafe.has_value()) own.notes.push_back(options.weights + ": " + *unsafe);
     own.weights = std::move(loaded.tensors);
   }
   return own;

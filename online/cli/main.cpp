@@ -171,6 +171,7 @@ int run(int argc, char** argv) {
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
       "cancelled.");
+  app.set_version_flag("--version", std::string("beaverpond ") + BEAVERPOND_VERSION);
   app.require_subcommand(1);
   KeygenOptions keygen;
   PlanOptions plan;

@@ -105,6 +105,17 @@ Result<void> check_values(const DataFile& file, const Samples& samples, int frac
   return {};
 }
 
+/// Data scaled down to nothing would train a net that sees nothing.
+Result<void> check_not_lost(const std::string& path, const Samples& samples, int fraction_bits) {
+  double largest = 0;
+  for (const double value : samples.reals) largest = std::max(largest, std::fabs(value));
+  if (largest == 0 || *fixed_word(largest, fraction_bits, 62) != 0) return {};
+  return make_error(ErrorCode::kConfig,
+                    path + ": the largest feature is " + number_text(largest) +
+                        ", which is 0 with fraction_bits = " + std::to_string(fraction_bits) +
+                        ": nothing of the data is left; make data.divide_by smaller");
+}
+
 Result<Dataset> read_fitting(const std::string& path, const Job& job, bool labelled) {
   BP_ASSIGN(DataFile file, read_data_file(path, job));
   // Before the shape: a label that is not found counts as a feature too many.
@@ -118,6 +129,7 @@ Result<Dataset> read_fitting(const std::string& path, const Job& job, bool label
   scale(data.images, job.data);
   file.samples = {0, job.model.height, job.model.width, {}, job.model.channels, {}};
   BP_TRY(check_values(file, data.images, job.fixed_point.fraction_bits));
+  BP_TRY(check_not_lost(path, data.images, job.fixed_point.fraction_bits));
   return data;
 }
 

@@ -170,9 +170,9 @@ class Interpreter {
     Error error = make_error(
         ErrorCode::kDomain,
         (run_.step.has_value() ? "step " + std::to_string(*run_.step) + ": " : std::string()) +
-            "layer '" + op.layer + "': " + to_string(op.code) +
-            " (operation " + std::to_string(index_) + "), element " + std::to_string(element) +
-            ": word " + std::to_string(value) + " (" + std::to_string(scaled) +
+            "layer '" + op.layer + "': " + to_string(op.code) + " (operation " +
+            std::to_string(index_) + "), element " + std::to_string(element) + ": word " +
+            std::to_string(value) + " (" + std::to_string(scaled) +
             " at its operand's scale) is outside [-2^62, 2^62); " +
             (run_.step.has_value()
                  ? "lower the learning rate, divide the features (data.divide_by), or lower "

@@ -86,6 +86,12 @@ TEST(Table, ReadsQuotesLineEndsAndColumnsInAnyOrder) {
   EXPECT_EQ(table("x,y,kind\n1,2,0\r\n\r\n \n\n").images.count, 1u);
 }
 
+TEST(Table, FeaturesScaledToNothingAreRefused) {
+  EXPECT_THAT(table_error("x,y,kind\n1,2,0\n", table_job("label = \"kind\"\ndivide_by = 1e9")),
+              HasSubstr("the largest feature is 2e-09, which is 0 with fraction_bits = 16"));
+  EXPECT_EQ(table("x,y,kind\n0,0,0\n").images.count, 1u);  // zero from the start is data
+}
+
 TEST(Table, ChoosesColumnsNamesClassesAndScales) {
   const Job job = table_job(
       "label = \"kind\"\nfeatures = [\"y\", \"x\"]\nlabel_names = [\"ant\", \"bee\", "
