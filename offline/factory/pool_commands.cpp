@@ -1,15 +1,19 @@
 #include "offline/factory/pool_commands.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
 
 #include "offline/factory/json_text.h"
+#include "offline/plan/certificate.h"
 #include "offline/plan/roster.h"
+#include "offline/pool/dealer_key.h"
 #include "offline/pool/export.h"
 #include "offline/pool/import.h"
 #include "offline/pool/posix_storage.h"
+#include "offline/pool/random.h"
 #include "offline/pool/verify.h"
 
 namespace beaverpond {
@@ -93,13 +97,27 @@ Result<void> run_dealer_keygen(const PoolCommandArguments& arguments) {
     return make_error(ErrorCode::kIo, "cannot make the folder " + arguments.home + ": " +
                                           error.message() + "; check its parent");
   }
-  BP_ASSIGN(const DealerKey key, DealerKey::generate());
-  const std::string path = arguments.home + "/dealer.pem";
-  BP_TRY(key.write_new(path));
+  const std::string dealer = arguments.home + "/dealer.pem";
+  const std::string key = arguments.home + "/key.pem";
+  const bool has_key = std::filesystem::exists(key);
+  // The dealer of players on one host (beaverpond keygen --all) may get a certificate later.
+  if (has_key || !std::filesystem::exists(dealer)) {
+    BP_ASSIGN(const DealerKey made, DealerKey::generate());
+    BP_TRY(made.write_new(dealer));
+  }
+  BP_ASSIGN(const DealerKey signing, DealerKey::read(dealer));
+  const std::string certificate = arguments.home + "/cert.pem";
+  BP_ASSIGN(const Hash256 pinned, has_key ? certificate_fingerprint(certificate)
+                                          : make_certificate(key, certificate, "triple-factory"));
+  std::array<std::uint8_t, 16> pool_id{};
+  BP_TRY(fill_random_blocking(pool_id));
   std::printf(
-      "%s\n\nGive this line to whoever writes the roster, and the path to --dealer-key:\n\n"
-      "dealer_key = \"%s\"\n",
-      path.c_str(), to_hex(key.public_key()).c_str());
+      "%s\n\nA new roster begins with these lines; the players' entries follow. The section "
+      "[factory] is for\nplayers that pull from HOST.\n\n"
+      "pool_id = \"%s\"\nepoch = 1\ndealer_key = \"%s\"\n\n"
+      "[factory]\nhost = \"HOST\"\nport = 9471\ncertificate = \"%s\"\n",
+      dealer.c_str(), to_hex(pool_id).c_str(), to_hex(signing.public_key()).c_str(),
+      to_hex(pinned).c_str());
   return {};
 }
 

@@ -18,7 +18,8 @@ struct PoolCommandArguments {
   bool json = false;
 };
 
-/// Makes HOME/dealer.pem and prints the line for the roster. Errors: kConfig (there is one), kIo.
+/// Makes HOME/dealer.pem, which signs, and HOME/key.pem and cert.pem for delivery, and prints the
+/// beginning of a roster. Never replaces a key. Errors: kConfig (there is one), kIo.
 Result<void> run_dealer_keygen(const PoolCommandArguments& arguments);
 /// Prints what segments say about themselves; needs no key. Errors: kPoolCorrupt, kIo.
 Result<void> run_inspect(const PoolCommandArguments& arguments);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "offline/plan/certificate.h"
 #include "online/transport/tls.h"
 
 namespace beaverpond {

@@ -38,9 +38,6 @@ struct PublicIdentity {
 /// Errors: kConfig (there is a key already), kIo, kNoSpace.
 Result<PublicIdentity> generate_identity(const Home& home, const std::string& name);
 
-/// SHA-256 of the DER of the first certificate in a PEM file. Errors: kConfig, naming the file.
-Result<Hash256> certificate_fingerprint(const std::string& certificate_path);
-
 /// Identities player0, player1... in base/player0, base/player1..., for players of one host, and in
 /// each the same roster: host 127.0.0.1, ports from `first_port` (0: all 0, for a launcher that
 /// passes descriptors), epoch 1, a random pool id. The dealer's key is base/dealer/dealer.pem.

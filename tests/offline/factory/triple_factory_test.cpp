@@ -55,6 +55,14 @@ TEST_F(TripleFactory, ErrorsHaveTheirExitCodes) {
 TEST_F(TripleFactory, DealerKeyIsMadeFoundAndCompared) {
   ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " keygen --home " + root_ + "/other"), 0);
   EXPECT_NE(read("out.txt").find("dealer_key = \""), std::string::npos) << read("out.txt");
+  EXPECT_NE(read("out.txt").find("[factory]"), std::string::npos) << read("out.txt");
+  for (const char* const file : {"dealer.pem", "key.pem"}) {
+    struct stat found {};
+    ASSERT_EQ(::stat((root_ + "/other/" + file).c_str(), &found), 0) << file;
+    EXPECT_EQ(found.st_mode & 0777, 0400u) << file;
+  }
+  std::filesystem::remove(root_ + "/other/key.pem");  // as keygen --all leaves a dealer
+  EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " keygen --home " + root_ + "/other"), 0);
   EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " keygen --home " + root_ + "/other"), 2);
   EXPECT_NE(read("err.txt").find("is not replaced"), std::string::npos) << read("err.txt");
   const std::string make = common("make") + pools() + " --bundles 2";
@@ -136,6 +144,19 @@ TEST_F(TripleFactory, ProfileTimesEveryEntryAndTouchesNoPool) {
   EXPECT_EQ(run(profile + " --bundles 0"), 2);
   EXPECT_EQ(run(std::string(TRIPLE_FACTORY) + " profile --plan " + root_ + "/none.plan"), 10);
   EXPECT_NE(read("err.txt").find("none.plan"), std::string::npos) << read("err.txt");
+}
+
+TEST_F(TripleFactory, OutputThatNobodyReceivesIsAnIoError) {
+  for (const char* out : {">/dev/full", ">&-"}) {
+    const std::string profile = std::string(TRIPLE_FACTORY) + " profile --plan " + root_ +
+                                "/x.plan --bundles 2 --json " + out;
+    EXPECT_EQ(run("sh -c '" + profile + "'"), 10) << out;
+    EXPECT_NE(read("err.txt").find("standard output"), std::string::npos) << read("err.txt");
+    const std::uint64_t before = level();
+    EXPECT_EQ(run("sh -c '" + common("make") + pools() + " --bundles 2 " + out + "'"), 10) << out;
+    EXPECT_EQ(level(), before + 2) << "the work itself is done";
+  }
+  EXPECT_EQ(run("sh -c '" + std::string(TRIPLE_FACTORY) + " --help >/dev/full'"), 0);
 }
 
 TEST_F(TripleFactory, ServeFillsThenStopsOnSigterm) {

@@ -1,0 +1,21 @@
+// Keys and self-signed certificates, which the roster pins by hash.
+#pragma once
+
+#include <string>
+
+#include "beaverpond/result.h"
+#include "offline/plan/hash.h"
+
+namespace beaverpond {
+
+/// Makes an Ed25519 key (mode 0400) and a certificate without an end in the name `name`, which has
+/// characters of a host name; replaces what is there. Returns the SHA-256 of the certificate's DER.
+/// Errors: kIo, kNoSpace.
+Result<Hash256> make_certificate(const std::string& key_path, const std::string& certificate_path,
+                                 const std::string& name);
+
+/// SHA-256 of the DER of the first certificate in a PEM file. Errors: kConfig, naming the file;
+/// kIo.
+Result<Hash256> certificate_fingerprint(const std::string& certificate_path);
+
+}  // namespace beaverpond
