@@ -160,7 +160,10 @@ CLI::App* add_profile(CLI::App& app, beaverpond::ProfileArguments& arguments) {
   return profile;
 }
 
-int report_error(const beaverpond::Error& error) {
+int exit_code(beaverpond::Result<void> outcome) {
+  if (outcome.ok()) outcome = beaverpond::flush_output();
+  if (outcome.ok()) return 0;
+  const beaverpond::Error& error = outcome.error();
   std::fprintf(stderr, "triple-factory: %s: %s\n", to_string(error.code), error.message.c_str());
   return static_cast<int>(error.code);
 }
@@ -210,7 +213,7 @@ int run(int argc, char** argv) {
                  "triple-factory: notice: keys may be swapped to disk, since this user may "
                  "not lock memory; raise ulimit -l\n");
   }
-  const auto outcome = [&]() -> beaverpond::Result<void> {
+  return exit_code([&]() -> beaverpond::Result<void> {
     if (pool_commands.given()) return pool_commands.run();
     if (profile->parsed()) return beaverpond::run_profile(profile_arguments);
     if (status->parsed()) {
@@ -226,8 +229,7 @@ int run(int argc, char** argv) {
     handle<request_drain>({SIGTERM, SIGINT});
     handle<request_reload>({SIGHUP});
     return beaverpond::run_serve(flags.arguments, signals);
-  }();
-  return outcome.ok() ? 0 : report_error(outcome.error());
+  }());
 }
 
 }  // namespace

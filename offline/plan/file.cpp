@@ -4,9 +4,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -22,7 +24,7 @@ Error cannot_write(const std::string& path, int reason) {
 }
 
 Error cannot_read(const std::string& path, const char* reason) {
-  return make_error(ErrorCode::kConfig,
+  return make_error(ErrorCode::kIo,
                     "cannot read " + path + ": " + reason + "; check the path and its permissions");
 }
 
@@ -53,9 +55,21 @@ int sync_folder_of(const std::string& path) {
 
 }  // namespace
 
-Result<std::string> read_small_file(const std::string& path, std::size_t limit_bytes) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+Result<int> open_regular_file(const std::string& path) {
+  // Opening a pipe would wait for a writer.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (descriptor < 0) return cannot_read(path, std::strerror(errno));
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) return descriptor;
+  const bool folder = S_ISDIR(status.st_mode);
+  ::close(descriptor);
+  return make_error(ErrorCode::kIo, "cannot read " + path + ": it is " +
+                                        (folder ? "a folder" : "a pipe or device") +
+                                        ", no regular file; name a file");
+}
+
+Result<std::string> read_small_file(const std::string& path, std::size_t limit_bytes) {
+  BP_ASSIGN(const int descriptor, open_regular_file(path));
   std::string content;
   ssize_t got = 1;
   int reason = 0;
@@ -68,7 +82,9 @@ Result<std::string> read_small_file(const std::string& path, std::size_t limit_b
   }
   ::close(descriptor);
   if (got < 0) return cannot_read(path, std::strerror(reason));
-  if (content.size() > limit_bytes) return cannot_read(path, "it is too large to be such a file");
+  if (content.size() > limit_bytes) {
+    return make_error(ErrorCode::kConfig, path + ": too large to be such a file; check the path");
+  }
   return content;
 }
 
@@ -98,6 +114,23 @@ Result<void> check_output_path(const std::string& path) {
   }
   if (::access(folder_of(path).c_str(), W_OK | X_OK) != 0) return cannot_write(path, errno);
   return {};
+}
+
+Result<void> check_room(const std::string& path, std::uint64_t bytes) {
+  struct statvfs disk {};
+  if (path.empty() || ::statvfs(folder_of(path).c_str(), &disk) != 0) return {};
+  const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  if (free >= bytes) return {};
+  return make_error(ErrorCode::kNoSpace, path + " will take " + std::to_string(bytes) +
+                                             " bytes, and " + std::to_string(free) +
+                                             " are free there; free some, or name another disk");
+}
+
+Result<void> flush_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
+  return make_error(ErrorCode::kIo,
+                    "standard output is closed or full and did not take all lines; files that were "
+                    "asked for are complete");
 }
 
 void occupy_standard_descriptors() {

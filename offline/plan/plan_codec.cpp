@@ -1,8 +1,5 @@
 // The canonical encoding of a plan (table in offline/plan/README.md).
-#include <sys/stat.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -181,17 +178,6 @@ PlanEntry read_entry(Reader& in) {
   return e;
 }
 
-struct FileCloser {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-using File = std::unique_ptr<std::FILE, FileCloser>;
-
-Error file_error(const std::string& path, const char* verb) {
-  const int error = errno;
-  return make_error(ErrorCode::kIo, std::string("cannot ") + verb + " plan file " + path + ": " +
-                                        std::strerror(error));
-}
-
 }  // namespace
 
 std::vector<std::uint8_t> encode_plan(const Plan& plan) {
@@ -276,17 +262,10 @@ Result<void> write_plan_file(const Plan& plan, const std::string& path) {
 }
 
 Result<Plan> read_plan_file(const std::string& path) {
-  File file(std::fopen(path.c_str(), "rb"));
-  if (!file) return file_error(path, "open");
-  std::vector<std::uint8_t> bytes;
-  std::uint8_t block[65536];
-  std::size_t got = 0;
-  while ((got = std::fread(block, 1, sizeof block, file.get())) > 0) {
-    bytes.insert(bytes.end(), block, block + got);
-    if (bytes.size() > kMaxFileBytes) break;
-  }
-  if (std::ferror(file.get()) != 0) return file_error(path, "read");
-  Result<Plan> plan = decode_plan(bytes);
+  const Result<std::string> text = read_small_file(path, kMaxFileBytes);
+  if (!text.ok()) return make_error(text.error().code, "plan file: " + text.error().message);
+  Result<Plan> plan =
+      decode_plan({reinterpret_cast<const std::uint8_t*>(text->data()), text->size()});
   if (!plan.ok()) {
     Error error = std::move(plan).error();
     error.message = path + ": " + error.message + "; make it again with `beaverpond plan -o`";

@@ -228,7 +228,16 @@ Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan,
   bool fits = false;
   for (const JsonFields& line : lines) {
     const std::string what = json_text(line, "profile");
-    if (what == "entry") dealing.entry_seconds.push_back(json_number(line, "seconds"));
+    if (what == "entry") {
+      const std::optional<double> seconds = json_real(line, "seconds");
+      if (!seconds.has_value() || *seconds < 0) {
+        return make_error(ErrorCode::kConfig,
+                          path + ": entry " + std::to_string(dealing.entry_seconds.size()) +
+                              ": seconds is no number of at least 0; write the file with "
+                              "`triple-factory profile --json`");
+      }
+      dealing.entry_seconds.push_back(*seconds);
+    }
     if (what == "done") {
       fits = json_text(line, "plan") == to_hex(plan_hash(plan)) &&
              json_number(line, "players") == static_cast<double>(players);

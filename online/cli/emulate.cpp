@@ -34,6 +34,7 @@ Result<void> evaluate_file(const Job& job, const EmulateCommand& options, Progre
 
 Result<void> run_emulate(const EmulateCommand& options) {
   BP_TRY(check_output_path(options.weights_out));
+  BP_TRY(check_weights_path(options.weights_out, options.job));
   BP_ASSIGN(const Job job, read_job(options.job));
   Progress progress(options.json);
   for (const std::string& note : job.notes) progress.notice(note);

@@ -10,6 +10,7 @@
 #include "online/nn/inference.h"
 #include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
+#include "online/nn/weight_bounds.h"
 
 namespace beaverpond {
 namespace {
@@ -32,6 +33,7 @@ Result<void> read_own_shares(const Job& job, const InferCommand& options, std::u
                           std::to_string(shares.players) + ", but this is player " +
                           std::to_string(rank) + " of " + std::to_string(job.players));
   }
+  BP_TRY(check_weights(shares.tensors, job, path));
   own.training = shares.training;
   own.weights = std::move(shares.tensors);
   return {};
@@ -49,6 +51,12 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
     BP_ASSIGN(own.images, options.labels.empty()
                               ? read_images(options.images, job)
                               : read_dataset(options.images, options.labels, job));
+    if (own.images->images.count < options.count) {
+      return make_error(ErrorCode::kConfig,
+                        options.images + ": " + std::to_string(own.images->images.count) +
+                            " images, fewer than --count " + std::to_string(options.count) +
+                            "; lower --count for all players");
+    }
     own.has_labels = !own.images->labels.empty();
   }
   if (options.shares.empty() && rank == options.weights_owner) {
@@ -58,6 +66,8 @@ Result<OwnInputs> read_own(const Job& job, const InferCommand& options, std::uin
     }
     BP_ASSIGN(LoadedWeights loaded, load_weights(options.weights, job));
     own.notes = std::move(loaded.notes);
+    BP_ASSIGN(const std::optional<std::string> unsafe, overflow_note(job, loaded.tensors));
+    if (unsafe.has_value()) own.notes.push_back(options.weights + ": " + *unsafe);
     own.weights = std::move(loaded.tensors);
   }
   return own;

@@ -72,13 +72,17 @@ Result<std::vector<JsonFields>> read_json_lines(const std::string& path) {
   return lines;
 }
 
-double json_number(const JsonFields& fields, const std::string& name) {
+std::optional<double> json_real(const JsonFields& fields, const std::string& name) {
   for (const auto& [key, value] : fields) {
     if (key != name) continue;
     if (const auto* count = std::get_if<std::uint64_t>(&value)) return static_cast<double>(*count);
     if (const auto* number = std::get_if<double>(&value)) return *number;
   }
-  return 0;
+  return std::nullopt;
+}
+
+double json_number(const JsonFields& fields, const std::string& name) {
+  return json_real(fields, name).value_or(0);
 }
 
 std::string json_text(const JsonFields& fields, const std::string& name) {

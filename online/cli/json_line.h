@@ -34,6 +34,8 @@ Result<std::vector<JsonFields>> read_json_lines(const std::string& path);
 Result<void> write_report(const std::string& path, const JsonFields& fields,
                           const std::vector<JsonTable>& tables = {});
 
+/// The number of a field, if it holds one.
+std::optional<double> json_real(const JsonFields& fields, const std::string& name);
 /// The number of a field, or 0.
 double json_number(const JsonFields& fields, const std::string& name);
 /// The text of a field, or nothing.

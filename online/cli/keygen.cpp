@@ -31,6 +31,10 @@ Result<void> run_keygen(const KeygenOptions& options) {
 std::string describe(const Error& error) {
   std::string text = std::string(to_string(error.code)) + ": " + error.message;
   if (!error.operation.empty()) text += " [in " + error.operation + "]";
+  // Names and cells of files are quoted in messages; a terminal must not obey them.
+  for (char& c : text) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
+  }
   return text;
 }
 

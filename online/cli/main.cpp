@@ -75,17 +75,25 @@ void add_plan(CLI::App& app, PlanOptions& options) {
   CLI::App& command = *app.add_subcommand("plan", "what a job needs; writes the .plan file");
   command.add_option("job", options.job, "job file (TOML)")->required();
   command.add_option("-o,--output", options.output, "plan file for triple-factory");
-  command.add_flag("--inference", options.inference, "plan one batch of inference");
-  command.add_option("--batch", options.batch, "with --inference")->capture_default_str();
-  command.add_option("--asker", options.asker, "with --inference")->capture_default_str();
+  CLI::Option* inference =
+      command.add_flag("--inference", options.inference, "plan one batch of inference");
+  command.add_option("--batch", options.batch, "with --inference")
+      ->needs(inference)
+      ->capture_default_str();
+  command.add_option("--asker", options.asker, "with --inference")
+      ->needs(inference)
+      ->capture_default_str();
   CLI::Option* owner =
       command.add_option("--weights-owner", options.weights_owner, "with --inference")
+          ->needs(inference)
           ->capture_default_str();
   command
       .add_flag("--shared-weights", options.shared_weights,
                 "with --inference: weights that training left shared (infer --shares)")
+      ->needs(inference)
       ->excludes(owner);
   command.add_option("--series", options.series, "with --inference: batches of one bundle")
+      ->needs(inference)
       ->capture_default_str();
   command.add_option("--player", options.player, "player whose bytes are shown")
       ->capture_default_str();
@@ -171,14 +179,6 @@ bool is_command(const CLI::App& app, const std::string& word) {
   return false;
 }
 
-/// Results that nobody received are a failure, although the work itself is done.
-Result<void> flush_output() {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
-  return make_error(ErrorCode::kIo,
-                    "standard output is closed or full and did not take all lines; files that were "
-                    "asked for are complete");
-}
-
 int run(int argc, char** argv) {
   forbid_core_files();
   occupy_standard_descriptors();
@@ -189,6 +189,7 @@ int run(int argc, char** argv) {
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
       "cancelled, 15 pool-rolled-back.");
+  app.set_version_flag("--version", std::string("beaverpond ") + BEAVERPOND_VERSION);
   app.require_subcommand(1);
   KeygenOptions keygen;
   EpochOptions epoch;

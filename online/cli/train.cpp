@@ -52,6 +52,20 @@ Result<std::string> new_shares_path(const Home& home, const std::string& name) {
   return path;
 }
 
+/// Weights that cost a training are not lost with a disk: the home takes what --weights-out cannot.
+Result<void> keep_weights(const TrainCommand& options, const Job& job, const Player& player,
+                          const TrainReport& report) {
+  Result<void> saved = save_weights(report.weights, job, options.weights_out);
+  if (saved.ok() || saved.error().code == ErrorCode::kConfig) return saved;
+  const std::string other = Home{options.player.home}.path_of(
+      "rescued-" + std::to_string(player.session().id()) + ".weights");
+  Error error = std::move(saved).error();
+  if (write_weights(report.weights, other).ok()) {
+    error.message += "; the trained weights are in " + other + " instead";
+  }
+  return error;
+}
+
 /// Both are tried: what one disk refuses the other may take.
 Result<void> keep_results(const TrainCommand& options, const Job& job, const Player& player,
                           const TrainReport& report, const std::string& shares_path) {
@@ -62,9 +76,18 @@ Result<void> keep_results(const TrainCommand& options, const Job& job, const Pla
                           shares_path);
   }
   if (!report.weights.empty() && !options.weights_out.empty()) {
-    BP_TRY(save_weights(report.weights, job, options.weights_out));
+    BP_TRY(keep_weights(options, job, player, report));
   }
   return shares;
+}
+
+/// Room is asked for at twice the words: .npz and .safetensors hold as many, and a name each.
+Result<void> check_rooms(const TrainCommand& options, const TrainingSetup& setup,
+                         const std::string& shares_path) {
+  std::uint64_t words = 64;
+  for (const ModelParameter& parameter : setup.parameters) words += parameter.shape.count();
+  BP_TRY(check_room(options.weights_out, 16 * words));
+  return check_room(shares_path, 16 * words);
 }
 
 }  // namespace
@@ -72,6 +95,7 @@ Result<void> keep_results(const TrainCommand& options, const Job& job, const Pla
 Result<void> run_train(const TrainCommand& options) {
   Progress progress(options.json);
   BP_TRY(check_output_path(options.weights_out));
+  BP_TRY(check_weights_path(options.weights_out, options.job));
   BP_TRY(check_output_path(options.report));
   const Home home{options.player.home};
   BP_ASSIGN(const std::string shares_path, new_shares_path(home, options.shares_out));
@@ -79,6 +103,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+  BP_TRY(check_rooms(options, setup, shares_path));
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_TRY(check_own_data(job, rank));

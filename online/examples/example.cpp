@@ -64,6 +64,15 @@ Result<NamedValues> run_player(const RecordedProgram& program, const Flags& flag
 
 Result<void> run(int argc, char** argv, const Example& example) {
   BP_ASSIGN(const Flags flags, Flags::parse(argc, argv, example.flags));
+  if (flags.help()) {
+    std::string own;
+    for (const auto& [name, value] : example.flags) own += " [--" + name + " " + value + "]";
+    std::printf(
+        "%s\n%s%s (--plan-out FILE | --plaintext --data FILE .. | --home DIR "
+        "[--data FILE] [--peers HOST:PORT,..])\n",
+        example.about.c_str(), argv[0], own.c_str());
+    return {};
+  }
   BP_ASSIGN(const RecordedProgram program, example.record(flags));
   if (!flags.text("plan-out").empty()) return save_plan(program, flags.text("plan-out"));
   NamedValues learned;
@@ -91,6 +100,10 @@ Result<Flags> Flags::parse(int argc, char** argv,
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
     const std::string name = flag.rfind("--", 0) == 0 ? flag.substr(2) : "";
+    if (name == "help" || flag == "-h") {
+      flags.help_ = true;
+      return flags;
+    }
     if (name == "plaintext") {
       flags.plaintext_ = true;
       continue;

@@ -30,12 +30,14 @@ class Flags {
   Result<std::vector<std::uint32_t>> counts(const std::string& name) const;
 
   bool plaintext() const { return plaintext_; }
+  bool help() const { return help_; }
   const std::vector<std::string>& data() const { return data_; }
 
  private:
   std::map<std::string, std::string> values_;
   std::vector<std::string> data_;
   bool plaintext_ = false;
+  bool help_ = false;
 };
 
 struct Example {

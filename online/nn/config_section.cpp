@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 namespace beaverpond {
 namespace {
@@ -48,6 +49,12 @@ std::optional<std::uint64_t> parse_bytes(const std::string& text) {
 }
 
 }  // namespace
+
+std::string number_text(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%g", value);
+  return text.data();
+}
 
 std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known) {
   std::string_view best;

@@ -64,6 +64,9 @@ class ConfigSection {
   std::string path_;
 };
 
+/// A number for a message, as %g writes it.
+std::string number_text(double value);
+
 /// " (did you mean 'batch'?)" when one of `known` is a near miss of `word`, else "".
 std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known);
 

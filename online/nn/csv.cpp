@@ -22,7 +22,7 @@ Error CsvReader::error(std::uint64_t line, const std::string& what) const {
 
 Result<bool> CsvReader::next(std::vector<std::string>& fields) {
   fields.clear();
-  if (at_ == text_.size()) return false;
+  if (text_.find_first_not_of(" \t\r\n", at_) == std::string_view::npos) return false;
   row_line_ = line_;
   for (;;) {
     BP_ASSIGN(std::string one, field());

@@ -12,7 +12,7 @@ namespace beaverpond {
 
 /// Quoted fields may hold commas, line ends and doubled quotes. Lines end with LF or CRLF, the last
 /// one with or without. Blanks around a field that is not quoted are dropped, and so is a byte
-/// order mark.
+/// order mark. Blank lines at the end are skipped.
 class CsvReader {
  public:
   /// `text` must outlive the reader; `file` is for messages.

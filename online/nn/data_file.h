@@ -18,6 +18,7 @@ struct DataFile {
   std::string path;
   Samples samples;
   std::vector<std::uint32_t> labels;  ///< of a table that has the column data.label, else empty
+  std::string no_label;               ///< of a table without that column: what to tell the user
   std::vector<std::uint64_t> lines;   ///< of a table: where each row begins
   std::vector<std::string> columns;   ///< of a table: the features
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 
+#include "online/nn/config_section.h"
 #include "online/nn/data_file.h"
 #include "online/nn/fixed_word.h"
 
@@ -81,12 +81,6 @@ void scale(Samples& samples, const DataFormat& format) {
   }
 }
 
-std::string number_text(double value) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%g", value);
-  return text.data();
-}
-
 int size_bits(int fraction_bits) {
   return 62 - fraction_bits;
 }
@@ -111,27 +105,44 @@ Result<void> check_values(const DataFile& file, const Samples& samples, int frac
   return {};
 }
 
-}  // namespace
+/// Data scaled down to nothing would train a net that sees nothing.
+Result<void> check_not_lost(const std::string& path, const Samples& samples, int fraction_bits) {
+  double largest = 0;
+  for (const double value : samples.reals) largest = std::max(largest, std::fabs(value));
+  if (largest == 0 || *fixed_word(largest, fraction_bits, 62) != 0) return {};
+  return make_error(ErrorCode::kConfig,
+                    path + ": the largest feature is " + number_text(largest) +
+                        ", which is 0 with fraction_bits = " + std::to_string(fraction_bits) +
+                        ": nothing of the data is left; make data.divide_by smaller");
+}
 
-Result<Dataset> read_images(const std::string& path, const Job& job) {
+Result<Dataset> read_fitting(const std::string& path, const Job& job, bool labelled) {
   BP_ASSIGN(DataFile file, read_data_file(path, job));
+  // Before the shape: a label that is not found counts as a feature too many.
+  if (labelled && file.labels.empty()) {
+    return make_error(ErrorCode::kConfig, file.no_label.empty()
+                                              ? path + ": no labels; name their file as well"
+                                              : file.no_label);
+  }
   BP_TRY(fit_to_model(file, job.model));
   Dataset data{std::move(file.samples), std::move(file.labels)};
   scale(data.images, job.data);
   file.samples = {0, job.model.height, job.model.width, {}, job.model.channels, {}};
   BP_TRY(check_values(file, data.images, job.fixed_point.fraction_bits));
+  BP_TRY(check_not_lost(path, data.images, job.fixed_point.fraction_bits));
   return data;
+}
+
+}  // namespace
+
+Result<Dataset> read_images(const std::string& path, const Job& job) {
+  return read_fitting(path, job, false);
 }
 
 Result<Dataset> read_dataset(const std::string& images_path, const std::string& labels_path,
                              const Job& job) {
-  BP_ASSIGN(Dataset data, read_images(images_path, job));
-  if (labels_path.empty()) {
-    if (!data.labels.empty()) return data;
-    return make_error(ErrorCode::kConfig, images_path + ": no labels: no column '" +
-                                              job.data.label +
-                                              "'; name the column of the class with data.label");
-  }
+  BP_ASSIGN(Dataset data, read_fitting(images_path, job, labels_path.empty()));
+  if (labels_path.empty()) return data;
   BP_ASSIGN(data.labels, read_label_file(labels_path, job));
   if (data.labels.size() != data.images.count) {
     return make_error(ErrorCode::kConfig, labels_path + ": " + std::to_string(data.labels.size()) +

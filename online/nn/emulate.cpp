@@ -179,7 +179,7 @@ Result<Evaluation> evaluate_states(const Job& job, const States<Twin>& states,
     std::vector<std::uint32_t> rows(batch);
     for (std::uint32_t i = 0; i < batch; ++i) rows[i] = result.images + i;
     inputs[InferenceProgram::kImageSlot] = Twin::images(data, rows, f);
-    BP_ASSIGN(auto reveals, Twin::run({inference.program, inputs, no_states, 1, 0}));
+    BP_ASSIGN(auto reveals, Twin::run({inference.program, inputs, no_states}));
     auto& logits = reveals[0];
     const auto onehot = Twin::labels(data, rows, classes, f);
     for (std::uint32_t i = 0; i < batch; ++i) {

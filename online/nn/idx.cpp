@@ -1,11 +1,14 @@
 #include "online/nn/idx.h"
 
+#include <unistd.h>
 #include <zlib.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+
+#include "offline/plan/file.h"
 
 namespace beaverpond {
 namespace {
@@ -31,23 +34,28 @@ std::string hex(std::uint32_t value) {
 // A file read from its beginning through zlib, which passes plain files on as they are.
 class GzFile {
  public:
-  explicit GzFile(std::string path) : path_(std::move(path)), file_(gzopen(path_.c_str(), "rb")) {}
+  explicit GzFile(std::string path) : path_(std::move(path)) {}
   GzFile(const GzFile&) = delete;  // owns the handle
   GzFile& operator=(const GzFile&) = delete;
   ~GzFile() {
     if (file_ != nullptr) gzclose(file_);
   }
 
-  Result<void> check_open() const {
-    if (file_ != nullptr) return {};
-    const int code = errno;
-    std::string message = path_ + ": cannot open: " + std::strerror(code);
-    if (code == ENOENT) {
-      message +=
-          "; Fashion-MNIST comes with Debian's package dataset-fashion-mnist, in "
-          "/usr/share/datasets/fashion-mnist";
+  Result<void> open() {
+    const Result<int> descriptor = open_regular_file(path_);
+    if (!descriptor.ok()) {
+      std::string message = descriptor.error().message;
+      if (::access(path_.c_str(), F_OK) != 0) {
+        message +=
+            "; Fashion-MNIST comes with Debian's package dataset-fashion-mnist, in "
+            "/usr/share/datasets/fashion-mnist";
+      }
+      return make_error(ErrorCode::kIo, message);
     }
-    return make_error(ErrorCode::kIo, message);
+    file_ = gzdopen(*descriptor, "rb");
+    if (file_ != nullptr) return {};
+    ::close(*descriptor);
+    return make_error(ErrorCode::kOutOfMemory, path_ + ": no memory to read it");
   }
 
   // Reads exactly `size` bytes; a shorter file is an error that says how much is missing.
@@ -62,12 +70,13 @@ class GzFile {
       int status = Z_OK;
       const char* reason = gzerror(file_, &status);
       if (got < 0 || (status != Z_OK && status != Z_BUF_ERROR)) {
-        return idx_error(
-            ErrorCode::kIo, path_, offset_ + have, what,
-            std::string("a read error: ") + (status == Z_ERRNO ? std::strerror(errno) : reason));
+        const bool damaged = status != Z_ERRNO;
+        return idx_error(damaged ? ErrorCode::kConfig : ErrorCode::kIo, path_, offset_ + have, what,
+                         std::string("a read error: ") + (damaged ? reason : std::strerror(errno)));
       }
       if (static_cast<std::size_t>(got) < want) {
-        return idx_error(ErrorCode::kIo, path_, offset_, std::to_string(size) + " bytes of " + what,
+        return idx_error(ErrorCode::kConfig, path_, offset_,
+                         std::to_string(size) + " bytes of " + what,
                          std::to_string(have + static_cast<std::size_t>(got)) +
                              " (the file is truncated; fetch it again)");
       }
@@ -103,7 +112,7 @@ class GzFile {
 
  private:
   std::string path_;
-  gzFile file_;
+  gzFile file_ = nullptr;
   std::uint64_t offset_ = 0;
 };
 
@@ -111,7 +120,7 @@ class GzFile {
 
 Result<Samples> read_idx_images(const std::string& path) {
   GzFile file(path);
-  BP_TRY(file.check_open());
+  BP_TRY(file.open());
   BP_TRY(file.check_magic(kImageMagic, "image"));
   Samples images;
   BP_ASSIGN(images.count, file.read_u32("image count"));
@@ -130,7 +139,7 @@ Result<Samples> read_idx_images(const std::string& path) {
 
 Result<std::vector<std::uint8_t>> read_idx_labels(const std::string& path, std::uint32_t classes) {
   GzFile file(path);
-  BP_TRY(file.check_open());
+  BP_TRY(file.open());
   BP_TRY(file.check_magic(kLabelMagic, "label"));
   BP_ASSIGN(const std::uint32_t count, file.read_u32("label count"));
   if (count == 0) return idx_error(ErrorCode::kConfig, path, 4, "a positive label count", "0");

@@ -46,6 +46,12 @@ std::vector<std::uint64_t> batch_words(const Job& job, const InferenceOptions& o
   return words;
 }
 
+Error in_batch(Error error, std::uint64_t batch, std::uint64_t batches) {
+  error.message =
+      "batch " + std::to_string(batch + 1) + "/" + std::to_string(batches) + ": " + error.message;
+  return error;
+}
+
 void take_answers(const Job& job, ConstWords answer, std::uint32_t rows, InferenceReport& report) {
   std::vector<std::uint32_t>& predictions = report.predictions;
   if (job.reveal.answer == Answer::kClass) {
@@ -154,13 +160,15 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
     std::vector<std::uint64_t> words;
     if (images != nullptr) words = batch_words(job, ask, *images, first);
     run.inputs[InferenceProgram::kImageSlot] = words;
+    Result<void> done;
     if (step % ask.series != 0) {
-      BP_TRY(engine->run_next(run));
+      done = engine->run_next(run);
     } else {
       const std::uint64_t wanted = (batches - step + ask.series - 1) / ask.series;
       BP_ASSIGN(Bundle bundle, bundles.next_blocking(step / ask.series, wanted));
-      BP_TRY(engine->run(std::move(bundle), run));
+      done = engine->run(std::move(bundle), run);
     }
+    if (!done.ok()) return in_batch(std::move(done).error(), step, batches);
     if (rank == ask.asker) {
       take_answers(job, engine->revealed(0), std::min(ask.batch, ask.count - first), report);
     }

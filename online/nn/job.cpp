@@ -12,7 +12,6 @@ namespace {
 constexpr std::uint32_t kMaxPlayers = 64;  // a receiver mask is one word
 constexpr std::uint32_t kMaxTimeoutMs = 3'600'000;
 constexpr std::uint64_t kMaxBundles = std::uint64_t{1} << 32;
-constexpr int kMaxMasterScale = 54;  // leaves weights room up to |W| < 256 in the domain
 
 class JobReader {
  public:
@@ -44,6 +43,10 @@ class JobReader {
   void read_job_table() {
     ConfigSection s = required_section(context_, *top_, "job", {"name", "seed", "players"});
     job_.name = s.text("name");
+    const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+    if (std::any_of(job_.name.begin(), job_.name.end(), control)) {
+      s.fail("name", "control characters", "use printable ones");
+    }
     job_.seed = s.integer("seed", 0, INT64_MAX);
     job_.players = u32(s.integer("players", 2, kMaxPlayers));
   }
@@ -54,7 +57,8 @@ class JobReader {
     fixed.fraction_bits = static_cast<int>(s.integer("fraction_bits", 8, 24, 16));
     const int room = kMaxMasterScale - 2 * fixed.fraction_bits;
     const auto otherwise = static_cast<std::uint64_t>(std::min(room, 16));
-    fixed.master_extra_bits = static_cast<int>(s.integer("master_extra_bits", 0, 40, otherwise));
+    fixed.master_extra_bits =
+        static_cast<int>(s.integer("master_extra_bits", 0, kMaxMasterExtraBits, otherwise));
     if (fixed.master_scale_bits() > kMaxMasterScale) {
       s.fail("master_extra_bits",
              "master weights at scale 2*fraction_bits + master_extra_bits = " +
@@ -174,7 +178,7 @@ Result<Job> parse_job(const std::string& text, const std::string& file) {
 
 Result<Job> read_job(const std::string& path) {
   const Result<std::string> text = read_small_file(path);
-  if (!text.ok()) return make_error(ErrorCode::kIo, "job file: " + text.error().message);
+  if (!text.ok()) return make_error(text.error().code, "job file: " + text.error().message);
   return parse_job(*text, path);
 }
 

@@ -11,6 +11,9 @@
 
 namespace beaverpond {
 
+constexpr int kMaxMasterScale = 54;  // leaves weights room up to |W| < 256 in the domain
+constexpr int kMaxMasterExtraBits = 40;
+
 /// Each reads its tables of the document `top` into `job`; mistakes go to `context`.
 void read_model(ConfigContext& context, ConfigSection& top, Job& job);     ///< [model], [[layer]]
 void read_training(ConfigContext& context, ConfigSection& top, Job& job);  ///< after read_model

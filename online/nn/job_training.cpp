@@ -66,8 +66,8 @@ class TrainingReader {
       }
       optimiser.momentum_shift = best;
       if (exact(best) != wanted) {
-        job_.notes.push_back(s.field("momentum") + " = " + std::to_string(wanted) + " becomes " +
-                             std::to_string(exact(best)) + " = 1 - 2^-" + std::to_string(best));
+        job_.notes.push_back(s.field("momentum") + " = " + number_text(wanted) + " becomes " +
+                             number_text(exact(best)) + " = 1 - 2^-" + std::to_string(best));
       }
     }
     if (s.has("weight_decay")) {
@@ -76,8 +76,8 @@ class TrainingReader {
       const double word = wanted * job_.training.batch * one;
       if (wanted > 1 || word < 0.5) {
         s.fail("weight_decay", wanted > 1 ? "above 1" : "too small for fraction_bits and batch",
-               "use a value of at least " + std::to_string(1 / (job_.training.batch * one)) +
-                   ", or leave it out");
+               "use a value from " + number_text(0.5 / (job_.training.batch * one)) +
+                   " to 1, or leave it out");
       }
       optimiser.weight_decay_word = s.failed() ? 0 : static_cast<std::uint64_t>(word + 0.5);
     }
@@ -96,16 +96,21 @@ class TrainingReader {
                         static_cast<double>(std::uint64_t{1} << job_.fixed_point.master_extra_bits);
     const double exact = wanted / unit;
     if (s.failed()) return 1;
+    const FixedPoint& fixed = job_.fixed_point;
     if (exact < 0.5 || exact > static_cast<double>(kMaxMultiplier)) {
-      s.fail("learning_rate", "its multiplier would be " + std::to_string(exact),
-             exact < 0.5 ? "raise master_extra_bits or the rate" : "lower the rate");
+      s.fail("learning_rate", "its multiplier would be " + number_text(exact),
+             exact >= 0.5 ? "lower the rate"
+             : fixed.master_scale_bits() < kMaxMasterScale &&
+                     fixed.master_extra_bits < kMaxMasterExtraBits
+                 ? "raise master_extra_bits or the rate"
+                 : "lower fraction_bits or raise the rate");
       return 1;
     }
     const auto below = static_cast<std::uint64_t>(exact);
     const std::uint64_t nearest = below + (exact - static_cast<double>(below) >= 0.5 ? 1 : 0);
-    job_.notes.push_back(s.field("learning_rate") + " = " + std::to_string(wanted) +
+    job_.notes.push_back(s.field("learning_rate") + " = " + number_text(wanted) +
                          " becomes multiplier " + std::to_string(nearest) + ", a rate of " +
-                         std::to_string(static_cast<double>(nearest) * unit));
+                         number_text(static_cast<double>(nearest) * unit));
     return nearest;
   }
 

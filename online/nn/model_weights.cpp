@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <set>
 
 #include "offline/plan/file.h"
+#include "online/nn/config_section.h"
 #include "online/nn/fixed_word.h"
 #include "online/nn/model.h"
 #include "online/nn/named_tensor.h"
@@ -73,7 +75,7 @@ Result<WeightTensor> to_words(const NamedTensor& tensor, const ModelParameter& p
   if (tensor.shape != dims_of(parameter.shape)) {
     return make_error(ErrorCode::kConfig, what + " has the shape " + shape_text(tensor.shape) +
                                               ", the model's is " + parameter.shape.str() +
-                                              "; README.md says how axes are ordered");
+                                              "; online/nn/README.md says how axes are ordered");
   }
   WeightTensor out{parameter.shape, parameter.scale_bits, {}};
   out.words.reserve(tensor.values.size());
@@ -85,7 +87,7 @@ Result<WeightTensor> to_words(const NamedTensor& tensor, const ModelParameter& p
       return make_error(ErrorCode::kConfig,
                         what + element +
                             (std::isfinite(value)
-                                 ? std::to_string(value) + " is too large: weights are below 2^" +
+                                 ? number_text(value) + " is too large: weights are below 2^" +
                                        std::to_string(kWordBits - parameter.scale_bits) +
                                        " in size at scale " + std::to_string(parameter.scale_bits)
                                  : std::string("NaN or infinite; train it again")));
@@ -156,6 +158,28 @@ Result<void> check_fit(const std::vector<WeightTensor>& weights,
 }
 
 }  // namespace
+
+Result<void> check_weights(const std::vector<WeightTensor>& weights, const Job& job,
+                           const std::string& path) {
+  BP_ASSIGN(const std::vector<ModelParameter> parameters,
+            model_parameters(job.model, job.fixed_point));
+  return check_fit(weights, parameters, path);
+}
+
+Result<void> check_weights_path(const std::string& path, const std::string& job_path) {
+  for (const char* format : {".npy", ".idx", ".csv"}) {
+    if (!path.ends_with(format)) continue;
+    return make_error(ErrorCode::kConfig, path + ": weights are not written as " + format +
+                                              "; name an .npz or .safetensors file, or any other "
+                                              "ending for Beaverpond's own format");
+  }
+  std::error_code missing;
+  if (!path.empty() && std::filesystem::equivalent(path, job_path, missing)) {
+    return make_error(ErrorCode::kConfig,
+                      path + ": the weights would replace the job file; name another file");
+  }
+  return {};
+}
 
 Result<LoadedWeights> load_weights(const std::string& path, const Job& job) {
   BP_ASSIGN(const std::vector<ModelParameter> parameters,

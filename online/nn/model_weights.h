@@ -22,6 +22,14 @@ struct LoadedWeights {
 /// that is missing, unknown, misshapen, NaN or too large, naming it.
 Result<LoadedWeights> load_weights(const std::string& path, const Job& job);
 
+/// Weights or shares of them belong to the job's model; `path` is for messages. Errors: kConfig.
+Result<void> check_weights(const std::vector<WeightTensor>& weights, const Job& job,
+                           const std::string& path);
+
+/// What a path for weights gets before work begins: no format that holds no weights, and not the
+/// job file. An empty path passes. Errors: kConfig.
+Result<void> check_weights_path(const std::string& path, const std::string& job_path);
+
 /// `weights` are those of the job's model. Where a word does not fit a double exactly, the weights
 /// are written to `path`.weights in Beaverpond's format instead, and the error says so.
 /// Errors: kIo, kNoSpace, kConfig.

@@ -64,7 +64,7 @@ Result<void> write_shares(const WeightShares& shares, const std::string& path) {
 
 Result<WeightShares> read_shares(const std::string& path) {
   Result<std::string> text = read_small_file(path, std::size_t{1} << 32);
-  if (!text.ok()) return make_error(ErrorCode::kIo, "share file: " + text.error().message);
+  if (!text.ok()) return make_error(text.error().code, "share file: " + text.error().message);
   const Wiped wiped(*text);
   const std::span<const std::uint8_t> bytes = bytes_of(*text);
   if (bytes.size() < kHeaderBytes + kHashBytes ||

@@ -99,7 +99,12 @@ class TableReader {
     if (twice != sorted.end()) {
       return error("two columns are named " + quoted(*twice) + "; rename one");
     }
-    if (!job_.data.label.empty()) label_ = find_column(job_.data.label);
+    const std::string& label = job_.data.label;
+    if (!label.empty()) label_ = find_column(label);
+    if (!label_.has_value()) {
+      file_.no_label = label.empty() ? error("no labels; name their column with data.label").message
+                                     : missing(label, "data.label").message;
+    }
     for (std::size_t i = 0; job_.data.features.empty() && i < header_.size(); ++i) {
       if (label_ != i) features_.push_back(i);
     }

@@ -169,11 +169,15 @@ class Interpreter {
         static_cast<double>(std::uint64_t{1} << run_.program.value(op.inputs[0]).scale_bits);
     Error error = make_error(
         ErrorCode::kDomain,
-        "step " + std::to_string(run_.step) + ": layer '" + op.layer + "': " + to_string(op.code) +
-            " (operation " + std::to_string(index_) + "), element " + std::to_string(element) +
-            ": word " + std::to_string(value) + " (" + std::to_string(scaled) +
-            " at its operand's scale) is outside [-2^62, 2^62); lower the learning rate, "
-            "fraction_bits or master_extra_bits");
+        (run_.step.has_value() ? "step " + std::to_string(*run_.step) + ": " : std::string()) +
+            "layer '" + op.layer + "': " + to_string(op.code) + " (operation " +
+            std::to_string(index_) + "), element " + std::to_string(element) + ": word " +
+            std::to_string(value) + " (" + std::to_string(scaled) +
+            " at its operand's scale) is outside [-2^62, 2^62); " +
+            (run_.step.has_value()
+                 ? "lower the learning rate, divide the features (data.divide_by), or lower "
+                   "fraction_bits or master_extra_bits"
+                 : "give smaller values (in a job: data.divide_by), or lower fraction_bits"));
     error.operation = to_string(op.code);
     return error;
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "beaverpond/program.h"
@@ -17,7 +18,7 @@ struct TwinRun {
   const std::vector<std::vector<Word>>& inputs;
   std::vector<std::vector<Word>>& states;  ///< updated in place, unchanged after an error
   std::uint64_t multiplier = 1;            ///< m of every kUpdate
-  std::uint64_t step = 0;                  ///< for messages
+  std::optional<std::uint64_t> step = {};  ///< of a training, for messages
 };
 
 /// Words mod 2^64. Returns the reveals by slot. Checks -2^62 <= x' < 2^62 at every truncation, and

@@ -180,7 +180,7 @@ Result<void> write_weights(const std::vector<WeightTensor>& tensors, const std::
 
 Result<std::vector<WeightTensor>> read_weights(const std::string& path) {
   const Result<std::string> bytes = read_small_file(path, std::size_t{1} << 32);
-  if (!bytes.ok()) return make_error(ErrorCode::kIo, "weight file: " + bytes.error().message);
+  if (!bytes.ok()) return make_error(bytes.error().code, "weight file: " + bytes.error().message);
   return decode_weights({reinterpret_cast<const std::uint8_t*>(bytes->data()), bytes->size()},
                         path);
 }

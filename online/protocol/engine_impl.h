@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "online/protocol/compare_task.h"
@@ -122,6 +123,7 @@ class EngineImpl final : public Engine {
   RoundMemory round_memory_[2];
   std::vector<std::vector<std::uint64_t>> revealed_;
 
+  std::set<std::uint32_t> state_serials_;  ///< that reveal_state used up
   std::vector<bool> fixed_;  ///< by value: kept through all members of a series
   Bundle bundle_;
   std::uint32_t member_ = 0;

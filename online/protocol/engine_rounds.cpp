@@ -177,6 +177,7 @@ Result<void> EngineImpl::reveal_all() {
 Result<std::vector<std::uint64_t>> EngineImpl::reveal_state(std::uint32_t slot,
                                                             std::uint64_t receivers,
                                                             std::uint32_t serial) {
+  BP_CHECK(state_serials_.insert(serial).second, "reveal_state: a serial is used twice");
   // Bundle number 2^64 - 1 never exists, so these tags meet no other.
   const Tag tag{options_.session, ~std::uint64_t{0}, options_.lane, serial};
   return sharing_.reveal(backend_, values_.state(slot), receivers, Sharing::state_serial(serial),

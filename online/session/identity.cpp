@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <memory>
@@ -107,6 +108,15 @@ Result<void> make_private_folder(const std::string& path) {
 }  // namespace
 
 Result<PublicIdentity> generate_identity(const Home& home, const std::string& name) {
+  const auto allowed = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  if (name.empty() || name.size() > 64 || !std::all_of(name.begin(), name.end(), allowed)) {
+    return make_error(ErrorCode::kConfig,
+                      "a player's name has 1 to 64 of the characters A-Z a-z 0-9 . _ -; choose "
+                      "another name");
+  }
   BP_TRY(check_no_key(home));
   BP_TRY(make_private_folder(home.directory));
   BP_TRY(make_private_folder(home.pool_path()));

@@ -34,7 +34,7 @@ def main():
         run("cmake", "--build", build)
         plan = Path(folder) / "product.plan"
         printed = run(build / "consumer", plan)
-        assert printed == "42, config\n", printed
+        assert printed == "42, io\n", printed
         assert plan.read_bytes().startswith(b"BPPLAN")
 
 

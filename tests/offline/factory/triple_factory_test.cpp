@@ -138,6 +138,19 @@ TEST_F(TripleFactory, ProfileTimesEveryEntryAndTouchesNoPool) {
   EXPECT_NE(read("err.txt").find("none.plan"), std::string::npos) << read("err.txt");
 }
 
+TEST_F(TripleFactory, OutputThatNobodyReceivesIsAnIoError) {
+  for (const char* out : {">/dev/full", ">&-"}) {
+    const std::string profile = std::string(TRIPLE_FACTORY) + " profile --plan " + root_ +
+                                "/x.plan --bundles 2 --json " + out;
+    EXPECT_EQ(run("sh -c '" + profile + "'"), 10) << out;
+    EXPECT_NE(read("err.txt").find("standard output"), std::string::npos) << read("err.txt");
+    const std::uint64_t before = level();
+    EXPECT_EQ(run("sh -c '" + common("make") + pools() + " --bundles 2 " + out + "'"), 10) << out;
+    EXPECT_EQ(level(), before + 2) << "the work itself is done";
+  }
+  EXPECT_EQ(run("sh -c '" + std::string(TRIPLE_FACTORY) + " --help >/dev/full'"), 0);
+}
+
 TEST_F(TripleFactory, ServeFillsThenStopsOnSigterm) {
   for (const int signal : {SIGTERM, SIGINT}) {
     const pid_t child = start(common("serve") + pools() + " --low 5 --high 9 --segment-bundles 4" +

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -183,8 +184,17 @@ TEST(Roster, FilesAreReplacedAtOnceAndErrorsNameThem) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
 
   const Result<Roster> missing = read_roster_file(folder + "/none.toml");
-  EXPECT_EQ(missing.error().code, ErrorCode::kConfig);
+  EXPECT_EQ(missing.error().code, ErrorCode::kIo);
   EXPECT_NE(missing.error().message.find("none.toml"), std::string::npos);
+  // Opening a pipe would wait for a writer for ever.
+  ASSERT_EQ(::mkfifo((folder + "/pipe").c_str(), 0600), 0);
+  for (const std::string& no_file : {folder + "/pipe", std::string("/dev/zero"), folder}) {
+    const Result<Roster> refused = read_roster_file(no_file);
+    EXPECT_EQ(refused.error().code, ErrorCode::kIo);
+    EXPECT_NE(refused.error().message.find("no regular file"), std::string::npos);
+  }
+  ASSERT_TRUE(replace_file(path, "nothing of a roster", 0600).ok());
+  EXPECT_EQ(read_roster_file(path).error().code, ErrorCode::kConfig);
   const Result<void> nowhere = write_roster_file(folder + "/no/such/folder", *roster);
   EXPECT_EQ(nowhere.error().code, ErrorCode::kIo);
   EXPECT_NE(nowhere.error().message.find("/no/such/folder"), std::string::npos);

@@ -219,6 +219,14 @@ TEST_F(Costs, WrongFilesAndPlayersAreRefused) {
   EXPECT_EQ(other.code, kConfig);
   EXPECT_NE(other.err.find("not measured for this plan"), std::string::npos) << other.err;
 
+  for (const char* seconds : {"null", "-1", "\"1\""}) {
+    const std::string line = std::string(R"({"profile":"entry","seconds":)") + seconds + "}\n";
+    write_text(cluster_.path("seconds.json"), line);
+    const Outcome wrong =
+        cluster_.beaverpond({"plan", job_, "--dealing", cluster_.path("seconds.json")});
+    EXPECT_EQ(wrong.code, kConfig);
+    EXPECT_NE(wrong.err.find("seconds is no number"), std::string::npos) << wrong.err;
+  }
   write_text(cluster_.path("broken.json"), "{\"profile\":\"entry\"}\n{\n");
   for (const std::vector<std::string>& command :
        {std::vector<std::string>{"plan", job_, "--dealing"},

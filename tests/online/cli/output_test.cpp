@@ -83,7 +83,7 @@ TEST_F(Output, TheWorkIsDoneWithoutAReader) {
     Arguments make = cluster_.factory_arguments("make", plan_);
     make.insert(make.end(), {"--bundles", "16", "--segment-bundles", "4"});
     const Outcome made = with_output(make, kind);
-    EXPECT_EQ(made.code, 0) << made.err;
+    EXPECT_EQ(made.code, kIoCode) << made.err;
     const std::string weights = cluster_.path("weights" + std::to_string(static_cast<int>(kind)));
     const Outcome trained = with_output({BEAVERPOND_PROGRAM, "launch", "--homes", cluster_.folder(),
                                          "train", job_, "--weights-out", weights},
@@ -91,6 +91,31 @@ TEST_F(Output, TheWorkIsDoneWithoutAReader) {
     EXPECT_EQ(trained.code, kIoCode) << trained.err;
     EXPECT_TRUE(std::filesystem::exists(weights)) << trained.err;
   }
+}
+
+TEST_F(Output, TrainedWeightsSurviveTheLossOfTheirFolder) {
+  Arguments make = cluster_.factory_arguments("make", plan_);
+  make.insert(make.end(), {"--bundles", "16", "--segment-bundles", "4"});
+  ASSERT_EQ(run_program(make, cluster_.folder()).code, 0);
+  const std::string gone = cluster_.path("gone");
+  std::filesystem::create_directory(gone);
+  // The folder goes with the first line of progress, long before the last step.
+  const std::string line = std::string(BEAVERPOND_PROGRAM) + " launch --homes " +
+                           cluster_.folder() + " train " + job_ + " --json --weights-out " + gone +
+                           "/w | { read first; rmdir " + gone + "; cat; }";
+  const Outcome trained =
+      run_program({"/bin/bash", "-c", "set -o pipefail; " + line}, cluster_.folder());
+  EXPECT_EQ(trained.code, kIoCode) << trained.err;
+  EXPECT_NE(trained.err.find("the trained weights are in "), std::string::npos) << trained.err;
+  const auto text = cluster_.beaverpond({"emulate", job_, "--weights-out", cluster_.path("twin")});
+  ASSERT_EQ(text.code, 0) << text.err;
+  int rescued = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(cluster_.home(0))) {
+    if (entry.path().filename().string().rfind("rescued-", 0) != 0) continue;
+    ++rescued;
+    EXPECT_EQ(read_text(entry.path()), read_text(cluster_.path("twin")));
+  }
+  EXPECT_EQ(rescued, 1);
 }
 
 /// The folder `small` is a disk of 1 MiB for this command line only.
@@ -116,6 +141,8 @@ TEST_F(Output, NoSpaceLeft) {
                            small + "/1 --pool " + small + "/2 --bundles ";
   for (const std::string& line : {beaverpond + "plan " + job_ + " -o " + small + "/x.plan",
                                   beaverpond + "emulate " + job_ + " --weights-out " + small + "/w",
+                                  beaverpond + "train " + job_ + " --home " + cluster_.home(0) +
+                                      " --weights-out " + small + "/w",
                                   beaverpond + "keygen --all 3 --base " + small + "/homes"}) {
     const Outcome outcome = in_small(line, true);
     EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kNoSpace)) << line << outcome.err;

@@ -171,6 +171,9 @@ TEST_F(Examples, MistakesAreErrorsThatSayWhatToDo) {
   const std::string bad = write_data(0, "80 eighty\n");
   expect_text(error_of({MEETING_COST}), "say how to run");
   expect_text(error_of({MEETING_COST, "--hour", "2"}), "--hour is no flag");
+  const Outcome help = run_program({MEETING_COST, "--help"}, ::testing::TempDir());
+  EXPECT_EQ(help.code, 0);
+  expect_text(help.out, "[--hours 1]");
   expect_text(error_of({MEETING_COST, "--hours"}), "--hours needs a value");
   expect_text(error_of({MEETING_COST, "--plaintext", "--hours", "x"}), "--hours x: give a number");
   expect_text(error_of({MEETING_COST, "--plaintext", "--players", "1"}), "1 players");

@@ -83,6 +83,13 @@ TEST(Table, ReadsQuotesLineEndsAndColumnsInAnyOrder) {
   EXPECT_THAT(words(data, 0), ElementsAre(98304, std::uint64_t{0} - 16384));
   EXPECT_THAT(words(data, 1), ElementsAre(655360, 0));
   EXPECT_EQ(table("x,y,kind\n1,2,0").images.count, 1u);  // no line end at the end
+  EXPECT_EQ(table("x,y,kind\n1,2,0\r\n\r\n \n\n").images.count, 1u);
+}
+
+TEST(Table, FeaturesScaledToNothingAreRefused) {
+  EXPECT_THAT(table_error("x,y,kind\n1,2,0\n", table_job("label = \"kind\"\ndivide_by = 1e9")),
+              HasSubstr("the largest feature is 2e-09, which is 0 with fraction_bits = 16"));
+  EXPECT_EQ(table("x,y,kind\n0,0,0\n").images.count, 1u);  // zero from the start is data
 }
 
 TEST(Table, ChoosesColumnsNamesClassesAndScales) {
@@ -102,7 +109,7 @@ TEST(Table, ChoosesColumnsNamesClassesAndScales) {
 
 TEST(Table, EveryMistakeNamesLineAndColumn) {
   EXPECT_THAT(table_error("x,y,kind\n1,2,0\n1,2\n"), HasSubstr("bad.csv:3: 2 fields, the header"));
-  EXPECT_THAT(table_error("x,y,kind\n1,2,0\n\n"), HasSubstr("bad.csv:3: 1 field,"));
+  EXPECT_THAT(table_error("x,y,kind\n1,2,0\n\n1,2,0\n"), HasSubstr("bad.csv:3: 1 field,"));
   EXPECT_THAT(table_error("x,y,kind\n1,,0\n"), HasSubstr("bad.csv:2: column 'y': empty"));
   EXPECT_THAT(table_error("x,y,kind\nnan,2,0\n"), HasSubstr("column 'x': 'nan' is not a finite"));
   EXPECT_THAT(table_error("x,y,kind\n1,-inf,0\n"), HasSubstr("column 'y': '-inf' is not a finite"));
@@ -118,7 +125,9 @@ TEST(Table, EveryMistakeNamesLineAndColumn) {
   EXPECT_THAT(table_error("x,x,kind\n1,2,0\n"), HasSubstr("bad.csv:1: two columns are named 'x'"));
   EXPECT_THAT(table_error("x,,kind\n1,2,0\n"), HasSubstr("a column without a name"));
   EXPECT_THAT(table_error("1,2,0\n1,2,0\n"), HasSubstr("put a line of names first"));
-  EXPECT_THAT(table_error("x,y,kynd\n1,2,0\n"), HasSubstr("rows of 3 values, the model takes 2"));
+  EXPECT_THAT(table_error("x,y,kynd\n1,2,0\n"),
+              HasSubstr("bad.csv:1: no column 'kind' (data.label) (did you mean 'kynd'?); the "
+                        "columns are x, y, kynd"));
   EXPECT_THAT(table_error("x,y\n1,2\n"), HasSubstr("no column 'kind'"));
   EXPECT_THAT(table_error("x,y,z,kind\n1,2,3,0\n"), HasSubstr("choose columns with data.features"));
   EXPECT_THAT(table_error("x,y,kind\n"), HasSubstr("no rows after the header"));

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "online/nn/chacha20_draws.h"
+#include "online/nn/model.h"
+#include "online/nn/weight_bounds.h"
 #include "tests/online/nn/idx_writer.h"
 
 namespace beaverpond {
@@ -127,6 +130,52 @@ TEST(Emulate, TooHighARateIsADomainErrorWithItsStep) {
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.error().code, ErrorCode::kDomain);
   EXPECT_THAT(report.error().message, HasSubstr("step 5: layer "));
+}
+
+std::vector<WeightTensor> weights_of_size(const Job& job, double size, std::uint64_t seed) {
+  std::vector<WeightTensor> weights;
+  ChaCha20Draws draws(ChaCha20Draws::key_of_seed(seed), {7, 7, 7});
+  for (const ModelParameter& parameter : model_parameters(job.model, job.fixed_point).value()) {
+    WeightTensor& tensor =
+        weights.emplace_back(WeightTensor{parameter.shape, parameter.scale_bits, {}});
+    for (std::uint64_t i = 0; i < parameter.shape.count(); ++i) {
+      const double real = size * (static_cast<double>(draws.below(2001)) / 1000 - 1);
+      tensor.words.push_back(static_cast<std::uint64_t>(
+          static_cast<std::int64_t>(std::ldexp(real, parameter.scale_bits))));
+    }
+  }
+  return weights;
+}
+
+TEST(WeightBounds, WhatIsNotWarnedOfStaysInTheDomain) {
+  const Job job = quadrant_job();
+  int warned = 0;
+  int left = 0;
+  for (int bits = 0; bits < 13; ++bits) {
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      std::vector<WeightTensor> weights = weights_of_size(job, std::ldexp(1.0, bits), seed);
+      // The worst image there is: ones, and weights of one sign.
+      if (seed % 2 == 0) {
+        for (WeightTensor& tensor : weights) {
+          for (std::uint64_t& word : tensor.words) {
+            if (word >> 63 != 0) word = 0 - word;
+          }
+        }
+      }
+      Dataset ones = quadrants(4, 5);
+      ones.images.pixels.assign(ones.images.pixels.size(), 255);
+      const auto note = overflow_note(job, weights);
+      ASSERT_TRUE(note.ok()) << note.error().message;
+      const bool stays = evaluate(job, weights, ones).ok();
+      EXPECT_TRUE(stays || note->has_value()) << bits << ' ' << seed;
+      warned += note->has_value() ? 1 : 0;
+      left += stays ? 0 : 1;
+      EXPECT_THAT(note->value_or("layer '"), HasSubstr("layer '"));
+    }
+  }
+  EXPECT_GT(left, 0);
+  EXPECT_GE(warned, left);
+  EXPECT_LT(warned, 40);
 }
 
 TEST(Emulate, StopsWhenProgressSaysSo) {

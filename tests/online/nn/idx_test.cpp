@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <filesystem>
@@ -68,11 +70,21 @@ TEST(Idx, MissingFileNamesThePackage) {
   EXPECT_THAT(images.error().message, HasSubstr("dataset-fashion-mnist"));
 }
 
+TEST(Idx, PipesAreRefusedInsteadOfWaitedFor) {
+  const std::string path = place("pipe.gz");
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const auto images = read_idx_images(path);
+  ASSERT_FALSE(images.ok());
+  EXPECT_EQ(images.error().code, ErrorCode::kIo);
+  EXPECT_THAT(images.error().message, HasSubstr("no regular file"));
+  ::unlink(path.c_str());
+}
+
 TEST(Idx, TruncatedFilesSayWhatIsMissing) {
   for (const std::size_t cut : {1, 11, 12, 13, 27}) {
     const auto images = read_idx_images(write_plain("short", without_last(kImages, cut)));
     ASSERT_FALSE(images.ok());
-    EXPECT_EQ(images.error().code, ErrorCode::kIo);
+    EXPECT_EQ(images.error().code, ErrorCode::kConfig);
     EXPECT_THAT(images.error().message, HasSubstr("truncated"));
     EXPECT_THAT(images.error().message, HasSubstr("offset "));
   }
@@ -86,7 +98,7 @@ TEST(Idx, TruncatedFilesSayWhatIsMissing) {
 TEST(Idx, DamagedCompressionIsAnError) {
   const std::string path = write_gz("damaged.gz", Bytes(kImages));
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 12);
-  EXPECT_EQ(read_idx_images(path).error().code, ErrorCode::kIo);
+  EXPECT_EQ(read_idx_images(path).error().code, ErrorCode::kConfig);
 }
 
 TEST(Idx, WrongKindOfFileIsNamed) {
@@ -108,7 +120,7 @@ TEST(Idx, HugeHeaderDoesNotAllocate) {
   bytes = kImages;
   bytes[5] = 0x40;  // 4 million images that are not there
   const auto large = read_idx_images(write_plain("large", bytes));
-  EXPECT_EQ(large.error().code, ErrorCode::kIo);
+  EXPECT_EQ(large.error().code, ErrorCode::kConfig);
 }
 
 TEST(Idx, BytesAfterTheEndAreAnError) {

@@ -106,7 +106,7 @@ TEST(Job, ReadsEveryField) {
   ASSERT_EQ(job.training.rates.size(), 2u);
   EXPECT_EQ(job.training.rates[1].multiplier, 41u);  // 0.005 * 2^20 / 128 = 40.96
   ASSERT_EQ(job.notes.size(), 1u);
-  EXPECT_THAT(job.notes[0], HasSubstr("becomes multiplier 41, a rate of 0.005005"));
+  EXPECT_THAT(job.notes[0], HasSubstr("becomes multiplier 41, a rate of 0.00500488"));
   ASSERT_EQ(job.owners.size(), 3u);
   EXPECT_EQ(job.owners[0].player, 0u);
   EXPECT_EQ(job.owners[0].rows->end, 30000u);
@@ -238,9 +238,20 @@ TEST(Job, WrongTypesAndRangesSayWhatToWrite) {
       {{"learning_rate = 0.005", "learning_rate = -1.0"}, "not a positive number"},
       {{"learning_rate = 0.005", "learning_rate = nan"}, "not a positive number"},
       {{"learning_rate = 0.005", "learning_rate = 1e-9"}, "raise master_extra_bits"},
+      {{"learning_rate = 0.005", "learning_rate = 1e-7"},
+       "multiplier would be 0.0008192; raise master_extra_bits"},
+      {{"name = \"test\"", "name = \"a\\u001b[31m\""}, "job.name: control characters"},
       {{"from_step = 0", "from_step = 5"}, "the first rate must start at step 0"},
       {{"from_step = 100", "from_step = 0"}, "sort the rates by from_step"},
   });
+}
+
+TEST(Job, MasterBitsAreNotToBeRaisedAboveTheirLimit) {
+  std::string text = edited({"fraction_bits = 16", "fraction_bits = 17"});
+  text.replace(text.find("learning_rate = 0.005"), 21, "learning_rate = 1e-9");
+  const Result<Job> job = parse_job(text, "job.toml");
+  ASSERT_FALSE(job.ok());
+  EXPECT_THAT(job.error().message, HasSubstr("lower fraction_bits or raise the rate"));
 }
 
 TEST(Job, OwnersPlayersAndLimitsAreChecked) {
@@ -300,7 +311,7 @@ TEST(Job, OptimiserPoolsAndLossAreReadAndRounded) {
   EXPECT_EQ(job->model.layers[3].kind, LayerKind::kAvgPool);
   EXPECT_EQ(job->model.layers[3].stride, 2u);  // its kernel
   EXPECT_EQ(job->training.optimiser.momentum_shift, 3u);
-  EXPECT_THAT(job->notes[0], HasSubstr("becomes 0.875000 = 1 - 2^-3"));
+  EXPECT_THAT(job->notes[0], HasSubstr("becomes 0.875 = 1 - 2^-3"));
   EXPECT_EQ(job->training.optimiser.weight_decay_word, 8389u);  // 0.001 * 128 * 2^16
   EXPECT_EQ(job->reveal.answer, Answer::kProbabilities);
 }
@@ -318,7 +329,7 @@ TEST(Job, MistakesInPoolsAndOptimiserSayWhatToWrite) {
       {{"[training]\n", "[training]\nmomentum = -0.5\n"}, "not a positive number"},
       {{"[training]\n", "[training]\nmomemtum = 0.5\n"}, "did you mean 'momentum'"},
       {{"[training]\n", "[training]\nweight_decay = 2.0\n"}, "weight_decay: above 1"},
-      {{"[training]\n", "[training]\nweight_decay = 1e-9\n"}, "too small for fraction_bits"},
+      {{"[training]\n", "[training]\nweight_decay = 1e-9\n"}, "use a value from 5.96046e-08 to 1"},
       {{"[training]\n", "[training]\nweight_deacy = 0.1\n"}, "did you mean 'weight_decay'"},
       {{"squared_error", "softmax"}, "unknown loss 'softmax'"},
       {{"verify = true", "answer = \"score\""}, "did you mean 'scores'"},

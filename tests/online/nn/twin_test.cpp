@@ -311,6 +311,10 @@ TEST(Twin, FailedRunLeavesTheStatesAlone) {
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::kDomain);
   EXPECT_THAT(result.error().message, HasSubstr("step 12: layer 'dense1': truncate"));
+  EXPECT_THAT(result.error().message, HasSubstr("divide the features (data.divide_by)"));
+  const auto outside = run_fixed({program, {words({3, -4})}, states, 7});
+  EXPECT_THAT(outside.error().message, ::testing::StartsWith("layer 'dense1'"));
+  EXPECT_THAT(outside.error().message, ::testing::Not(HasSubstr("learning rate")));
   EXPECT_THAT(result.error().message, HasSubstr("element 1"));
   EXPECT_EQ(states[0], words({100, -100}));
 }

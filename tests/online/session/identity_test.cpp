@@ -48,6 +48,17 @@ TEST_F(IdentityTest, AHomeHasAKeyThatOnlyItsOwnerReads) {
   EXPECT_EQ(pool_key->public_key(), made->pool_key);
 }
 
+TEST_F(IdentityTest, NamesAreThoseARosterTakes) {
+  for (const std::string& name : {std::string(), std::string(65, 'a'), std::string("a\"b"),
+                                  std::string("a\nb"), std::string("a b")}) {
+    const Result<PublicIdentity> refused = generate_identity({folder_ + "/named"}, name);
+    ASSERT_FALSE(refused.ok()) << name;
+    EXPECT_EQ(refused.error().code, ErrorCode::kConfig);
+    EXPECT_FALSE(std::filesystem::exists(folder_ + "/named"));
+  }
+  EXPECT_TRUE(generate_identity({folder_ + "/named"}, std::string(61, 'a') + "._-").ok());
+}
+
 TEST_F(IdentityTest, AKeyIsNeverReplaced) {
   const Home home{folder_ + "/home"};
   ASSERT_TRUE(generate_identity(home, "a").ok());
@@ -96,7 +107,7 @@ TEST_F(IdentityTest, ImpossibleRequestsAreErrors) {
   EXPECT_EQ(keygen_all(folder_, 1).error().code, ErrorCode::kConfig);
   EXPECT_EQ(keygen_all(folder_, 65).error().code, ErrorCode::kConfig);
   EXPECT_EQ(keygen_all(folder_, 3, 65'534).error().code, ErrorCode::kConfig);
-  EXPECT_EQ(certificate_fingerprint(folder_ + "/none.pem").error().code, ErrorCode::kConfig);
+  EXPECT_EQ(certificate_fingerprint(folder_ + "/none.pem").error().code, ErrorCode::kIo);
   ASSERT_TRUE(replace_file(folder_ + "/text", "not a certificate", 0600).ok());
   EXPECT_EQ(certificate_fingerprint(folder_ + "/text").error().code, ErrorCode::kConfig);
   EXPECT_EQ(generate_identity({folder_ + "/text/home"}, "a").error().code, ErrorCode::kIo);
