@@ -62,7 +62,8 @@ class StatusPage : public TripleFactory {
     return lane_directory(root_ + "/pool" + std::to_string(player), key);
   }
   std::uint64_t watermark(int player, const LaneKey& key) {
-    const auto state = Ledger::peek(storage_, folder(player, key), pool_options(player).identity, key);
+    const auto state =
+        Ledger::peek(storage_, folder(player, key), pool_options(player).identity, key);
     EXPECT_TRUE(state.ok());
     return state->watermark;
   }
