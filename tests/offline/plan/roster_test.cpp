@@ -67,8 +67,8 @@ TEST(Roster, ReadsEveryField) {
 
 TEST(Roster, FactoryIsOptionalAndNotInTheHash) {
   const std::string certificate(64, 'c');
-  const std::string section =
-      "[factory]\nhost = \"10.0.0.9\"\nport = 9471\ncertificate = \"" + certificate + "\"\n";
+  std::string section = "[factory]\nhost = \"10.0.0.9\"\nport = 9471\n";
+  section.append("certificate = \"").append(certificate).append("\"\n");
   const Result<Roster> without = parse_roster(roster_text(), "roster.toml");
   EXPECT_FALSE(without->factory.has_value());
   const Result<Roster> roster = parse_roster(roster_text() + section, "roster.toml");
@@ -79,10 +79,10 @@ TEST(Roster, FactoryIsOptionalAndNotInTheHash) {
   EXPECT_EQ(to_hex(roster->factory->certificate), certificate);
   EXPECT_EQ(roster_hash(*roster), roster_hash(*without));
   EXPECT_EQ(parse_roster(write_roster(*roster), "roster.toml").value(), *roster);
-  expect_refused(roster_text() + replaced(section, "port = 9471\n", ""), 14, "'port' is missing");
-  expect_refused(roster_text() + replaced(section, "9471", "70000"), 16, "'port'");
-  expect_refused(roster_text() + replaced(section, "10.0.0.9", "a b"), 15, "'host'");
-  expect_refused(roster_text() + section + "name = \"f\"\n", 18, "unknown field 'name'");
+  expect_refused(roster_text() + replaced(section, "port = 9471\n", ""), 17, "'port' is missing");
+  expect_refused(roster_text() + replaced(section, "9471", "70000"), 19, "'port'");
+  expect_refused(roster_text() + replaced(section, "10.0.0.9", "a b"), 18, "'host'");
+  expect_refused(roster_text() + section + "name = \"f\"\n", 21, "unknown field 'name'");
 }
 
 TEST(Roster, FabricIsNotTrustedUnlessSaid) {
