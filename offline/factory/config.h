@@ -41,7 +41,7 @@ struct FactoryConfig {
 /// field and remedy, for bad syntax, unknown, missing or ill-typed fields, and values out of range.
 Result<FactoryConfig> parse_factory_config(std::string_view text, const std::string& file);
 
-/// As parse_factory_config(); kConfig too when the file cannot be read.
+/// As parse_factory_config(), and as read_small_file().
 Result<FactoryConfig> read_factory_config(const std::string& path);
 
 /// "127.0.0.1:9470" or "[::1]:9470"; only addresses that nothing outside this host reaches. Errors:
