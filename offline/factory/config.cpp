@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "offline/plan/file.h"
+#include "offline/plan/toml_text.h"
 
 namespace beaverpond {
 
@@ -274,6 +275,7 @@ Result<ListenAddress> parse_loopback(const std::string& text) {
 
 Result<FactoryConfig> parse_factory_config(std::string_view text, const std::string& file) {
   const Reader reader(file);
+  BP_TRY(check_toml_text(text, file));
   try {
     const toml::table table = toml::parse(text, file);
     return build_config(reader, table);

@@ -52,7 +52,7 @@ struct FactoryConfig {
 /// field and remedy, for bad syntax, unknown, missing or ill-typed fields, and values out of range.
 Result<FactoryConfig> parse_factory_config(std::string_view text, const std::string& file);
 
-/// As parse_factory_config(); kConfig too when the file cannot be read.
+/// As parse_factory_config(), and as read_small_file().
 Result<FactoryConfig> read_factory_config(const std::string& path);
 
 /// "10.0.0.9:9471" or "[fd00::9]:9471". Errors: kConfig.

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "offline/plan/file.h"
+#include "offline/plan/toml_text.h"
 
 namespace beaverpond {
 
@@ -198,6 +199,7 @@ void append_number(std::vector<std::uint8_t>& bytes, std::uint64_t value) {
 
 Result<Roster> parse_roster(std::string_view text, const std::string& file) {
   const Reader reader(file);
+  BP_TRY(check_toml_text(text, file));
   try {
     return build_roster(reader, toml::parse(text, file));
   } catch (const toml::parse_error& error) {

@@ -2,6 +2,8 @@
 
 #include <toml++/toml.h>
 
+#include "offline/plan/toml_text.h"
+
 namespace beaverpond {
 namespace {
 
@@ -48,6 +50,7 @@ const char* to_string(ConfigNode::Kind kind) {
 }
 
 Result<ConfigNode> parse_toml(const std::string& text, const std::string& file) {
+  BP_TRY(check_toml_text(text, file));
   try {
     return convert(toml::parse(text));
   } catch (const toml::parse_error& error) {

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -24,10 +23,12 @@ std::string read(const std::string& path) {
 }
 
 std::set<std::string> metrics_in(const std::string& text) {
-  const std::regex name("beaverpond_[a-z_]+");
+  constexpr char kPrefix[] = "beaverpond_";
   std::set<std::string> found;
-  for (std::sregex_iterator at(text.begin(), text.end(), name), end; at != end; ++at) {
-    found.insert(at->str());
+  for (std::size_t at = text.find(kPrefix); at != std::string::npos;) {
+    const std::size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", at);
+    found.insert(text.substr(at, end - at));
+    at = text.find(kPrefix, end);
   }
   return found;
 }
