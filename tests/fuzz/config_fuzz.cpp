@@ -23,7 +23,8 @@ void check_error(const Error& error) {
 void read_config(std::string_view text) {
   const auto config = parse_factory_config(text, "x.toml");
   if (!config.ok()) return check_error(config.error());
-  require(!config->roster_path.empty() && !config->pool_directories.empty());
+  require(!config->roster_path.empty());
+  require(config->delivery.has_value() == config->pool_directories.empty());
   require(!config->classes.empty() && config->threads >= 0 && config->threads <= 1024);
   for (const ClassConfig& one : config->classes) {
     require(one.segment_bundles <= 65536 && !one.name.empty());
