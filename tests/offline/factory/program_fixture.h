@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,6 +76,7 @@ class TripleFactory : public ::testing::Test {
         "exec " + line + " >" + root_ + "/" + output + " 2>" + root_ + "/err.txt";
     const pid_t child = ::fork();
     if (child == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that aborts leaves no factory behind
       ::execl("/bin/sh", "sh", "-c", script.c_str(), nullptr);
       ::_exit(127);
     }

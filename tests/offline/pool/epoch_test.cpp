@@ -47,6 +47,21 @@ TEST_F(EpochTest, PoolIsEmptyAfterwardsAndTheOldEpochIsRefused) {
   EXPECT_EQ(pool->watermark(test_key()).value(), 0u);
 }
 
+TEST_F(EpochTest, KeysAreOverwrittenBeforeTheirFilesGo) {
+  const auto keys =
+      disk_.open(lane_directory(site_.directory(0), test_key()) + "/keys", Storage::Mode::kRead);
+  const auto segment = disk_.open(site_.segment_path(0, range_), Storage::Mode::kRead);
+  ASSERT_TRUE(keys.ok() && segment.ok());
+  ASSERT_TRUE(start(next()).ok());
+  const auto expect_zero = [](StorageFile& file, std::uint64_t offset, std::size_t size) {
+    std::vector<std::uint8_t> bytes(size, 1);
+    ASSERT_EQ(file.read_at(offset, bytes).value(), size);
+    EXPECT_EQ(bytes, std::vector<std::uint8_t>(size));
+  };
+  expect_zero(**keys, 0, 2 * kBlockSize);
+  expect_zero(**segment, kBlockSize, kBlockSize);  // its key block
+}
+
 TEST_F(EpochTest, SegmentsAndLedgersOfAnOldEpochAreRefused) {
   const std::string segment = site_.segment_path(0, range_);
   const std::string ledger = lane_directory(site_.directory(0), test_key()) + "/ledger";

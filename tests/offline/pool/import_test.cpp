@@ -203,6 +203,17 @@ TEST_F(ImportTest, SpentSegmentThatIsPutBackCannotBeOpened) {
   EXPECT_NE(reader.error().message.find("was erased"), std::string::npos);
   EXPECT_TRUE(ranges()->empty());
   EXPECT_FALSE(disk_.exists(path).value()) << "and it is removed again";
+
+  // Nor where the ledger that says so was lost: its key is gone, so it was spent.
+  {
+    auto file = disk_.open(path, Storage::Mode::kCreateNew);
+    ASSERT_TRUE(file.ok() && (*file)->write_at(0, kept).ok());
+  }
+  ASSERT_TRUE(disk_.unlink(lane_directory(site_.directory(0), test_key()) + "/ledger").ok());
+  const auto left = ranges();
+  ASSERT_TRUE(left.ok()) << left.error().message;
+  EXPECT_TRUE(left->empty());
+  EXPECT_FALSE(disk_.exists(path).value());
 }
 
 TEST_F(ImportTest, FilesThatCameOutOfOrderAreErasedOnceAllOfThemAreSpent) {
