@@ -90,10 +90,10 @@ Result<std::string> ensure_lane_directory(Storage& storage, const std::string& p
 
 Result<void> ensure_pool_directory(Storage& storage, const std::string& directory) {
   BP_ASSIGN(const bool present, storage.exists(directory));
-  if (!present) {
-    BP_TRY(storage.make_directory(directory));
-    BP_TRY(storage.sync_directory(parent_of(directory)));
-  }
+  if (!present) BP_TRY(storage.make_directory(directory));
+  // Also where it exists: whoever made it may have died before its own sync, or be about to do it,
+  // and a ledger is no more durable than the folder that holds it.
+  BP_TRY(storage.sync_directory(parent_of(directory)));
   BP_ASSIGN(const std::uint32_t mode, storage.directory_mode(directory));
   if ((mode & 077) != 0) {
     return make_error(ErrorCode::kConfig, "others may enter the pool folder " + directory +

@@ -172,6 +172,18 @@ TEST_F(PoolTest, FullDiskAtAClaimPoisonsThePool) {
   EXPECT_FALSE(pool.watermark(test_key()).ok());
 }
 
+TEST_F(PoolTest, FolderThatAnotherProcessMadeAndDidNotSyncHoldsDurableLedgers) {
+  // That process was killed before its sync; the first to lose power then would lose the ledger.
+  ASSERT_TRUE(disk_.make_directory(site_.directory(0)).ok());
+  ASSERT_TRUE(site_.publish_once(0, 4, 1).ok());
+  {
+    Pool pool = open();
+    claim(pool, 0, 2);
+  }
+  disk_.crash("/m0", Loss::kDropAll);
+  EXPECT_EQ(open().watermark(test_key()).value(), 2u);
+}
+
 TEST_F(PoolTest, LanesAreIndependent) {
   Pool pool = open();
   ASSERT_TRUE(site_.publish_once(0, 4, 1).ok());
