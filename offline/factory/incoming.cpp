@@ -64,6 +64,8 @@ std::string Incoming::path(const LaneRange& what, const char* suffix) const {
 
 Result<SyncRequest> Incoming::report(const std::vector<LaneKey>& lanes) {
   SyncRequest request;
+  // An earlier process may have died between its rename and its sync: what is reported is durable.
+  BP_TRY(options_.storage->sync_directory(directory()));
   for (const LaneKey& key : lanes) {
     BP_ASSIGN(const LedgerState state,
               Ledger::peek(*options_.storage, lane_directory(options_.pool_directory, key),
@@ -137,8 +139,13 @@ Result<void> Incoming::finish(Part part, const SegmentOffer& offer) {
                                           " was damaged and is begun again; if this comes back, "
                                           "check the disks of both sides");
   }
-  BP_TRY(part.file->sync());
+  auto synced = part.file->sync();
   part.file.reset();
+  if (!synced.ok()) {
+    // After a failed sync nobody knows what is on the disk, and a second one would not tell.
+    (void)options_.storage->unlink(part.path);
+    return synced;
+  }
   auto checked = options_.check(part.path, offer.what);
   if (!checked.ok()) {
     (void)options_.storage->unlink(part.path);

@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -71,6 +72,11 @@ PinnedTls::~PinnedTls() = default;
 Result<std::unique_ptr<PinnedTls>> PinnedTls::read(const std::string& home,
                                                    std::vector<Hash256> accepted) {
   auto state = std::make_unique<State>();
+  struct stat mode {};
+  if (::stat((home + "/key.pem").c_str(), &mode) == 0 && (mode.st_mode & 077) != 0) {
+    return make_error(ErrorCode::kConfig,
+                      home + "/key.pem may be read by others; run chmod 0400 " + home + "/key.pem");
+  }
   BP_ASSIGN(EVP_PKEY* const key, read_pem(home + "/key.pem", [](BIO* bio) {
               return PEM_read_bio_PrivateKey(bio, nullptr, nullptr, nullptr);
             }));

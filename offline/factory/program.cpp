@@ -183,11 +183,11 @@ struct Delivery {
   std::unique_ptr<Spool> spool;
   std::unique_ptr<DeliveryServer> server;
 
-  void set_lanes(const ServiceConfig& config) const {
+  void add_lanes(const ServiceConfig& config) const {
     if (spool == nullptr) return;
     std::vector<LaneKey> lanes;
     for (const ServiceClass& one : config.classes) lanes.push_back(one.made.key);
-    spool->set_lanes(std::move(lanes));
+    spool->add_lanes(lanes);
   }
 };
 
@@ -263,7 +263,7 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
     identity.epoch = site.pools.epoch;
     identity.roster_hash = site.pools.roster_hash;
     delivery.spool = std::make_unique<Spool>(storage, site.pools.directories, identity);
-    delivery.set_lanes(service_config);
+    delivery.add_lanes(service_config);
   }
   ServiceOptions options;
   options.pools = site.pools;
@@ -284,7 +284,7 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
     auto loaded = again.ok() ? make_service_config(*again, site.players())
                              : Result<ServiceConfig>(again.error());
     if (loaded.ok()) {
-      delivery.set_lanes(*loaded);
+      delivery.add_lanes(*loaded);
       return std::move(loaded).value();
     }
     print_event(FactoryEvent::Kind::kReloaded,

@@ -13,9 +13,11 @@ Spool::Spool(Storage& storage, std::vector<std::string> directories, const PoolI
   identity_.players = static_cast<int>(directories_.size());
 }
 
-void Spool::set_lanes(std::vector<LaneKey> lanes) {
+void Spool::add_lanes(const std::vector<LaneKey>& lanes) {
   const std::lock_guard lock(mutex_);
-  lanes_ = std::move(lanes);
+  lanes_.insert(lanes_.end(), lanes.begin(), lanes.end());
+  std::sort(lanes_.begin(), lanes_.end());
+  lanes_.erase(std::unique(lanes_.begin(), lanes_.end()), lanes_.end());
 }
 
 std::string Spool::lane_of(int player, const LaneKey& key) const {
@@ -49,6 +51,13 @@ Result<SyncAnswer> Spool::sync_blocking(int player, const SyncRequest& request) 
 /// What is spent needs no place any more; the ledger keeps its number for ever.
 Result<void> Spool::take_watermark(int player, const LaneWatermark& lane) {
   if (lane.watermark == 0) return {};
+  // A folder is named by a part of the plan's hash: only lanes that the factory fills, or filled,
+  // get a ledger.
+  if (std::find(lanes_.begin(), lanes_.end(), lane.key) == lanes_.end()) {
+    BP_ASSIGN(const LedgerState known,
+              Ledger::peek(*storage_, lane_of(player, lane.key), identity_of(player), lane.key));
+    if (known.sequence == 0) return {};
+  }
   BP_ASSIGN(
       const std::string folder,
       ensure_lane_directory(*storage_, directories_[static_cast<std::size_t>(player)], lane.key));
@@ -63,7 +72,7 @@ Result<void> Spool::take_watermark(int player, const LaneWatermark& lane) {
     BP_TRY(storage_->unlink(folder + "/" + segment_name(range, kSegmentSuffix)));
     hashes_.erase({player, LaneRange{lane.key, range}});
   }
-  return {};
+  return storage_->sync_directory(folder);
 }
 
 Result<std::vector<Spool::Entry>> Spool::entries(int player, const LaneKey& key) {
@@ -130,13 +139,20 @@ Result<void> Spool::answer_lane(int player, const LaneKey& key, const SyncReques
       answer.drop.push_back(what);
       continue;
     }
-    if (entry_of(player, what)->size_bytes != 0) BP_TRY(acknowledge(player, what));
+    if (entry_of(player, what)->size_bytes != 0) {
+      BP_TRY(acknowledge(player, what));
+    } else {  // an earlier process may have died before this was durable
+      BP_TRY(storage_->sync_directory(lane_of(player, key)));
+    }
     const bool held = all(what, [player](int other, const Entry& entry) {
       return other == player || entry.size_bytes == 0;
     });
     if (held) answer.publish.push_back(what);
   }
+  BP_ASSIGN(const LedgerState ledger,
+            Ledger::peek(*storage_, lane_of(player, key), identity_of(player), key));
   for (const Entry& entry : by_player[static_cast<std::size_t>(player)]) {
+    if (entry.what.range.first < ledger.watermark) continue;  // the player would refuse it
     const bool staged =
         std::find(request.staged.begin(), request.staged.end(), entry.what) != request.staged.end();
     if (entry.size_bytes == 0 || staged || !complete(entry.what)) continue;

@@ -23,8 +23,9 @@ class Spool {
   /// `directories` by player, as given to PoolSet; the storage outlives the spool.
   Spool(Storage& storage, std::vector<std::string> directories, const PoolIdentity& identity);
 
-  /// Lanes to tell the players of.
-  void set_lanes(std::vector<LaneKey> lanes);
+  /// Lanes to tell the players of, beside those given before: a lane that is filled no more is
+  /// delivered until it is empty.
+  void add_lanes(const std::vector<LaneKey>& lanes);
 
   /// Takes in what `player` has spent and holds, durably, and says what it is to do next: a segment
   /// is offered once all players' files of it are complete, and published once all hold it.

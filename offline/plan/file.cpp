@@ -73,13 +73,14 @@ Result<std::string> read_small_file(const std::string& path, std::size_t limit_b
   std::string content;
   ssize_t got = 1;
   int reason = 0;
+  char block[65536];
   while (got > 0 && content.size() <= limit_bytes) {
-    char block[65536];
     got = ::read(descriptor, block, sizeof block);
     if (got > 0) content.append(block, static_cast<std::size_t>(got));
     if (got < 0) reason = errno;
     if (got < 0 && reason == EINTR) got = 1;
   }
+  ::explicit_bzero(block, sizeof block);  // it may have held a key
   ::close(descriptor);
   if (got < 0) return cannot_read(path, std::strerror(reason));
   if (content.size() > limit_bytes) {

@@ -6,10 +6,11 @@
 namespace beaverpond {
 namespace {
 
-/// Lanes and plans share the medium, so the name says which.
-std::string name_on_medium(const LaneFolder& lane, const PublishedRange& range,
+/// Players, plans and lanes share the medium, so the name says which.
+std::string name_on_medium(int player, const LaneFolder& lane, const PublishedRange& range,
                            const char* suffix) {
-  return lane.plan_name + "-" + std::to_string(lane.lane) + "-" + segment_name(range, suffix);
+  return "player" + std::to_string(player) + "-" + lane.plan_name + "-" +
+         std::to_string(lane.lane) + "-" + segment_name(range, suffix);
 }
 
 Result<std::uint64_t> size_of(Storage& storage, const std::string& path) {
@@ -21,9 +22,11 @@ Result<ExportedSegment> copy_out(Storage& storage, const std::string& source,
                                  const LaneFolder& lane, const PublishedRange& range,
                                  const std::string& medium) {
   ExportedSegment exported;
+  int player = 0;
   {
     BP_ASSIGN(const auto file, storage.open(source, Storage::Mode::kRead));
     BP_ASSIGN(const SegmentHeader header, read_segment_header(*file, source));
+    player = header.pool.player;
     exported.key = header.key;
     exported.range = range;
     exported.bytes = header.file_size();
@@ -32,8 +35,9 @@ Result<ExportedSegment> copy_out(Storage& storage, const std::string& source,
   }
   BP_ASSIGN(const auto imported, ratchet_number_of(storage, source));
   if (imported) return corrupt_segment(source, "a player's engine has taken it over already");
-  exported.path = medium + "/" + name_on_medium(lane, range, kSegmentSuffix);
-  const std::string temporary = medium + "/" + name_on_medium(lane, range, kTemporarySuffix);
+  exported.path = medium + "/" + name_on_medium(player, lane, range, kSegmentSuffix);
+  const std::string temporary =
+      medium + "/" + name_on_medium(player, lane, range, kTemporarySuffix);
   BP_TRY(copy_file_blocking(storage, source, temporary));
   BP_TRY(storage.rename(temporary, exported.path));
   BP_TRY(storage.sync_directory(medium));

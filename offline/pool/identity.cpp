@@ -124,6 +124,26 @@ Result<void> clear_lane(Storage& storage, const std::string& lane) {
   return {};
 }
 
+/// Removes what was on its way from the factory.
+Result<void> clear_incoming(Storage& storage, const std::string& directory) {
+  const std::string incoming = directory + "/incoming";
+  BP_ASSIGN(const bool present, storage.exists(incoming));
+  if (!present) return {};
+  BP_ASSIGN(const auto entries, storage.list(incoming));
+  for (const StorageEntry& entry : entries) {
+    if (entry.is_directory) continue;
+    const std::string path = incoming + "/" + entry.name;
+    BP_TRY(wipe_keys(storage, path, 1, 2));
+    BP_TRY(storage.unlink(path));
+  }
+  return storage.sync_directory(incoming);
+}
+
+/// Stands in the folder while an epoch is being started: what is left of ledgers says nothing then.
+std::string epoch_marker(const std::string& directory) {
+  return directory + "/pool.epoch" + kTemporarySuffix;
+}
+
 }  // namespace
 
 Result<void> start_epoch_blocking(Storage& storage, const std::string& directory,
@@ -144,6 +164,16 @@ Result<void> start_epoch_blocking(Storage& storage, const std::string& directory
                           " of this pool: " + describe_difference(identity, found) +
                           "; epochs only rise: give the same later epoch to all players");
   }
+  const std::string temporary = epoch_marker(directory);
+  BP_ASSIGN(const bool left_over, storage.exists(temporary));
+  if (left_over) BP_TRY(storage.unlink(temporary));
+  {
+    BP_ASSIGN(const auto file, storage.open(temporary, Storage::Mode::kCreateNew));
+    BP_TRY(file->write_at(0, encode(identity)));
+    BP_TRY(file->sync());
+  }
+  BP_TRY(storage.sync_directory(directory));
+  BP_TRY(clear_incoming(storage, directory));
   BP_ASSIGN(const auto plans, storage.list(directory));
   for (const StorageEntry& plan : plans) {
     if (!plan.is_directory) continue;
@@ -153,14 +183,9 @@ Result<void> start_epoch_blocking(Storage& storage, const std::string& directory
       BP_TRY(clear_lane(storage, directory + "/" + plan.name + "/" + lane.name));
     }
   }
-  const std::string temporary = path + ".epoch" + kTemporarySuffix;
-  BP_ASSIGN(const bool left_over, storage.exists(temporary));
-  if (left_over) BP_TRY(storage.unlink(temporary));
-  {
-    BP_ASSIGN(const auto file, storage.open(temporary, Storage::Mode::kCreateNew));
-    BP_TRY(file->write_at(0, encode(identity)));
-    BP_TRY(file->sync());
-  }
+  // Nothing is left that a copy of the folder could spend: it may be elsewhere, or under new keys.
+  BP_ASSIGN(const bool sealed, storage.exists(directory + "/seal"));
+  if (sealed) BP_TRY(storage.unlink(directory + "/seal"));
   BP_TRY(storage.rename(temporary, path));
   return storage.sync_directory(directory);
 }
@@ -168,6 +193,13 @@ Result<void> start_epoch_blocking(Storage& storage, const std::string& directory
 Result<void> check_identity(Storage& storage, const std::string& directory,
                             const PoolIdentity& identity, PoolUser user) {
   const std::string path = directory + "/pool";
+  BP_ASSIGN(const bool unfinished, storage.exists(epoch_marker(directory)));
+  if (unfinished) {
+    return make_error(ErrorCode::kRosterMismatch,
+                      "the folder " + directory +
+                          " was being moved to a new membership epoch when that was cut short; "
+                          "run `beaverpond epoch` again");
+  }
   BP_ASSIGN(const bool present, storage.exists(path));
   if (!present) {
     const std::string temporary =
@@ -177,10 +209,12 @@ Result<void> check_identity(Storage& storage, const std::string& directory,
   BP_ASSIGN(const PoolIdentity found, read_identity(storage, directory));
   const std::string difference = describe_difference(identity, found);
   if (!difference.empty()) {
-    return make_error(ErrorCode::kRosterMismatch,
-                      "the folder " + directory + " holds another pool: " + difference +
-                          "; check the order of the pool folders and the roster file; after a new "
-                          "membership epoch run `beaverpond epoch` on every player");
+    return make_error(
+        ErrorCode::kRosterMismatch,
+        "the folder " + directory + " holds another pool: " + difference +
+            "; check the order of the pool folders and the roster file; after a new "
+            "membership epoch run `beaverpond epoch` on every player, and give a factory that "
+            "keeps a spool a new folder for it");
   }
   return {};
 }

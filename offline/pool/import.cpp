@@ -10,16 +10,22 @@ namespace {
 
 constexpr Sector kNoEnvelope{};
 
+Error sent_again(const std::string& source, const std::string& what) {
+  return make_error(ErrorCode::kPoolCorrupt, "segment " + source + ": " + what +
+                                                 "; a one-time pad is never taken twice: it was "
+                                                 "not imported, remove the file");
+}
+
 /// A set id, or a number, that the lane holds already would be one pad under two names.
 Result<void> check_new(const std::vector<PublishedRange>& present, const PublishedRange& range,
                        const std::string& source) {
   for (const PublishedRange& other : present) {
     if (other.set_id == range.set_id) {
-      return corrupt_segment(source, "its set id is known: this pool holds it as " + other.str());
+      return sent_again(source, "its set id is known: this pool holds it as " + other.str());
     }
     if (range.first < other.end() && other.first < range.end()) {
-      return corrupt_segment(source, "its bundles " + range.str() + " are numbered like those of " +
-                                         other.str() + ", which this pool holds already");
+      return sent_again(source, "its bundles " + range.str() + " are numbered like those of " +
+                                    other.str() + ", which this pool holds already");
     }
   }
   return {};
@@ -90,6 +96,11 @@ Result<PublishedRange> deliver_segment_blocking(const DeliveryOptions& options,
     BP_ASSIGN(const auto file, storage.open(source, Storage::Mode::kRead));
     BP_ASSIGN(header, read_segment_header(*file, source));
   }
+  const std::string difference = describe_difference(options.identity, header.pool);
+  if (!difference.empty()) {
+    return make_error(ErrorCode::kRosterMismatch,
+                      "segment " + source + " is not for this pool: " + difference);
+  }
   const PublishedRange range = header.range;
   const std::string lane = lane_directory(options.pool_directory, header.key);
   BP_ASSIGN(const auto present, list_ranges(storage, lane, kSegmentSuffix));
@@ -97,9 +108,9 @@ Result<PublishedRange> deliver_segment_blocking(const DeliveryOptions& options,
   BP_TRY(check_new(present, range, source));
   BP_ASSIGN(const LedgerState ledger, Ledger::peek(storage, lane, options.identity, header.key));
   if (range.first < ledger.watermark) {
-    return corrupt_segment(source, "its bundles " + range.str() + " begin below " +
-                                       std::to_string(ledger.watermark) +
-                                       ", up to where this pool has spent: it is sent again");
+    return sent_again(source, "its bundles " + range.str() + " begin below " +
+                                  std::to_string(ledger.watermark) +
+                                  ", up to where this pool has spent");
   }
   BP_TRY(ensure_lane_directory(storage, options.pool_directory, header.key));
   const std::string temporary = lane + "/" + segment_name(range, kTemporarySuffix);

@@ -104,12 +104,11 @@ Result<LaneRatchet> LaneRatchet::open(Storage& storage, const std::string& direc
   }
   BP_ASSIGN(auto file, storage.open(path, Storage::Mode::kReadWrite));
   LaneRatchet ratchet(std::move(file), path, pool, lane, std::move(wrap));
-  // An earlier process may have died between its write and its sync: what is read here must be on
-  // the disk before the other slot is touched.
-  BP_TRY(ratchet.file_->sync());
-  bool differ = false;
-  BP_TRY(ratchet.load(differ));
-  if (differ) BP_TRY(ratchet.write_slot(1 - ratchet.newer_slot_, ratchet.newest_));
+  // An earlier process may have died between its write and its sync, or its sync may have failed:
+  // what is read here is written again before the other slot is touched, and then that one too.
+  BP_TRY(ratchet.load());
+  BP_TRY(ratchet.write_slot(ratchet.newer_slot_, ratchet.newest_));
+  BP_TRY(ratchet.write_slot(1 - ratchet.newer_slot_, ratchet.newest_));
   return ratchet;
 }
 
@@ -123,8 +122,7 @@ Result<LaneRatchet> LaneRatchet::peek(Storage& storage, const std::string& direc
   }
   BP_ASSIGN(auto file, storage.open(path, Storage::Mode::kRead));
   LaneRatchet ratchet(std::move(file), path, pool, lane, wrap_of(key, pool, lane));
-  bool ignored = false;
-  BP_TRY(ratchet.load(ignored));
+  BP_TRY(ratchet.load());
   ratchet.poisoned_ = true;  // a reader never writes
   return ratchet;
 }
@@ -139,7 +137,7 @@ Result<bool> LaneRatchet::has_valid_slot(Storage& storage, const std::string& di
   return false;
 }
 
-Result<void> LaneRatchet::load(bool& differ) {
+Result<void> LaneRatchet::load() {
   const Block owner = owner_fields(pool_, lane_);
   std::array<Block, 2> slots{};
   std::optional<int> best;
@@ -162,7 +160,6 @@ Result<void> LaneRatchet::load(bool& differ) {
   }
   newer_slot_ = *best;
   newest_ = slots[static_cast<std::size_t>(*best)];
-  differ = slots[0] != slots[1];
   base_ = load_le(newest_, kBaseAt, 8);
   WrapNonce nonce{};
   WrappedKey wrapped;

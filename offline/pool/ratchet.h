@@ -42,8 +42,8 @@ class LaneRatchet {
  private:
   LaneRatchet(std::unique_ptr<StorageFile> file, std::string path, PoolIdentity pool, LaneKey lane,
               SecretKey wrap);
-  /// Reads the newer slot; `differ` says whether the other one is not the same.
-  Result<void> load(bool& differ);
+  /// Reads the newer slot.
+  Result<void> load();
   Result<void> write_slot(int slot, const Block& block);
 
   std::unique_ptr<StorageFile> file_;

@@ -78,12 +78,13 @@ Result<SegmentFile> open_segment_file(Storage& storage, const std::string& path,
 
 Result<SecretKey> open_file_key(const SegmentFile& segment, const SegmentAccess& access,
                                 const std::string& path) {
+  // No signature covers the envelope at rest: who has no ratchet takes only what has none.
+  if (access.ratchet == nullptr && segment.keys.rest) {
+    return corrupt_segment(path, "it was imported under keys that are not here");
+  }
   // With both there, an import was cut short; either will do.
   if (segment.keys.transport) {
     return open_transport(*segment.keys.transport, segment.header, *access.key, path);
-  }
-  if (access.ratchet == nullptr) {
-    return corrupt_segment(path, "it was imported under keys that are not here");
   }
   return open_at_rest(*segment.keys.rest, segment.header, *access.ratchet, path);
 }

@@ -138,7 +138,9 @@ Result<RepairReport> repair_pool_blocking(
     }
     // A disk that cannot be read now may be read later, and keys that were mixed up may be put
     // back: neither tells anything about the file.
-    if (finding.error->code == ErrorCode::kIo || finding.foreign_keys) {
+    const ErrorCode code = finding.error->code;
+    const bool of_the_file = code == ErrorCode::kPoolCorrupt || code == ErrorCode::kRosterMismatch;
+    if (!of_the_file || finding.foreign_keys) {
       report.unrepaired.push_back(finding.path);
       continue;
     }

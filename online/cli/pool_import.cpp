@@ -10,9 +10,10 @@
 namespace beaverpond {
 namespace {
 
-/// The files given, and the segments in the folders given, each folder's in order of number.
+/// The files given, and in the folders given those of player `rank`, each folder's in order of
+/// number: one medium may serve all players.
 Result<std::vector<std::string>> segments_of(Storage& storage,
-                                             const std::vector<std::string>& given) {
+                                             const std::vector<std::string>& given, int rank) {
   std::vector<std::string> files;
   for (const std::string& path : given) {
     std::error_code ignored;
@@ -27,15 +28,16 @@ Result<std::vector<std::string>> segments_of(Storage& storage,
       const std::string file = path + "/" + entry.name;
       BP_ASSIGN(const auto opened, storage.open(file, Storage::Mode::kRead));
       BP_ASSIGN(const SegmentHeader header, read_segment_header(*opened, file));
-      found.emplace_back(header.range.first, file);
+      if (header.pool.player == rank) found.emplace_back(header.range.first, file);
     }
     std::sort(found.begin(), found.end());
     for (auto& [first, file] : found) files.push_back(std::move(file));
   }
   if (!files.empty()) return files;
   return make_error(ErrorCode::kConfig,
-                    "there is no segment in what was given; give files that `triple-factory "
-                    "export` wrote, or their folder");
+                    "there is no segment of player " + std::to_string(rank) +
+                        " in what was given; give files that `triple-factory export` wrote, or "
+                        "their folder");
 }
 
 }  // namespace
@@ -45,7 +47,7 @@ Result<void> run_pool_import(const PoolImportOptions& options) {
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   PosixStorage storage;
-  BP_ASSIGN(const std::vector<std::string> files, segments_of(storage, options.files));
+  BP_ASSIGN(const std::vector<std::string> files, segments_of(storage, options.files, rank));
   PoolOptions pool;
   pool.directory = home.pool_path();
   pool.storage = &storage;
@@ -64,11 +66,22 @@ Result<void> run_pool_import(const PoolImportOptions& options) {
   delivery.identity = pool.identity;
   delivery.dealer = roster.dealer_key;
   delivery.key = &key;
+  // A file of an earlier journey that is still on the medium does not keep the others out.
+  Result<void> outcome;
   for (const std::string& file : files) {
-    BP_ASSIGN(const PublishedRange range, deliver_segment_blocking(delivery, file));
-    std::printf("imported %s: bundles %s\n", file.c_str(), range.str().c_str());
+    const auto range = deliver_segment_blocking(delivery, file);
+    if (range.ok()) {
+      std::printf("imported %s: bundles %s\n", file.c_str(), range->str().c_str());
+      continue;
+    }
+    if (range.error().code != ErrorCode::kPoolCorrupt &&
+        range.error().code != ErrorCode::kRosterMismatch) {
+      return range.error();
+    }
+    std::printf("refused %s\n", file.c_str());
+    if (outcome.ok()) outcome = range.error();
   }
-  return {};
+  return outcome;
 }
 
 }  // namespace beaverpond

@@ -19,7 +19,7 @@ struct DeliverySite {
   std::unique_ptr<Spool> make_spool() const {
     auto spool = std::make_unique<Spool>(*factory.storage, spool_directories(),
                                          test_identity(0, factory.players));
-    spool->set_lanes({test_key()});
+    spool->add_lanes({test_key()});
     return spool;
   }
   IncomingOptions incoming_options(int player) const {

@@ -40,7 +40,7 @@ class DeliveryTest : public ::testing::Test {
     make_test_home(root_ + "/stranger", "stranger");
     spool_ =
         std::make_unique<Spool>(storage_, site_.spool_directories(), test_identity(0, kPlayers));
-    spool_->set_lanes({test_key()});
+    spool_->add_lanes({test_key()});
     serve(root_ + "/factory");
   }
   void TearDown() override {

@@ -164,6 +164,35 @@ TEST_F(SpoolTest, KnownSetIdsAndSpentNumbersAreRefused) {
   EXPECT_TRUE(incoming->check_new(offer).ok());
 }
 
+TEST_F(SpoolTest, WatermarksOfLanesThatNobodyFillsAreIgnored) {
+  make(4);
+  const auto owner = site_.make_spool();
+  LaneKey other = test_key();
+  other.plan.back() ^= 1;  // the same folder
+  const auto answer = owner->sync_blocking(0, {{{other, 3}, {test_key(7), 3}}, {}});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  EXPECT_EQ(survey().watermark, 0u);  // the folder's ledger is still nobody's
+  settle(*owner);
+  Consumer consumer(site_.players);
+  EXPECT_EQ(consumer.consume(100), 4u);
+}
+
+TEST_F(SpoolTest, AfterAFailedSyncADownloadBeginsAnew) {
+  make(4);
+  const auto owner = site_.make_spool();
+  auto incoming = Incoming::open(site_.incoming_options(0));
+  const auto answer = owner->sync_blocking(0, {});
+  ASSERT_EQ(answer->offers.size(), 1u);
+  const SegmentOffer offer = answer->offers[0];
+  std::vector<std::uint8_t> bytes(offer.size_bytes);
+  ASSERT_TRUE((*owner->open(0, offer.what))->read_at(0, bytes).ok());
+  auto part = incoming->begin(offer);
+  ASSERT_TRUE(incoming->append(*part, bytes).ok());
+  disk_.fail_sync("/p0", 0);
+  EXPECT_EQ(incoming->finish(std::move(*part), offer).error().code, ErrorCode::kIo);
+  EXPECT_EQ(incoming->begin(offer)->size_bytes, 0u);
+}
+
 TEST_F(SpoolTest, DownloadGoesOnWhereItStoppedAndADamagedOneBeginsAnew) {
   site_.factory.correction_size = site_.players.correction_size = 5000;
   make(4);

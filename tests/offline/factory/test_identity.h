@@ -32,6 +32,7 @@ inline Hash256 make_test_home(const std::string& home, const std::string& name) 
   std::FILE* file = std::fopen((home + "/key.pem").c_str(), "w");
   PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr);
   std::fclose(file);
+  std::filesystem::permissions(home + "/key.pem", std::filesystem::perms::owner_read);
   file = std::fopen((home + "/cert.pem").c_str(), "w");
   PEM_write_X509(file, certificate);
   std::fclose(file);

@@ -47,6 +47,35 @@ TEST_F(EpochTest, PoolIsEmptyAfterwardsAndTheOldEpochIsRefused) {
   EXPECT_EQ(pool->watermark(test_key()).value(), 0u);
 }
 
+TEST_F(EpochTest, WhatWasOnItsWayGoesAndTheFolderMayHaveBeenCopied) {
+  const std::string folder = site_.directory(0) + "/incoming";
+  ASSERT_TRUE(disk_.make_directory(folder).ok());
+  for (const char* const file : {"/a.whole", "/b.part"}) {
+    auto made = disk_.open(folder + file, Storage::Mode::kCreateNew);
+    ASSERT_TRUE((*made)->write_at(0, std::vector<std::uint8_t>(9000, 7)).ok());
+  }
+  { ASSERT_TRUE(open(test_identity(0, 2)).ok()); }
+  ASSERT_TRUE(disk_.exists(site_.directory(0) + "/seal").value());
+  ASSERT_TRUE(start(next()).ok());
+  EXPECT_TRUE(disk_.list(folder)->empty());
+  EXPECT_FALSE(disk_.exists(site_.directory(0) + "/seal").value());
+  EXPECT_TRUE(open(next()).ok());
+}
+
+TEST_F(EpochTest, OneThatWasCutShortIsNeitherTheOldNorTheNew) {
+  disk_.stop_after("/m0", 6);  // the marker is there, the lanes are not cleared
+  ASSERT_FALSE(start(next()).ok());
+  disk_.crash("/m0", Loss::kDropAll, 1);
+  for (const PoolIdentity& identity : {test_identity(0, 2), next()}) {
+    const auto pool = open(identity);
+    ASSERT_FALSE(pool.ok());
+    EXPECT_NE(pool.error().message.find("was cut short"), std::string::npos)
+        << pool.error().message;
+  }
+  ASSERT_TRUE(start(next()).ok());
+  EXPECT_TRUE(open(next()).ok());
+}
+
 TEST_F(EpochTest, KeysAreOverwrittenBeforeTheirFilesGo) {
   const auto keys =
       disk_.open(lane_directory(site_.directory(0), test_key()) + "/keys", Storage::Mode::kRead);
@@ -126,7 +155,11 @@ TEST_F(EpochTest, PowerLossAtAnyMomentLeavesNoLedgerBehindItsSegments) {
       // Either everything of the old epoch that could be spent is gone, or what says so is there.
       if (disk_.exists(site_.segment_path(0, range_)).value()) {
         EXPECT_TRUE(disk_.exists(ledger).value()) << "operation " << n;
-        EXPECT_TRUE(open(test_identity(0, 2)).ok());
+        const auto old = open(test_identity(0, 2));
+        if (!old.ok()) {
+          EXPECT_EQ(old.error().code, ErrorCode::kRosterMismatch);
+          EXPECT_NE(old.error().message.find("was cut short"), std::string::npos);
+        }
       }
       ASSERT_TRUE(start(next()).ok()) << "operation " << n;
       auto pool = open(next());

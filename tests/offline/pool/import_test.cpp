@@ -364,7 +364,7 @@ TEST_F(DeliveryTest, ReplayedSetIdsAndNumbersAreRefused) {
         pool->claim_blocking(test_key(), claim_of(*pool->ranges(test_key()), 0, 2, 2)).ok());
     pool->release(test_key(), 2);
   }
-  expect("/usb/a", "it is sent again");
+  expect("/usb/a", "never taken twice");
 }
 
 }  // namespace

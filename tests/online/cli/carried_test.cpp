@@ -45,9 +45,10 @@ class Carried : public ::testing::Test {
     const Outcome made = factory(arguments);
     ASSERT_EQ(made.code, 0) << made.err;
   }
-  Outcome take_out(int player) const {
-    return factory({"export", "--spool", spool(player), "--to", medium(player)});
+  Outcome take_out(int player, const std::string& to) const {
+    return factory({"export", "--spool", spool(player), "--to", to});
   }
+  Outcome take_out(int player) const { return take_out(player, medium(player)); }
   Outcome import(int player, const std::string& what) const {
     return cluster_.beaverpond({"pool", "import", "--home", cluster_.home(player), what});
   }
@@ -95,13 +96,39 @@ TEST_F(Carried, BundlesTrainLikeOthers) {
   // All 16 are spent: what was carried once is refused, and numbering has gone on meanwhile.
   const Outcome again = import(0, medium(0));
   EXPECT_EQ(again.code, static_cast<int>(ErrorCode::kPoolCorrupt));
-  EXPECT_NE(again.err.find("it is sent again"), std::string::npos) << again.err;
+  EXPECT_NE(again.err.find("never taken twice"), std::string::npos) << again.err;
   for (int player = 0; player < cluster_.players(); ++player) {
     std::filesystem::remove_all(medium(player));
   }
   make(16);
   carry_to_all();
   EXPECT_EQ(train(cluster_.path("weights2")).code, 0);
+}
+
+TEST_F(Carried, OneMediumServesAllPlayersAndOldFilesOnItKeepNoneOut) {
+  make(8);
+  const std::string medium = cluster_.path("stick");
+  const auto take_all = [&] {
+    for (int player = 0; player < cluster_.players(); ++player) {
+      const Outcome exported = take_out(player, medium);
+      ASSERT_EQ(exported.code, 0) << exported.err;
+    }
+  };
+  take_all();
+  EXPECT_EQ(files_of(medium).size(), 3u);  // nobody's file replaced another's
+  for (int player = 0; player < cluster_.players(); ++player) {
+    const Outcome imported = import(player, medium);
+    EXPECT_EQ(imported.code, 0) << imported.err;
+  }
+  make(8);
+  take_all();
+  EXPECT_EQ(train(cluster_.path("weights")).code, 5);  // dry: 8 of 16 were brought
+  for (int player = 0; player < cluster_.players(); ++player) {
+    const Outcome again = import(player, medium);
+    EXPECT_EQ(again.code, static_cast<int>(ErrorCode::kPoolCorrupt)) << again.err;
+    EXPECT_NE(again.out.find("refused "), std::string::npos) << again.out;   // it is spent
+    EXPECT_NE(again.out.find("imported "), std::string::npos) << again.out;  // taken all the same
+  }
 }
 
 TEST_F(Carried, WhatWasExportedIsGoneFromTheSpool) {
