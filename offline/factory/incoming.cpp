@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "offline/factory/spool.h"
+#include "offline/pool/import.h"
 #include "offline/pool/ledger.h"
 #include "offline/pool/segment.h"
 
@@ -81,14 +82,6 @@ Result<SyncRequest> Incoming::report(const std::vector<LaneKey>& lanes) {
 }
 
 Result<void> Incoming::check_new(const SegmentOffer& offer) {
-  const PublishedRange& range = offer.what.range;
-  const auto refuse = [&](const std::string& why) {
-    return make_error(ErrorCode::kPoolCorrupt,
-                      "the factory sends the segment " + lane_range_path(offer.what) + ", but " +
-                          why +
-                          "; a one-time pad is never taken twice: find out why the factory "
-                          "sends it again, it may run on an old copy of its folders");
-  };
   const std::string lane = lane_directory(options_.pool_directory, offer.what.key);
   BP_ASSIGN(std::vector<PublishedRange> known,
             list_ranges(*options_.storage, lane, kSegmentSuffix));
@@ -97,20 +90,15 @@ Result<void> Incoming::check_new(const SegmentOffer& offer) {
     const auto what = parse_incoming(file.name, kWhole);
     if (what.has_value() && what->key == offer.what.key) known.push_back(what->range);
   }
-  for (const PublishedRange& other : known) {
-    if (other.set_id == range.set_id) {
-      return refuse("its set id is known: this pool holds it as " + other.str());
-    }
-    if (range.first < other.end() && other.first < range.end()) {
-      return refuse("this pool holds " + other.str() + " already");
-    }
-  }
   BP_ASSIGN(const LedgerState ledger,
             Ledger::peek(*options_.storage, lane, options_.identity, offer.what.key));
-  if (range.first < ledger.watermark) {
-    return refuse("this pool has given up everything below " + std::to_string(ledger.watermark));
-  }
-  return {};
+  const auto why = seen_before(known, offer.what.range, ledger.watermark);
+  if (!why.has_value()) return {};
+  return make_error(ErrorCode::kPoolCorrupt,
+                    "the factory sends the segment " + lane_range_path(offer.what) + ", but " +
+                        *why +
+                        "; a one-time pad is never taken twice: find out why the factory sends it "
+                        "again, it may run on an old copy of its folders");
 }
 
 Result<Incoming::Part> Incoming::begin(const SegmentOffer& offer) {

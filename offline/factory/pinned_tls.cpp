@@ -9,29 +9,16 @@
 
 #include <algorithm>
 
+#include "offline/plan/certificate.h"
 #include "offline/plan/file.h"
+#include "offline/plan/openssl_free.h"
 
 namespace beaverpond {
 namespace {
 
-template <auto kFree>
-struct Free {
-  template <class T>
-  void operator()(T* pointer) const {
-    kFree(pointer);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
-
-Hash256 fingerprint_of(const X509* certificate) {
-  Hash256 hash{};
-  unsigned int size = 0;
-  const int ok = X509_digest(certificate, EVP_sha256(), hash.data(), &size);
-  BP_CHECK(ok == 1 && size == hash.size(), "SHA-256 of a certificate");
-  return hash;
-}
+using Key = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, OpensslFree<X509_free>>;
+using Bio = std::unique_ptr<BIO, OpensslFree<BIO_free>>;
 
 template <class Read>
 auto read_pem(const std::string& path, const Read& read) -> Result<decltype(read(nullptr))> {
@@ -59,8 +46,8 @@ struct PinnedTls::State {
     const X509* const certificate = X509_STORE_CTX_get0_cert(store);
     const auto& accepted = static_cast<const State*>(state)->accepted;
     const bool known =
-        certificate != nullptr &&
-        std::find(accepted.begin(), accepted.end(), fingerprint_of(certificate)) != accepted.end();
+        certificate != nullptr && std::find(accepted.begin(), accepted.end(),
+                                            certificate_fingerprint(certificate)) != accepted.end();
     X509_STORE_CTX_set_error(store, known ? X509_V_OK : X509_V_ERR_CERT_UNTRUSTED);
     return known ? 1 : 0;
   }
@@ -85,7 +72,7 @@ Result<std::unique_ptr<PinnedTls>> PinnedTls::read(const std::string& home,
               return PEM_read_bio_X509(bio, nullptr, nullptr, nullptr);
             }));
   state->certificate.reset(certificate);
-  state->fingerprint = fingerprint_of(certificate);
+  state->fingerprint = certificate_fingerprint(certificate);
   state->accepted = std::move(accepted);
   return std::unique_ptr<PinnedTls>(new PinnedTls(std::move(state)));
 }
@@ -110,7 +97,7 @@ std::optional<std::size_t> PinnedTls::peer_of(const ssl_st* connection) const {
   const Certificate certificate(SSL_get1_peer_certificate(connection));
   if (certificate == nullptr) return std::nullopt;
   const auto found = std::find(state_->accepted.begin(), state_->accepted.end(),
-                               fingerprint_of(certificate.get()));
+                               certificate_fingerprint(certificate.get()));
   if (found == state_->accepted.end()) return std::nullopt;
   return static_cast<std::size_t>(found - state_->accepted.begin());
 }

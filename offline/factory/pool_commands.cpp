@@ -14,6 +14,7 @@
 #include "offline/pool/import.h"
 #include "offline/pool/posix_storage.h"
 #include "offline/pool/random.h"
+#include "offline/pool/roster_identity.h"
 #include "offline/pool/verify.h"
 
 namespace beaverpond {
@@ -76,8 +77,7 @@ Result<PoolOptions> options_for(const std::string& directory, const Roster& rost
   PoolOptions options;
   options.directory = directory;
   options.storage = &storage;
-  options.identity = {roster.pool_id, roster.epoch, roster_hash(roster), found.player,
-                      static_cast<int>(roster.players.size())};
+  options.identity = pool_identity(roster, found.player);
   options.dealer_key = roster.dealer_key;
   if (found.player >= 0 && found.player < options.identity.players) {
     options.pool_key = roster.players[static_cast<std::size_t>(found.player)].pool_key;

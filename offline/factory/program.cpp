@@ -17,7 +17,10 @@
 #include "offline/factory/status_server.h"
 #include "offline/plan/roster.h"
 #include "offline/pool/dealer_key.h"
+#include "offline/pool/pool.h"
+#include "offline/pool/pool_key.h"
 #include "offline/pool/posix_storage.h"
+#include "offline/pool/roster_identity.h"
 
 namespace beaverpond {
 namespace {
@@ -258,11 +261,8 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
   StatusBoard board;
   Delivery delivery;
   if (config.delivery.has_value()) {
-    PoolIdentity identity;
-    identity.pool_id = site.pools.pool_id;
-    identity.epoch = site.pools.epoch;
-    identity.roster_hash = site.pools.roster_hash;
-    delivery.spool = std::make_unique<Spool>(storage, site.pools.directories, identity);
+    delivery.spool =
+        std::make_unique<Spool>(storage, site.pools.directories, pool_identity(site.roster, 0));
     delivery.add_lanes(service_config);
   }
   ServiceOptions options;
@@ -325,12 +325,8 @@ Result<void> run_pull(const PullArguments& arguments, const FactorySignals& sign
                       "the certificate " + arguments.home + "/cert.pem is of no player in " +
                           roster_path + "; start with the home of a player");
   }
-  PoolIdentity identity;
-  identity.pool_id = roster.pool_id;
-  identity.epoch = roster.epoch;
-  identity.roster_hash = roster_hash(roster);
-  identity.player = static_cast<int>(self - roster.players.begin());
-  identity.players = static_cast<int>(roster.players.size());
+  const auto rank = static_cast<int>(self - roster.players.begin());
+  const PoolIdentity identity = pool_identity(roster, rank);
   const std::string pool = arguments.home + "/pool";
   options.host = roster.factory->host;
   options.port = roster.factory->port;
@@ -338,7 +334,11 @@ Result<void> run_pull(const PullArguments& arguments, const FactorySignals& sign
   options.incoming.storage = &storage;
   options.incoming.pool_directory = pool;
   options.incoming.identity = identity;
-  BP_ASSIGN(const PoolKey key, PoolKey::read(storage, pool_key_path(pool)));
+  PoolOptions own;
+  own.directory = pool;
+  own.storage = &storage;
+  own.pool_key = self->pool_key;
+  BP_ASSIGN(const PoolKey key, read_roster_key(own));
   const SegmentAccess access{roster.dealer_key, &key, nullptr};
   options.incoming.check = [&](const std::string& file, const LaneRange& what) {
     return check_segment(storage, identity, access, file, what);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "offline/pool/export.h"
 #include "offline/pool/ledger.h"
 
 namespace beaverpond {
@@ -92,18 +93,8 @@ Result<std::vector<Spool::Entry>> Spool::entries(int player, const LaneKey& key)
   return found;
 }
 
-/// Puts an empty file in the segment's place, at once: a crash leaves the one or the other.
 Result<void> Spool::acknowledge(int player, const LaneRange& what) {
-  const std::string folder = lane_of(player, what.key);
-  const std::string marker = folder + "/held" + kTemporarySuffix;
-  BP_ASSIGN(const bool left_over, storage_->exists(marker));
-  if (left_over) BP_TRY(storage_->unlink(marker));
-  {
-    BP_ASSIGN(const auto file, storage_->open(marker, Storage::Mode::kCreateNew));
-    BP_TRY(file->sync());
-  }
-  BP_TRY(storage_->rename(marker, folder + "/" + segment_name(what.range, kSegmentSuffix)));
-  BP_TRY(storage_->sync_directory(folder));
+  BP_TRY(leave_name_blocking(*storage_, lane_of(player, what.key), what.range));
   hashes_.erase({player, what});
   return {};
 }

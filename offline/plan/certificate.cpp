@@ -13,20 +13,14 @@
 #include <memory>
 
 #include "offline/plan/file.h"
+#include "offline/plan/openssl_free.h"
 
 namespace beaverpond {
 namespace {
 
-template <auto kFree>
-struct Free {
-  template <class T>
-  void operator()(T* pointer) const {
-    kFree(pointer);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
+using Key = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, OpensslFree<X509_free>>;
+using Bio = std::unique_ptr<BIO, OpensslFree<BIO_free_all>>;
 
 Error openssl_failed(const char* what) {
   const char* reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -41,7 +35,7 @@ Result<Certificate> sign_certificate(EVP_PKEY* key, const std::string& name) {
   BP_CHECK(certificate != nullptr && RAND_bytes(serial.data(), serial.size()) == 1,
            "OpenSSL has memory and randomness");
   serial[0] = (serial[0] & 0x7f) | 0x40;  // positive, and always as long
-  const std::unique_ptr<BIGNUM, Free<BN_free>> number(
+  const std::unique_ptr<BIGNUM, OpensslFree<BN_free>> number(
       BN_bin2bn(serial.data(), serial.size(), nullptr));
   X509_NAME* subject = X509_get_subject_name(certificate.get());
   const bool made =
@@ -68,15 +62,15 @@ Result<std::string> to_pem(Write write) {
   return std::string(data, static_cast<std::size_t>(size));
 }
 
-Hash256 fingerprint_of(const X509* certificate) {
+}  // namespace
+
+Hash256 certificate_fingerprint(const x509_st* certificate) {
   Hash256 hash{};
   unsigned int size = 0;
   const int ok = X509_digest(certificate, EVP_sha256(), hash.data(), &size);
   BP_CHECK(ok == 1 && size == hash.size(), "SHA-256 of a certificate");
   return hash;
 }
-
-}  // namespace
 
 Result<Hash256> make_certificate(const std::string& key_path, const std::string& certificate_path,
                                  const std::string& name) {
@@ -95,7 +89,7 @@ Result<Hash256> make_certificate(const std::string& key_path, const std::string&
   if (written.ok()) written = replace_file(key_path, key_pem, 0400);
   OPENSSL_cleanse(key_pem.data(), key_pem.size());
   BP_TRY(std::move(written));
-  return fingerprint_of(certificate.get());
+  return certificate_fingerprint(certificate.get());
 }
 
 Result<Hash256> certificate_fingerprint(const std::string& certificate_path) {
@@ -109,7 +103,7 @@ Result<Hash256> certificate_fingerprint(const std::string& certificate_path) {
                                               " is not a certificate in PEM; use the cert.pem that "
                                               "keygen made");
   }
-  return fingerprint_of(certificate.get());
+  return certificate_fingerprint(certificate.get());
 }
 
 }  // namespace beaverpond

@@ -6,6 +6,8 @@
 #include "beaverpond/result.h"
 #include "offline/plan/hash.h"
 
+struct x509_st;  // OpenSSL's, named here so that its headers stay out of ours
+
 namespace beaverpond {
 
 /// Makes an Ed25519 key (mode 0400) and a certificate without an end in the name `name`, which has
@@ -17,5 +19,8 @@ Result<Hash256> make_certificate(const std::string& key_path, const std::string&
 /// SHA-256 of the DER of the first certificate in a PEM file. Errors: kConfig, naming the file;
 /// kIo.
 Result<Hash256> certificate_fingerprint(const std::string& certificate_path);
+
+/// SHA-256 of the DER of a certificate in memory.
+Hash256 certificate_fingerprint(const x509_st* certificate);
 
 }  // namespace beaverpond

@@ -44,20 +44,20 @@ Result<ExportedSegment> copy_out(Storage& storage, const std::string& source,
   return exported;
 }
 
-/// The name stays, so that the factory goes on numbering above it.
-Result<void> leave_the_name(Storage& storage, const LaneFolder& lane, const PublishedRange& range) {
-  const std::string temporary = lane.path + "/" + segment_name(range, kTemporarySuffix);
+}  // namespace
+
+Result<void> leave_name_blocking(Storage& storage, const std::string& lane,
+                                 const PublishedRange& range) {
+  const std::string temporary = lane + "/" + segment_name(range, kTemporarySuffix);
   BP_ASSIGN(const bool left_over, storage.exists(temporary));
   if (left_over) BP_TRY(storage.unlink(temporary));
   {
     BP_ASSIGN(const auto empty, storage.open(temporary, Storage::Mode::kCreateNew));
     BP_TRY(empty->sync());
   }
-  BP_TRY(storage.rename(temporary, lane.path + "/" + segment_name(range, kSegmentSuffix)));
-  return storage.sync_directory(lane.path);
+  BP_TRY(storage.rename(temporary, lane + "/" + segment_name(range, kSegmentSuffix)));
+  return storage.sync_directory(lane);
 }
-
-}  // namespace
 
 Result<void> export_segments_blocking(
     Storage& storage, const std::string& spool, const std::string& medium,
@@ -80,7 +80,7 @@ Result<void> export_segments_blocking(
       BP_ASSIGN(const std::uint64_t size, size_of(storage, source));
       if (size == 0) continue;  // it was exported before
       BP_ASSIGN(const ExportedSegment exported, copy_out(storage, source, lane, range, medium));
-      BP_TRY(leave_the_name(storage, lane, range));
+      BP_TRY(leave_name_blocking(storage, lane.path, range));
       if (on_exported) on_exported(exported);
     }
   }

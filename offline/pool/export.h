@@ -16,6 +16,11 @@ struct ExportedSegment {
   std::uint64_t bytes = 0;
 };
 
+/// Puts an empty file in the place of a segment that has left a spool, durably and at once: its
+/// number is never given again. Errors: kNoSpace, kIo.
+Result<void> leave_name_blocking(Storage& storage, const std::string& lane_directory,
+                                 const PublishedRange& range);
+
 /// Copies every segment of the spool that was not exported before to the folder `medium`, in order,
 /// durably; then replaces it in the spool by an empty file of its name, which keeps its number from
 /// being given again. A crash in between exports it once more, and the player refuses what it has

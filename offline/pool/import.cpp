@@ -10,28 +10,23 @@ namespace {
 
 constexpr Sector kNoEnvelope{};
 
-Error sent_again(const std::string& source, const std::string& what) {
-  return make_error(ErrorCode::kPoolCorrupt, "segment " + source + ": " + what +
-                                                 "; a one-time pad is never taken twice: it was "
-                                                 "not imported, remove the file");
-}
+}  // namespace
 
-/// A set id, or a number, that the lane holds already would be one pad under two names.
-Result<void> check_new(const std::vector<PublishedRange>& present, const PublishedRange& range,
-                       const std::string& source) {
+std::optional<std::string> seen_before(const std::vector<PublishedRange>& present,
+                                       const PublishedRange& range, std::uint64_t watermark) {
   for (const PublishedRange& other : present) {
     if (other.set_id == range.set_id) {
-      return sent_again(source, "its set id is known: this pool holds it as " + other.str());
+      return "its set id is known: this pool holds it as " + other.str();
     }
     if (range.first < other.end() && other.first < range.end()) {
-      return sent_again(source, "its bundles " + range.str() + " are numbered like those of " +
-                                    other.str() + ", which this pool holds already");
+      return "its bundles " + range.str() + " are numbered like those of " + other.str() +
+             ", which this pool holds already";
     }
   }
-  return {};
+  if (range.first >= watermark) return std::nullopt;
+  return "its bundles " + range.str() + " begin below " + std::to_string(watermark) +
+         ", up to where this pool has spent";
 }
-
-}  // namespace
 
 Result<std::uint64_t> import_segment_blocking(Storage& storage, const std::string& path,
                                               const PoolIdentity& pool, const LaneKey& key,
@@ -105,12 +100,12 @@ Result<PublishedRange> deliver_segment_blocking(const DeliveryOptions& options,
   const std::string lane = lane_directory(options.pool_directory, header.key);
   BP_ASSIGN(const auto present, list_ranges(storage, lane, kSegmentSuffix));
   if (std::binary_search(present.begin(), present.end(), range)) return range;
-  BP_TRY(check_new(present, range, source));
   BP_ASSIGN(const LedgerState ledger, Ledger::peek(storage, lane, options.identity, header.key));
-  if (range.first < ledger.watermark) {
-    return sent_again(source, "its bundles " + range.str() + " begin below " +
-                                  std::to_string(ledger.watermark) +
-                                  ", up to where this pool has spent");
+  const auto why = seen_before(present, range, ledger.watermark);
+  if (why.has_value()) {
+    return make_error(ErrorCode::kPoolCorrupt, "segment " + source + ": " + *why +
+                                                   "; a one-time pad is never taken twice: it was "
+                                                   "not imported, remove the file");
   }
   BP_TRY(ensure_lane_directory(storage, options.pool_directory, header.key));
   const std::string temporary = lane + "/" + segment_name(range, kTemporarySuffix);

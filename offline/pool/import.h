@@ -1,7 +1,9 @@
 // Bringing segments into a pool: from a file that travelled, and under the pool's own keys.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "offline/pool/segment_file.h"
 
@@ -29,6 +31,12 @@ Result<void> forget_transport_blocking(Storage& storage, const std::string& path
 /// that an earlier attempt left under that name is replaced. Errors: kNoSpace, kIo.
 Result<void> copy_file_blocking(Storage& storage, const std::string& source,
                                 const std::string& target);
+
+/// Why bundles of `range` must not enter a lane that holds `present` and has given up all numbers
+/// below `watermark`: a set id or a number that comes twice is one pad under two names. Nothing
+/// where they may.
+std::optional<std::string> seen_before(const std::vector<PublishedRange>& present,
+                                       const PublishedRange& range, std::uint64_t watermark);
 
 struct DeliveryOptions {
   Storage* storage = nullptr;

@@ -53,7 +53,7 @@ Result<void> PoolLane::find_numbers() {
     const auto number = ratchet_number_of(*storage_, path_of(range));
     // A damaged file is named when it is used; its number cannot matter to others.
     if (!number.ok() || !number.value()) continue;
-    if (**number > ratchet_.base() + LaneRatchet::kMaxSteps) continue;
+    if (**number >= ratchet_.base() + LaneRatchet::kMaxSteps) continue;
     next_key_ = std::max(next_key_, **number + 1);
   }
   return {};

@@ -4,38 +4,25 @@
 #include <cstring>
 #include <optional>
 
+#include "offline/pool/lane_block.h"
+
 namespace beaverpond {
 namespace {
 
 // The table of offline/pool/README.md, "Ledger".
 constexpr char kMagic[9] = "BPLEDG01";
 constexpr std::size_t kVersionAt = 8;
-constexpr std::size_t kPlayerAt = 12;
-constexpr std::size_t kPlayersAt = 16;
-constexpr std::size_t kLaneAt = 20;
-constexpr std::size_t kPoolIdAt = 24;
-constexpr std::size_t kEpochAt = 40;
-constexpr std::size_t kPlanAt = 48;
-constexpr std::size_t kSequenceAt = 80;
+constexpr std::size_t kSequenceAt = kLaneFieldsSize;
 constexpr std::size_t kWatermarkAt = 88;
 constexpr std::size_t kWitnessesAt = 96;
 constexpr std::uint64_t kVersion = 1;
 constexpr int kSlots = 2;
 
-static_assert(kPoolIdAt + sizeof(PoolId) == kEpochAt && kEpochAt + 8 == kPlanAt);
-static_assert(kPlanAt + sizeof(Hash256) == kSequenceAt && kWatermarkAt + 8 == kWitnessesAt);
+static_assert(kSequenceAt + 8 == kWatermarkAt && kWatermarkAt + 8 == kWitnessesAt);
 static_assert(kWitnessesAt + kMaxPlayers * 8 <= kBlockHashOffset);
 
 Block encode(const LedgerState& state, const PoolIdentity& pool, const LaneKey& key) {
-  Block block{};
-  store_bytes(block, 0, {reinterpret_cast<const std::uint8_t*>(kMagic), 8});
-  store_le(block, kVersionAt, kVersion, 2);
-  store_le(block, kPlayerAt, static_cast<std::uint64_t>(pool.player), 4);
-  store_le(block, kPlayersAt, static_cast<std::uint64_t>(pool.players), 4);
-  store_le(block, kLaneAt, key.lane, 4);
-  store_bytes(block, kPoolIdAt, pool.pool_id);
-  store_le(block, kEpochAt, pool.epoch, 8);
-  store_bytes(block, kPlanAt, key.plan);
+  Block block = lane_block(kMagic, kVersion, pool, key);
   store_le(block, kSequenceAt, state.sequence, 8);
   store_le(block, kWatermarkAt, state.watermark, 8);
   for (std::size_t i = 0; i < state.witnesses.size(); ++i) {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "offline/pool/cipher.h"
+#include "offline/pool/lane_block.h"
 #include "offline/pool/random.h"
 
 namespace beaverpond {
@@ -11,35 +12,19 @@ namespace {
 
 // The table of offline/pool/README.md, "Ratchet".
 constexpr char kMagic[9] = "BPKEYS01";
-constexpr std::size_t kVersionAt = 8;
-constexpr std::size_t kPlayerAt = 12;
-constexpr std::size_t kPlayersAt = 16;
-constexpr std::size_t kLaneAt = 20;
-constexpr std::size_t kPoolIdAt = 24;
-constexpr std::size_t kEpochAt = 40;
-constexpr std::size_t kPlanAt = 48;
-constexpr std::size_t kSequenceAt = 80;
+constexpr std::size_t kSequenceAt = kLaneFieldsSize;
 constexpr std::size_t kBaseAt = 88;
 constexpr std::size_t kNonceAt = 96;
 constexpr std::size_t kWrappedAt = 108;
 constexpr std::size_t kTagAt = 140;
 constexpr std::uint64_t kVersion = 1;
-static_assert(kPlanAt + sizeof(Hash256) == kSequenceAt && kBaseAt + 8 == kNonceAt);
+static_assert(kSequenceAt + 8 == kBaseAt && kBaseAt + 8 == kNonceAt);
 static_assert(kNonceAt + sizeof(WrapNonce) == kWrappedAt);
 static_assert(kWrappedAt + SecretKey::kSize == kTagAt);
 
 /// Everything up to the sequence.
 Block owner_fields(const PoolIdentity& pool, const LaneKey& lane) {
-  Block block{};
-  store_bytes(block, 0, {reinterpret_cast<const std::uint8_t*>(kMagic), 8});
-  store_le(block, kVersionAt, kVersion, 2);
-  store_le(block, kPlayerAt, static_cast<std::uint64_t>(pool.player), 4);
-  store_le(block, kPlayersAt, static_cast<std::uint64_t>(pool.players), 4);
-  store_le(block, kLaneAt, lane.lane, 4);
-  store_bytes(block, kPoolIdAt, pool.pool_id);
-  store_le(block, kEpochAt, pool.epoch, 8);
-  store_bytes(block, kPlanAt, lane.plan);
-  return block;
+  return lane_block(kMagic, kVersion, pool, lane);
 }
 
 bool is_slot(const Block& slot, std::size_t size) {

@@ -15,18 +15,12 @@
 #include <vector>
 
 #include "beaverpond/check.h"
+#include "offline/plan/openssl_free.h"
 
 namespace beaverpond {
 namespace {
 
-template <auto kFree>
-struct Free {
-  template <class T>
-  void operator()(T* pointer) const {
-    kFree(pointer);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Key = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
 
 /// Pages that hold nothing but keys. Never given back: they are few, and reused.
 class KeyArena {
@@ -114,7 +108,7 @@ bool key_memory_is_locked() {
 SecretKey hkdf(std::span<const std::uint8_t> secret, std::span<const std::uint8_t> salt,
                std::string_view label, std::span<const std::uint8_t> context) {
   static EVP_KDF* const kHkdf = EVP_KDF_fetch(nullptr, "HKDF", nullptr);
-  const std::unique_ptr<EVP_KDF_CTX, Free<EVP_KDF_CTX_free>> run(EVP_KDF_CTX_new(kHkdf));
+  const std::unique_ptr<EVP_KDF_CTX, OpensslFree<EVP_KDF_CTX_free>> run(EVP_KDF_CTX_new(kHkdf));
   std::vector<std::uint8_t> info(label.begin(), label.end());
   info.push_back(0);
   info.insert(info.end(), context.begin(), context.end());
@@ -152,7 +146,7 @@ std::optional<SecretKey> x25519_agree(const SecretKey& key, const PublicKey& pee
   const auto bytes = key.bytes();
   const Key mine(EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, bytes.data(), 32));
   const Key theirs(EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, peer.data(), 32));
-  const std::unique_ptr<EVP_PKEY_CTX, Free<EVP_PKEY_CTX_free>> run(
+  const std::unique_ptr<EVP_PKEY_CTX, OpensslFree<EVP_PKEY_CTX_free>> run(
       EVP_PKEY_CTX_new(mine.get(), nullptr));
   SecretKey shared;
   std::size_t size = SecretKey::kSize;

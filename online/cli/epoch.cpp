@@ -2,6 +2,7 @@
 
 #include "offline/pool/identity.h"
 #include "offline/pool/posix_storage.h"
+#include "offline/pool/roster_identity.h"
 #include "online/cli/commands.h"
 
 namespace beaverpond {
@@ -17,18 +18,16 @@ Result<void> run_epoch(const EpochOptions& options) {
   }
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   roster.epoch = options.to;
-  const Hash256 hash = roster_hash(roster);
   PosixStorage storage;
   // The pool first: until the roster follows, nobody can use it.
-  BP_TRY(start_epoch_blocking(
-      storage, home.pool_path(),
-      {roster.pool_id, roster.epoch, hash, rank, static_cast<int>(roster.players.size())}));
+  const PoolIdentity identity = pool_identity(roster, rank);
+  BP_TRY(start_epoch_blocking(storage, home.pool_path(), identity));
   BP_TRY(write_roster_file(home.roster_path(), roster));
   std::printf(
       "%s is in membership epoch %llu: roster %s, empty pool. Run the same on every player "
       "before the next job, and give the new roster to triple-factory.\n",
       home.directory.c_str(), static_cast<unsigned long long>(roster.epoch),
-      to_hex(std::span(hash).first(8)).c_str());
+      to_hex(std::span(identity.roster_hash).first(8)).c_str());
   return {};
 }
 

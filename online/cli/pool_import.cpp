@@ -5,6 +5,7 @@
 #include "offline/pool/import.h"
 #include "offline/pool/pool_key.h"
 #include "offline/pool/posix_storage.h"
+#include "offline/pool/roster_identity.h"
 #include "online/cli/commands.h"
 
 namespace beaverpond {
@@ -51,8 +52,7 @@ Result<void> run_pool_import(const PoolImportOptions& options) {
   PoolOptions pool;
   pool.directory = home.pool_path();
   pool.storage = &storage;
-  pool.identity = {roster.pool_id, roster.epoch, roster_hash(roster), rank,
-                   static_cast<int>(roster.players.size())};
+  pool.identity = pool_identity(roster, rank);
   pool.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
   pool.key_path = home.pool_key_path();
   BP_ASSIGN(const PoolKey key, read_roster_key(pool));

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "offline/plan/certificate.h"
+#include "offline/pool/roster_identity.h"
 #include "online/transport/tls.h"
 
 namespace beaverpond {
@@ -184,8 +185,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   static PosixStorage storage;
   PoolOptions pool_options;
   pool_options.directory = home.pool_path();
-  pool_options.identity = {roster.pool_id, roster.epoch, roster_hash(roster), rank,
-                           static_cast<int>(what.players)};
+  pool_options.identity = pool_identity(roster, rank);
   pool_options.storage = &storage;
   pool_options.dealer_key = roster.dealer_key;
   pool_options.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;

@@ -157,7 +157,7 @@ TEST_F(SpoolTest, KnownSetIdsAndSpentNumbersAreRefused) {
   SegmentOffer offer;
   offer.what.key = test_key();
   offer.what.range = {0, 4, test_set_id(99)};
-  EXPECT_NE(incoming->check_new(offer).error().message.find("given up"), std::string::npos);
+  EXPECT_NE(incoming->check_new(offer).error().message.find("has spent"), std::string::npos);
   offer.what.range = {6, 4, test_set_id(99)};
   EXPECT_NE(incoming->check_new(offer).error().message.find("holds"), std::string::npos);
   offer.what.range = {8, 4, test_set_id(99)};
