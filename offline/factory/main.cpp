@@ -184,7 +184,8 @@ int run(int argc, char** argv) {
       "Makes bundles of one-time correlated randomness and publishes them to every player's pool,\n"
       "and looks after pools and the dealer's key.\n"
       "Exit codes: 0 done, 2 bad option or file, 6 damaged pool, 7 pool of another roster,\n"
-      "9 out of memory, 10 I/O error, 11 no space, 12 another factory runs, 14 interrupted."};
+      "9 out of memory, 10 I/O error, 11 no space, 12 another factory runs, 14 interrupted,\n"
+      "16 the device failed."};
   app.require_subcommand(1);
   CLI::App* const make = app.add_subcommand("make", "Adds a number of bundles, then ends");
   add_common(*make, flags);

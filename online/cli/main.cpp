@@ -188,7 +188,7 @@ int run(int argc, char** argv) {
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
-      "cancelled, 15 pool-rolled-back.");
+      "cancelled, 15 pool-rolled-back, 16 device-failed.");
   app.set_version_flag("--version", std::string("beaverpond ") + BEAVERPOND_VERSION);
   app.require_subcommand(1);
   KeygenOptions keygen;
