@@ -56,6 +56,13 @@ class Buffer {
 using Words = std::span<std::uint64_t>;
 using ConstWords = std::span<const std::uint64_t>;
 
+inline std::span<std::uint8_t> bytes_of(Words words) {
+  return {reinterpret_cast<std::uint8_t*>(words.data()), words.size_bytes()};
+}
+inline std::span<const std::uint8_t> bytes_of(ConstWords words) {
+  return {reinterpret_cast<const std::uint8_t*>(words.data()), words.size_bytes()};
+}
+
 /// One player's side of one plan entry: a seed with two streams, and on the designated player the
 /// correction, which replaces the second stream.
 struct Material {
@@ -124,7 +131,8 @@ class Backend {
   // Between host memory and the backend's: sizes are equal.
   virtual void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
                       StreamRef stream) = 0;
-  /// `host` holds the bytes once synchronize() has returned.
+  /// `host` holds the bytes once synchronize() has returned; until then x stays as it is too, so
+  /// that they may travel beside the operations that follow.
   virtual void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
                         StreamRef stream) = 0;
   virtual void zero(std::span<std::uint8_t> out, StreamRef stream) = 0;

@@ -97,7 +97,9 @@ inline RunResult run_program(const Program& program, int players,
       Result<std::unique_ptr<Engine>> engine =
           Engine::create(program, plan, *backend, transport, std::move(keys).value(), options);
       ASSERT_TRUE(engine.ok()) << engine.error().message;
-      for (std::uint32_t s = 0; s < states.size(); ++s) (*engine)->set_public_state(s, states[s]);
+      for (std::uint32_t s = 0; s < states.size(); ++s) {
+        ASSERT_TRUE((*engine)->set_public_state(s, states[s]).ok());
+      }
       RunInputs run;
       run.inputs.resize(program.inputs);
       run.step_multiplier = multiplier;
