@@ -22,6 +22,11 @@ void add_player(CLI::App& command, PlayerOptions& options) {
   command.add_option("--peers", options.peers, "host:port of every player, by rank")
       ->delimiter(',');
   command.add_option("--lane", options.lane, "lane of the pool")->capture_default_str();
+  command.add_option("--device", options.device, kDeviceHelp)
+      ->check([](const std::string& device) -> std::string {
+        const Result<void> known = check_device(device);
+        return known.ok() ? "" : known.error().message;
+      });
 }
 
 void add_keygen(CLI::App& app, KeygenOptions& options) {

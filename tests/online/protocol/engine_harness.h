@@ -44,7 +44,7 @@ class TestDealer {
     Result<Dealer> dealer = Dealer::create(plan_, players_, *backend_);
     EXPECT_TRUE(dealer.ok());
     const int designated = designated_player(number, players_);
-    dealer->deal(seeds, designated, correction->bytes(), kHostStream);
+    EXPECT_TRUE(dealer->deal(seeds, designated, correction->bytes(), kHostStream).ok());
     if (alter) alter(correction->bytes());
     std::vector<Bundle> bundles;
     for (int i = 0; i < players_; ++i) {
