@@ -127,6 +127,8 @@ class EngineImpl final : public Engine {
   Result<void> settle();
 
   void apply_updates(const RunInputs& inputs);
+  Result<std::vector<std::uint64_t>> reveal(ConstWords share, std::uint64_t receivers,
+                                            std::uint64_t serial, const Tag& tag);
   Result<void> reveal_all();
   void find_deferrable();
 
@@ -152,7 +154,7 @@ class EngineImpl final : public Engine {
   std::vector<std::vector<std::uint64_t>> revealed_;
 
   std::set<std::uint32_t> state_serials_;  ///< that reveal_state used up
-  std::vector<bool> fixed_;  ///< by value: kept through all members of a series
+  std::vector<bool> fixed_;                ///< by value: kept through all members of a series
   Bundle bundle_;
   std::uint32_t member_ = 0;
   std::optional<std::uint64_t> last_bundle_;

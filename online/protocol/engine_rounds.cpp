@@ -183,19 +183,28 @@ Error EngineImpl::in_operations(Error error, const std::vector<std::uint32_t>& o
   return error;
 }
 
+Result<std::vector<std::uint64_t>> EngineImpl::reveal(ConstWords share, std::uint64_t receivers,
+                                                      std::uint64_t serial, const Tag& tag) {
+  BP_ASSIGN(const ConstWords masked, sharing_.mask(backend_, share, serial));
+  BP_TRY(settle());
+  return sharing_.reveal(masked, receivers, tag, deadline());
+}
+
 Result<void> EngineImpl::reveal_all() {
   bool any = false;
   for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
     const Op& op = program_.ops[index];
     if (op.code != OpCode::kReveal) continue;
-    if (!any) BP_TRY(settle());
     any = true;
     const ScopedTimer timer = profiler_.time_exchange();
-    const Tag tag = next_tag();
-    Result<std::vector<std::uint64_t>> words = sharing_.reveal(
-        backend_, values_[op.inputs[0]].share, op.receivers,
-        Sharing::run_serial(run_number(), program_.reveals, op.slot), tag, deadline());
-    if (!words.ok()) return in_operations(std::move(words).error(), {index});
+    computing_.push_back(index);
+    Result<std::vector<std::uint64_t>> words =
+        reveal(values_[op.inputs[0]].share, op.receivers,
+               Sharing::run_serial(run_number(), program_.reveals, op.slot), next_tag());
+    if (!words.ok()) {
+      Error error = std::move(words).error();
+      return error.operation.empty() ? in_operations(std::move(error), {index}) : error;
+    }
     revealed_[op.slot] = std::move(words).value();
     profiler_.count_reveal(index, values_[op.inputs[0]].share.size());
   }
@@ -210,11 +219,9 @@ Result<std::vector<std::uint64_t>> EngineImpl::reveal_state(std::uint32_t slot,
                                                             std::uint64_t receivers,
                                                             std::uint32_t serial) {
   BP_CHECK(state_serials_.insert(serial).second, "reveal_state: a serial is used twice");
-  BP_TRY(settle());
   // Bundle number 2^64 - 1 never exists, so these tags meet no other.
   const Tag tag{options_.session, ~std::uint64_t{0}, options_.lane, serial};
-  return sharing_.reveal(backend_, values_.state(slot), receivers, Sharing::state_serial(serial),
-                         tag, deadline());
+  return reveal(values_.state(slot), receivers, Sharing::state_serial(serial), tag);
 }
 
 }  // namespace beaverpond

@@ -28,8 +28,7 @@ void Sharing::share_input(Backend& backend, int owner, std::uint64_t serial, Con
   }
 }
 
-/// The share plus this player's part of a zero sharing, in host memory.
-Result<ConstWords> Sharing::masked(Backend& backend, ConstWords share, std::uint64_t serial) {
+Result<ConstWords> Sharing::mask(Backend& backend, ConstWords share, std::uint64_t serial) {
   const ByteCount size = bytes_of_words(ElementCount{share.size()});
   if (masked_.words().size() < share.size()) {
     BP_ASSIGN(masked_, backend.allocate(size));
@@ -42,41 +41,35 @@ Result<ConstWords> Sharing::masked(Backend& backend, ConstWords share, std::uint
     backend.prg_add(keys_.sent[index], kKeyPrg, serial, mine, kHostStream);
     backend.prg_subtract(keys_.received[index], kKeyPrg, serial, mine, kHostStream);
   }
-  if (backend.memory() == MemoryKind::kHost) {
-    BP_TRY(backend.synchronize(kHostStream));
-    return ConstWords(mine);
-  }
+  if (backend.memory() == MemoryKind::kHost) return ConstWords(mine);
   if (host_.words().size() < share.size()) {
     BP_ASSIGN(host_, backend.allocate_host(size));
   }
   const Words host = host_.words().first(share.size());
   backend.download(bytes_of(mine), bytes_of(host), kHostStream);
-  BP_TRY(backend.synchronize(kHostStream));
   return ConstWords(host);
 }
 
-Result<std::vector<std::uint64_t>> Sharing::reveal(Backend& backend, ConstWords share,
-                                                   std::uint64_t receivers, std::uint64_t serial,
+Result<std::vector<std::uint64_t>> Sharing::reveal(ConstWords masked, std::uint64_t receivers,
                                                    const Tag& tag, Deadline deadline) {
   const int rank = transport_.rank();
   const int size = transport_.size();
-  BP_ASSIGN(const ConstWords mine, masked(backend, share, serial));
   const auto is_receiver = [receivers](int player) { return ((receivers >> player) & 1) != 0; };
   std::vector<std::vector<std::uint64_t>> theirs(static_cast<std::size_t>(size));
   std::vector<Operation> pending;
   for (int peer = 0; peer < size; ++peer) {
     if (peer == rank) continue;
     if (is_receiver(peer)) {
-      for (std::size_t at = 0; at < mine.size(); at += kMaxMessageWords) {
-        const std::size_t count = std::min<std::size_t>(kMaxMessageWords, mine.size() - at);
+      for (std::size_t at = 0; at < masked.size(); at += kMaxMessageWords) {
+        const std::size_t count = std::min<std::size_t>(kMaxMessageWords, masked.size() - at);
         pending.push_back(transport_.start_send(
-            peer, {reinterpret_cast<const std::uint8_t*>(mine.data() + at), count * 8}, tag,
+            peer, {reinterpret_cast<const std::uint8_t*>(masked.data() + at), count * 8}, tag,
             kHostStream));
       }
     }
     if (is_receiver(rank)) {
       std::vector<std::uint64_t>& words = theirs[static_cast<std::size_t>(peer)];
-      words.resize(mine.size());
+      words.resize(masked.size());
       for (std::size_t at = 0; at < words.size(); at += kMaxMessageWords) {
         const std::size_t count = std::min<std::size_t>(kMaxMessageWords, words.size() - at);
         pending.push_back(transport_.start_recv(
@@ -92,7 +85,7 @@ Result<std::vector<std::uint64_t>> Sharing::reveal(Backend& backend, ConstWords 
   }
   if (!outcome.ok()) return std::move(outcome).error();
   if (!is_receiver(rank)) return std::vector<std::uint64_t>();
-  std::vector<std::uint64_t> value(mine.begin(), mine.end());
+  std::vector<std::uint64_t> value(masked.begin(), masked.end());
   for (const std::vector<std::uint64_t>& words : theirs) {
     for (std::size_t i = 0; i < words.size(); ++i) value[i] += words[i];
   }

@@ -21,11 +21,14 @@ class Sharing {
   void share_input(Backend& backend, int owner, std::uint64_t serial, ConstWords words,
                    Words share);
 
-  /// Sends shares to the players in `receivers`, each first re-randomised by a zero sharing from
-  /// the pair keys, so that a share tells nothing about how it was computed. Receivers return the
-  /// value, others nothing. Errors: those of the transport and of the backend.
-  Result<std::vector<std::uint64_t>> reveal(Backend& backend, ConstWords share,
-                                            std::uint64_t receivers, std::uint64_t serial,
+  /// A share that may be sent: re-randomised by a zero sharing from the pair keys, so that it tells
+  /// nothing about how it was computed. Host memory, there once the backend has synchronized, until
+  /// the next call. Errors: kOutOfMemory, kDeviceFailed.
+  Result<ConstWords> mask(Backend& backend, ConstWords share, std::uint64_t serial);
+
+  /// Sends what mask() made to the players in `receivers`. Receivers return the value, others
+  /// nothing. Errors: those of the transport.
+  Result<std::vector<std::uint64_t>> reveal(ConstWords masked, std::uint64_t receivers,
                                             const Tag& tag, Deadline deadline);
 
   /// Serials of reveals are disjoint from those of inputs.
@@ -37,12 +40,10 @@ class Sharing {
   }
 
  private:
-  Result<ConstWords> masked(Backend& backend, ConstWords share, std::uint64_t serial);
-
   Transport& transport_;
   PairKeys keys_;
-  Buffer masked_;  ///< a share to be sent, re-randomised
-  Buffer host_;    ///< the same, where the backend's memory is not the host's
+  Buffer masked_;
+  Buffer host_;  ///< the same, where the backend's memory is not the host's
 };
 
 }  // namespace beaverpond

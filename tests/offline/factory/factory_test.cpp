@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <new>
 #include <stdexcept>
 
@@ -163,6 +164,75 @@ TEST_F(FactoryTest, ADealerThatThrowsPublishesNothing) {
   EXPECT_EQ(level(), 0u);
   ASSERT_TRUE(open(factory_options(site_)).make_blocking(4).ok());
   EXPECT_EQ(level(), 4u);
+}
+
+TEST_F(FactoryTest, ADeviceThatFailsPublishesNothingAndLosesNothing) {
+  Consumer consumer(site_);
+  for (const ErrorCode code : {ErrorCode::kDeviceFailed, ErrorCode::kOutOfMemory}) {
+    for (const int good : {0, 1, 3, 6}) {
+      std::atomic<int> left = good;
+      FactoryOptions options = factory_options(site_);
+      const DealFunction deal = [&](std::span<const Seed> seeds, int designated,
+                                    std::span<std::uint8_t> correction) -> Result<void> {
+        if (left-- <= 0) return make_error(code, "the device fell off the bus");
+        return fake_deal(seeds, designated, correction);
+      };
+      options.dealers = {deal, deal};
+      const std::uint64_t before = level();
+      {
+        auto factory = open(options);
+        const auto made = factory.make_blocking(8);
+        ASSERT_FALSE(made.ok());
+        EXPECT_EQ(made.error().code, code);
+        EXPECT_NE(made.error().message.find("fell off the bus"), std::string::npos);
+        EXPECT_NE(made.error().message.find("dropped"), std::string::npos);
+      }
+      EXPECT_EQ(level(), before + (good >= 4 ? 4 : 0)) << good;
+      for (const std::string& path : disk_.files("/f")) {
+        EXPECT_FALSE(path.ends_with(kTemporarySuffix)) << path;
+      }
+      ASSERT_TRUE(open(factory_options(site_)).make_blocking(4).ok());
+      consumer.consume(2);  // checks every correction, and that no number and no seed comes twice
+    }
+  }
+  consumer.consume(1000);
+  EXPECT_EQ(consumer.spent(), 2u * (4 * 4 + 4));
+  EXPECT_EQ(level(), 0u);
+}
+
+TEST_F(FactoryTest, CorrectionsLieInMemoryOfTheDealersChoice) {
+  std::set<const std::uint8_t*> given;
+  std::mutex mutex;
+  int live = 0;
+  bool full = false;
+  FactoryOptions options = factory_options(site_);
+  options.allocate = [&](std::size_t size) -> Result<BufferCache::Buffer> {
+    const std::lock_guard<std::mutex> guard(mutex);
+    if (full) return make_error(ErrorCode::kOutOfMemory, "no pinned memory is left");
+    auto* bytes = new std::vector<std::uint8_t>(size);
+    given.insert(bytes->data());
+    ++live;
+    return BufferCache::Buffer{*bytes, std::shared_ptr<const void>(bytes, [&live, bytes](auto*) {
+                                 --live;
+                                 delete bytes;
+                               })};
+  };
+  const DealFunction deal = [&](std::span<const Seed> seeds, int designated,
+                                std::span<std::uint8_t> correction) {
+    {
+      const std::lock_guard<std::mutex> guard(mutex);
+      EXPECT_EQ(given.count(correction.data()), 1u);
+    }
+    return fake_deal(seeds, designated, correction);
+  };
+  options.dealers = {deal, deal};
+  auto factory = open(options);
+  ASSERT_TRUE(factory.make_blocking(4).ok());
+  EXPECT_LE(given.size(), 3u);  // one a dealer and one that is written, used again
+  EXPECT_EQ(live, 0);
+  full = true;
+  EXPECT_EQ(factory.make_blocking(4).error().code, ErrorCode::kOutOfMemory);
+  EXPECT_EQ(live, 0);
 }
 
 TEST_F(FactoryTest, PowerLossAtEveryOperation) {

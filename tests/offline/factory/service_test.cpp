@@ -263,6 +263,32 @@ TEST_F(ServiceTest, DrainPublishesTheSegmentAndStopDropsIt) {
   }
 }
 
+TEST_F(ServiceTest, ADeviceThatFailsIsReportedAndEndsIt) {
+  ServiceClass one = service_class(site_, "one", 0, 16, 16);
+  std::atomic<int> dealt = 0;
+  const DealFunction deal = [&](std::span<const Seed> seeds, int designated,
+                                std::span<std::uint8_t> correction) -> Result<void> {
+    if (++dealt > 6) return make_error(ErrorCode::kDeviceFailed, "the device fell off the bus");
+    return fake_deal(seeds, designated, correction);
+  };
+  one.made.dealers = {deal, deal};
+  ASSERT_TRUE(start({{one}, {}}).ok());
+  thread_.join();
+  ASSERT_FALSE(outcome_.ok());
+  EXPECT_EQ(outcome_.error().code, ErrorCode::kDeviceFailed);
+  EXPECT_EQ(count(Kind::kSegment), 1u);
+  EXPECT_EQ(count(Kind::kDropped), 1u);
+  EXPECT_LE(dealt.load(), 8);  // it does not try again by itself
+  Consumer consumer(site_);
+  EXPECT_EQ(consumer.consume(100), 4u);
+  // Started again with a device that works, it goes on above.
+  ASSERT_TRUE(start({{service_class(site_, "one", 0, 16, 16)}, {}}).ok());
+  ASSERT_TRUE(wait_for(Kind::kFull));
+  join();
+  EXPECT_TRUE(outcome_.ok());
+  EXPECT_EQ(consumer.consume(100), 16u);
+}
+
 TEST_F(ServiceTest, ReloadChangesClassesAndARefusedOneChangesNothing) {
   std::mutex mutex;
   std::optional<ServiceConfig> next;

@@ -65,7 +65,7 @@ TEST(TableTraining, WeightsAreBitIdenticalToTheTwins) {
       const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
       const Result<Session> session = Session::create_blocking(*transports[rank], deadline);
       ASSERT_TRUE(session.ok()) << session.error().message;
-      const std::unique_ptr<Backend> backend = make_cpu_backend();
+      const std::unique_ptr<Backend> backend = testing::test_backend();
       DealtBundles source(bundles, rank);
       Result<TrainReport> report =
           train_blocking(job, *setup, *backend, *transports[rank], *session, source, {});

@@ -126,7 +126,7 @@ TEST_P(Training, WeightsAreBitIdenticalToTheTwins) {
       const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
       const Result<Session> session = Session::create_blocking(transport, deadline);
       ASSERT_TRUE(session.ok()) << session.error().message;
-      const std::unique_ptr<Backend> backend = make_cpu_backend();
+      const std::unique_ptr<Backend> backend = testing::test_backend();
       DealtBundles source(bundles, rank);
       TrainOptions options;
       options.on_progress = [&](const TrainProgress& progress) {

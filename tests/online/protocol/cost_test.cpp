@@ -39,7 +39,7 @@ std::vector<std::vector<Counted>> count_runs(
     Transport& transport = *transports[i];
     Result<PairKeys> keys = exchange_pair_keys(transport, Tag{1, 0, 0, 0}, in_ms(60'000));
     ASSERT_TRUE(keys.ok()) << keys.error().message;
-    const std::unique_ptr<Backend> backend = make_cpu_backend();
+    const std::unique_ptr<Backend> backend = test_backend();
     EngineOptions options;
     options.session = 1;
     options.profile = true;
@@ -268,7 +268,7 @@ TEST(Cost, AnEngineThatIsNotAskedKeepsNoProfile) {
     Transport& transport = *transports[static_cast<std::size_t>(rank)];
     Result<PairKeys> keys = exchange_pair_keys(transport, Tag{1, 0, 0, 0}, in_ms(60'000));
     ASSERT_TRUE(keys.ok());
-    const std::unique_ptr<Backend> backend = make_cpu_backend();
+    const std::unique_ptr<Backend> backend = test_backend();
     const auto engine =
         Engine::create(program, plan, *backend, transport, std::move(keys).value(), {});
     ASSERT_TRUE(engine.ok());

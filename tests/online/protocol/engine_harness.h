@@ -16,6 +16,7 @@
 #include "offline/plan/plan.h"
 #include "online/protocol/engine.h"
 #include "online/transport/local.h"
+#include "tests/kernels/test_backend.h"
 
 namespace beaverpond::testing {
 
@@ -31,14 +32,14 @@ inline Seed test_seed(std::mt19937_64& random) {
 class TestDealer {
  public:
   TestDealer(const Plan& plan, int players, std::uint64_t seed,
-             std::unique_ptr<Backend> backend = make_cpu_backend())
+             std::unique_ptr<Backend> backend = test_backend())
       : plan_(plan), players_(players), random_(seed), backend_(std::move(backend)) {}
 
   /// Deals bundle `number`; element i of the result is player i's.
   std::vector<Bundle> deal(std::uint64_t number) {
     std::vector<Seed> seeds;
     for (int i = 0; i < players_; ++i) seeds.push_back(test_seed(random_));
-    Result<Buffer> memory = backend_->allocate(plan_.correction_size);
+    Result<Buffer> memory = backend_->allocate_host(plan_.correction_size);
     EXPECT_TRUE(memory.ok());
     auto correction = std::make_shared<Buffer>(std::move(memory).value());
     Result<Dealer> dealer = Dealer::create(plan_, players_, *backend_);
@@ -91,7 +92,7 @@ inline RunResult run_program(const Program& program, int players,
       const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
       Result<PairKeys> keys = exchange_pair_keys(transport, Tag{1, 0, 0, 0}, deadline);
       ASSERT_TRUE(keys.ok()) << keys.error().message;
-      const std::unique_ptr<Backend> backend = make_cpu_backend();
+      const std::unique_ptr<Backend> backend = test_backend();
       EngineOptions options;
       options.session = 1;
       Result<std::unique_ptr<Engine>> engine =

@@ -310,7 +310,7 @@ TEST(Engine, AnEmptyOrOldBundleIsRefused) {
       Transport& transport = *transports[static_cast<std::size_t>(rank)];
       const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
       PairKeys keys = exchange_pair_keys(transport, Tag{1, 0, 0, 0}, deadline).value();
-      const std::unique_ptr<Backend> backend = make_cpu_backend();
+      const std::unique_ptr<Backend> backend = testing::test_backend();
       std::unique_ptr<Engine> engine =
           Engine::create(program, plan, *backend, transport, std::move(keys), {}).value();
       const WordVector words = {1, 2, 3, 4};
@@ -350,7 +350,7 @@ TEST(Engine, AFailedEngineRefusesToGoOn) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const std::unique_ptr<Backend> backend = make_cpu_backend();
+  const std::unique_ptr<Backend> backend = testing::test_backend();
   EngineOptions options;
   options.round_timeout_ms = 50;
   std::unique_ptr<Engine> engine =
@@ -376,7 +376,7 @@ TEST(Engine, APlanOfAnotherProgramIsRefused) {
                                               other_builder.input(1, Shape{4, 4}, 0)),
                        1);
   const Plan other = make_plan(other_builder.finish().value(), PrgKind::kAes128Ctr).value();
-  const std::unique_ptr<Backend> backend = make_cpu_backend();
+  const std::unique_ptr<Backend> backend = testing::test_backend();
   std::vector<std::unique_ptr<Transport>> transports = make_local_transports(2);
   const Result<std::unique_ptr<Engine>> engine =
       Engine::create(program, other, *backend, *transports[0], PairKeys{}, EngineOptions{});

@@ -6,22 +6,19 @@
 #include <cmath>
 
 #include "tests/online/protocol/engine_harness.h"
+#include "tests/online/transport/forwarding_transport.h"
 
 namespace beaverpond::testing {
 
 /// Keeps what every all-reduce opened on this player.
-class OpeningTap final : public Transport {
+class OpeningTap final : public ForwardingTransport {
  public:
   struct Opening {
     ReduceOp op;
     std::span<std::uint64_t> words;
   };
-  explicit OpeningTap(Transport& inner) : inner_(inner) {}
+  explicit OpeningTap(Transport& inner) : ForwardingTransport(inner) {}
 
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  std::string name() const override { return inner_.name(); }
-  TransportStats stats() const override { return inner_.stats(); }
   Operation start_all_reduce(std::span<std::uint64_t> words, ReduceOp op, const Tag& tag,
                              StreamRef stream) override {
     class Copying final : public Operation::Pending {
@@ -40,35 +37,11 @@ class OpeningTap final : public Transport {
       Opening opening_;
       Operation inner_;
     };
-    return Operation(std::make_unique<Copying>(*this, Opening{op, words},
-                                               inner_.start_all_reduce(words, op, tag, stream)));
+    return Operation(std::make_unique<Copying>(
+        *this, Opening{op, words}, ForwardingTransport::start_all_reduce(words, op, tag, stream)));
   }
-  Operation start_all_gather(std::span<const std::uint8_t> mine, std::span<std::uint8_t> all,
-                             const Tag& tag, StreamRef stream) override {
-    return inner_.start_all_gather(mine, all, tag, stream);
-  }
-  Operation start_broadcast(int root, std::span<std::uint8_t> bytes, const Tag& tag,
-                            StreamRef stream) override {
-    return inner_.start_broadcast(root, bytes, tag, stream);
-  }
-  Operation start_send(int to, std::span<const std::uint8_t> bytes, const Tag& tag,
-                       StreamRef stream) override {
-    return inner_.start_send(to, bytes, tag, stream);
-  }
-  Operation start_recv(int from, std::span<std::uint8_t> bytes, const Tag& tag,
-                       StreamRef stream) override {
-    return inner_.start_recv(from, bytes, tag, stream);
-  }
-  Result<std::vector<std::vector<std::uint8_t>>> all_gather_messages_blocking(
-      std::span<const std::uint8_t> mine, const Tag& tag, Deadline deadline) override {
-    return inner_.all_gather_messages_blocking(mine, tag, deadline);
-  }
-
   WordVector words;
   WordVector planes;
-
- private:
-  Transport& inner_;
 };
 
 /// Chi-square statistic of the words' bytes against uniform; 255 degrees of freedom.

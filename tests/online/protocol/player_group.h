@@ -25,7 +25,7 @@ class PlayerGroup {
       : program_(program), transports_(make_local_transports(players)) {
     for (int rank = 0; rank < players; ++rank) {
       const auto i = static_cast<std::size_t>(rank);
-      backends_.push_back(seams.backend ? seams.backend(rank) : make_cpu_backend());
+      backends_.push_back(seams.backend ? seams.backend(rank) : test_backend());
       if (seams.transport) wrappers_.push_back(seams.transport(rank, *transports_[i]));
       PairKeys keys;
       for (int peer = 0; peer < players; ++peer) {

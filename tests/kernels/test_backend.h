@@ -1,0 +1,23 @@
+// The backend that tests of other layers run on, so that the same tests serve every device.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "kernels/make_backend.h"
+#include "tests/kernels/far_backend.h"
+
+namespace beaverpond::testing {
+
+/// BEAVERPOND_TEST_BACKEND: "far", or a device as make_backend() takes it; without it the CPU.
+inline std::unique_ptr<Backend> test_backend() {
+  const char* const wanted = std::getenv("BEAVERPOND_TEST_BACKEND");
+  const std::string device = wanted == nullptr ? "cpu" : wanted;
+  if (device == "far") return std::make_unique<FarBackend>();
+  Result<MadeBackend> made = make_backend(device);
+  BP_CHECK(made.ok(), "BEAVERPOND_TEST_BACKEND names a device that is not there");
+  return std::move(made->backend);
+}
+
+}  // namespace beaverpond::testing
