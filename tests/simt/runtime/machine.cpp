@@ -117,6 +117,8 @@ void Machine::start_block(const Launch& launch, uint3 block) {
       (std::uint64_t{block.z} * launch.grid.y + block.y) * launch.grid.x + block.x;
   random_ = (launch.seed + 1) * 0x9e3779b97f4a7c15u + (number + 1) * 0xbf58476d1ce4e5b9u;
   if (random_ == 0) random_ = 1;
+  // In half the blocks all threads advance together; in the others a warp runs far ahead.
+  window_ = (random() >> 40 & 1) ? kMaxThreads : kLanes;
   failure_ = Failure{};
   // Fresh places for ThreadSanitizer: it would take one block's stacks for another's.
   if (mapping_ == nullptr || shared_room_ < launch.shared_bytes || under_thread_sanitizer()) {
@@ -203,7 +205,8 @@ void Machine::make_ready(unsigned thread) {
 
 int Machine::pick() {
   if (ready_count_ == 0) return -1;
-  const std::uint64_t i = (random() >> 32) * ready_count_ >> 32;
+  const unsigned choices = ready_count_ < window_ ? ready_count_ : window_;
+  const std::uint64_t i = ready_count_ - 1 - ((random() >> 32) * choices >> 32);
   const unsigned thread = ready_[i];
   ready_[i] = ready_[--ready_count_];
   return static_cast<int>(thread);

@@ -89,7 +89,7 @@ class Machine {
   void multiply(WarpCall* const* calls, bool is_unsigned);
 
   void make_ready(unsigned thread);
-  /// A thread that can go on, or -1.
+  /// A thread that can go on, one of the window_ that could last, or -1.
   int pick();
   /// Leaves the running thread for another, or for run_block when none can go on.
   void leave();
@@ -112,7 +112,7 @@ class Machine {
   std::unique_ptr<Thread[]> threads_;
   std::unique_ptr<Fiber[]> fibers_;
   unsigned ready_[kMaxThreads];
-  unsigned ready_count_ = 0;
+  unsigned ready_count_ = 0, window_ = 0;
   Fiber* idle_[kMaxThreads];
   unsigned idle_count_ = 0;
   unsigned waiting_[kMaxThreads / kLanes] = {};  // lanes in a warp call, by warp
