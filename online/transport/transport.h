@@ -62,7 +62,8 @@ struct TransportStats {
 };
 
 /// One player's end of a communicator. Collectives are started in the same order by every player,
-/// from one thread per lane. Views are host memory.
+/// from one thread per lane. Views of collectives are memory of memory()'s kind; those of send and
+/// recv, and messages, are host memory.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -70,6 +71,8 @@ class Transport {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual std::string name() const = 0;
+  /// Where the views of collectives lie.
+  virtual MemoryKind memory() const { return MemoryKind::kHost; }
   virtual TransportStats stats() const = 0;
 
   /// words := the reduction over all players, in place.
