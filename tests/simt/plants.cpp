@@ -148,6 +148,30 @@ __global__ void missing_fence(const Word* in, Word* out) {
   }
 }
 
+/// A barrier that half the threads of a block never reach.
+template <bool planted>
+__global__ void divergent_barrier(const Word* in, Word* out) {
+  Word* shared = dynamic_shared<Word>();
+  const unsigned base = blockIdx.x * kThreads;
+  shared[threadIdx.x] = in[base + threadIdx.x];
+  if (!planted || threadIdx.x < kThreads / 2) __syncthreads();
+  if (planted && threadIdx.x >= kThreads / 2) return;
+  const Word mine = shared[kThreads - 1 - threadIdx.x];
+  out[base + threadIdx.x] = mine;
+}
+
+/// A shuffle of the whole warp in a loop that lanes leave one by one.
+template <bool planted>
+__global__ void missing_lane(const Word* in, Word* out) {
+  const unsigned base = blockIdx.x * kThreads, lane = threadIdx.x % 32;
+  Word sum = 0;
+  for (unsigned i = 0; i < (planted ? lane : 32); ++i) {
+    sum += __shfl_sync(0xffffffffu, lane, static_cast<int>(i));
+  }
+  const Word wrong = sum - 31 * 32 / 2;
+  out[base + kThreads - 1 - threadIdx.x] = in[base + threadIdx.x] + wrong;
+}
+
 using Kernel = void (*)(const Word*, Word*);
 
 struct Plant {
@@ -155,7 +179,10 @@ struct Plant {
   int workers = 1;
 };
 
-#define BP_PLANT(name) #name, Plant{name<false>, name<true>}
+#define BP_PLANT(name)      \
+#name, Plant {            \
+    name<false>, name<true> \
+  }
 
 const std::map<std::string, Plant> kPlants = {
     {BP_PLANT(shared_overrun)},
@@ -169,6 +196,8 @@ const std::map<std::string, Plant> kPlants = {
     {BP_PLANT(block_race)},
     {"block_race_on_two_threads", Plant{block_race<false>, block_race<true>, 2}},
     {BP_PLANT(missing_fence)},
+    {BP_PLANT(divergent_barrier)},
+    {BP_PLANT(missing_lane)},
 };
 
 /// Words the kernels above got wrong, under a few schedules.
@@ -181,8 +210,13 @@ int wrong_words(Kernel kernel, int workers) {
     // In an allocation of its own size; the kernels with a counter have it and more behind.
     const bool counts = kernel != kPlants.at("global_overrun").planted;
     std::vector<Word> out(count + (counts ? 1 + kBlocks : 0));
-    simt::run(simt::Options{.seed = seed, .workers = workers}, kernel, kBlocks, kThreads,
-              kThreads * sizeof(Word), in.data(), out.data());
+    try {
+      simt::run(simt::Options{.seed = seed, .workers = workers}, kernel, kBlocks, kThreads,
+                kThreads * sizeof(Word), in.data(), out.data());
+    } catch (const simt::Error& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      return wrong + 1;
+    }
     for (std::size_t i = 0; i < count; ++i) {
       wrong += out[i] != in[i / kThreads * kThreads + kThreads - 1 - i % kThreads];
     }
