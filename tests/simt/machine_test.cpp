@@ -34,8 +34,8 @@ __global__ void write_indices(unsigned* out) {
 
 TEST(SimtMachine, EveryThreadOfTheGridRunsOnce) {
   for (const int workers : {1, 2}) {
-    const dim3 grid(3, 4, 5), block(5, 3, 2);
-    std::vector<unsigned> out(60 * 30);
+    const dim3 grid(3, 2, 2), block(5, 3, 2);
+    std::vector<unsigned> out(12 * 30);
     simt::run(simt::Options{.seed = 3, .workers = workers}, write_indices, grid, block, 0,
               out.data());
     for (unsigned i = 0; i < out.size(); ++i) ASSERT_EQ(out[i], i / 30 * 1000 + i % 30) << i;

@@ -155,7 +155,7 @@ std::string Machine::run_block(const Launch& launch, uint3 block) {
   gridDim = launch.grid;
   go(main_, pick());
   if (under_thread_sanitizer()) {
-    for (unsigned i = 0; i < thread_count_; ++i) drop_tsan_fiber(fibers_[i]);
+    for (unsigned i = 0; i < thread_count_; ++i) drop_tsan_fiber(fibers_[i], main_, launch.done);
   }
   std::string error;
   if (failure_.what != nullptr) {
@@ -176,7 +176,6 @@ void Machine::run_threads() {
   Fiber* const self = threads_[running_].fiber;
   for (;;) {
     launch_->body(launch_->closure);
-    release(launch_->done);
     Thread& thread = threads_[running_];
     thread.state = State::kExited;
     ++exited_;
