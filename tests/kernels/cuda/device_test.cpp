@@ -157,7 +157,7 @@ void check_atomics(std::mt19937_64& random) {
   }
   run_kernel(use_atomics<T>, 5, 96, 0, in.data(), results.data(), before.data());
   for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(results[i], expected[i]) << i;
-  std::vector<T> seen(before.data(), before.data() + kCount);
+  std::vector<T> seen(before.begin(), before.end());
   std::sort(seen.begin(), seen.end());
   for (std::size_t i = 0; i < kCount; ++i) ASSERT_EQ(seen[i], T(i));
 }

@@ -232,8 +232,8 @@ TEST_F(MatrixDevice, LoadedTilesMultiply) {
   }
   Array<uint4> a(32), b(16);
   Array<int> d(16 * 8);
-  auto* const bytes_of_a = reinterpret_cast<signed char*>(a.data());
-  auto* const bytes_of_b = reinterpret_cast<signed char*>(b.data());
+  auto* const bytes_of_a = reinterpret_cast<signed char*>(&a[0]);
+  auto* const bytes_of_b = reinterpret_cast<signed char*>(&b[0]);
   for (unsigned k = 0; k < 32; ++k) {
     for (unsigned row = 0; row < 16; ++row) {
       bytes_of_a[row * 32 + k] = static_cast<signed char>(m.a[row][k]);
