@@ -136,7 +136,7 @@ TEST(SimtMachine, SharedMemoryIsAligned) {
   EXPECT_EQ(rest, 0u);
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(__SANITIZE_ADDRESS__)  // which stops the program at the write itself
 __global__ void write_behind(std::size_t at) {
   dynamic_shared<unsigned char>()[at] = 1;
 }

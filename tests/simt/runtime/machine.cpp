@@ -61,17 +61,22 @@ void Machine::map(std::size_t shared_bytes) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) throw Error("no memory for the stacks of a block");
   mapping_ = static_cast<unsigned char*>(mapped);
-  for (unsigned i = 0; i < kMaxThreads; ++i) {
-    fibers_[i] = Fiber{};
-    // A page that cannot be written ends the stack. The tops are staggered: at equal offsets in
-    // their pages they would share a few cache sets.
-    unsigned char* const stack = mapping_ + head + i * kStackStride;
+  stacks_ = mapping_ + head;
+  fiber_count_ = idle_count_ = 0;
+}
+
+/// A page that cannot be written ends each stack. The tops are staggered: at equal offsets in their
+/// pages they would share a few cache sets.
+void Machine::make_fibers(unsigned count) {
+  for (; fiber_count_ < count; ++fiber_count_) {
+    Fiber& fiber = fibers_[fiber_count_];
+    unsigned char* const stack = stacks_ + fiber_count_ * kStackStride;
     if (mprotect(stack, kPage, PROT_NONE) != 0) throw Error("no guard page for a stack");
-    const std::size_t stagger = (i * 5 & 63) * 64;
-    prepare(fibers_[i], stack + kPage, kStackStride - kPage - stagger, thread_entry);
+    const std::size_t stagger = (fiber_count_ * 5 & 63) * 64;
+    fiber = Fiber{};
+    prepare(fiber, stack + kPage, kStackStride - kPage - stagger, thread_entry);
+    idle_[idle_count_++] = &fiber;
   }
-  idle_count_ = 0;
-  for (unsigned i = kMaxThreads; i-- > 0;) idle_[idle_count_++] = &fibers_[i];
 }
 
 void Machine::fill_shared() {
@@ -124,10 +129,12 @@ void Machine::start_block(const Launch& launch, uint3 block) {
   if (mapping_ == nullptr || shared_room_ < launch.shared_bytes || under_thread_sanitizer()) {
     map(launch.shared_bytes);
   }
-  fill_shared();
   thread_count_ = launch.block.x * launch.block.y * launch.block.z;
+  make_fibers(thread_count_);
+  fill_shared();
   exited_ = in_barrier_ = ready_count_ = barriers_ = orders_ = 0;
   copies_used_ = 0;
+  ahead_ = -1;
   free_copy_ = -1;
   for (unsigned& lanes : waiting_) lanes = 0;
   adopt_tsan_fiber(main_);
@@ -202,7 +209,17 @@ void Machine::make_ready(unsigned thread) {
   ready_[ready_count_++] = thread;
 }
 
+/// Draws one ahead, so that its stack is on its way to the cache while another thread runs.
 int Machine::pick() {
+  const int next = ahead_ >= 0 ? ahead_ : draw();
+  ahead_ = draw();
+  if (ahead_ >= 0 && threads_[ahead_].fiber != nullptr) {
+    __builtin_prefetch(threads_[ahead_].fiber->stack_pointer);
+  }
+  return next;
+}
+
+int Machine::draw() {
   if (ready_count_ == 0) return -1;
   const unsigned choices = ready_count_ < window_ ? ready_count_ : window_;
   const std::uint64_t i = ready_count_ - 1 - ((random() >> 32) * choices >> 32);
