@@ -107,7 +107,10 @@ void make_tsan_fiber(Fiber& fiber) {
   fiber.tsan_fiber = __tsan_create_fiber(0);
 }
 
-void drop_tsan_fiber(Fiber& fiber) {
+void drop_tsan_fiber(Fiber& fiber, Fiber& running, const void* done) {
+  __tsan_switch_to_fiber(fiber.tsan_fiber, kTsanNoSync);
+  release(done);
+  __tsan_switch_to_fiber(running.tsan_fiber, kTsanNoSync);
   __tsan_destroy_fiber(fiber.tsan_fiber);
   fiber.tsan_fiber = nullptr;
 }

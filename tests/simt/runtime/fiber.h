@@ -27,10 +27,11 @@ void switch_fiber(Fiber& from, Fiber& to);
 void release(const void* what);
 void acquire(const void* what);
 
-/// The running thread's fiber, for ThreadSanitizer alone.
+/// What ThreadSanitizer knows of a fiber: of the one that runs now, and of new ones. In a dropped
+/// one's name everything it did is released to `done`, wherever it was left.
 void adopt_tsan_fiber(Fiber& fiber);
 void make_tsan_fiber(Fiber& fiber);
-void drop_tsan_fiber(Fiber& fiber);
+void drop_tsan_fiber(Fiber& fiber, Fiber& running, const void* done);
 
 /// Forgets what abandoned frames left poisoned.
 void unpoison(const void* memory, std::size_t size_bytes);

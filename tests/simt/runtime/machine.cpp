@@ -61,17 +61,22 @@ void Machine::map(std::size_t shared_bytes) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) throw Error("no memory for the stacks of a block");
   mapping_ = static_cast<unsigned char*>(mapped);
-  for (unsigned i = 0; i < kMaxThreads; ++i) {
-    fibers_[i] = Fiber{};
-    // A page that cannot be written ends the stack. The tops are staggered: at equal offsets in
-    // their pages they would share a few cache sets.
-    unsigned char* const stack = mapping_ + head + i * kStackStride;
+  stacks_ = mapping_ + head;
+  fiber_count_ = idle_count_ = 0;
+}
+
+/// A page that cannot be written ends each stack. The tops are staggered: at equal offsets in their
+/// pages they would share a few cache sets.
+void Machine::make_fibers(unsigned count) {
+  for (; fiber_count_ < count; ++fiber_count_) {
+    Fiber& fiber = fibers_[fiber_count_];
+    unsigned char* const stack = stacks_ + fiber_count_ * kStackStride;
     if (mprotect(stack, kPage, PROT_NONE) != 0) throw Error("no guard page for a stack");
-    const std::size_t stagger = (i * 5 & 63) * 64;
-    prepare(fibers_[i], stack + kPage, kStackStride - kPage - stagger, thread_entry);
+    const std::size_t stagger = (fiber_count_ * 5 & 63) * 64;
+    fiber = Fiber{};
+    prepare(fiber, stack + kPage, kStackStride - kPage - stagger, thread_entry);
+    idle_[idle_count_++] = &fiber;
   }
-  idle_count_ = 0;
-  for (unsigned i = kMaxThreads; i-- > 0;) idle_[idle_count_++] = &fibers_[i];
 }
 
 void Machine::fill_shared() {
@@ -117,15 +122,19 @@ void Machine::start_block(const Launch& launch, uint3 block) {
       (std::uint64_t{block.z} * launch.grid.y + block.y) * launch.grid.x + block.x;
   random_ = (launch.seed + 1) * 0x9e3779b97f4a7c15u + (number + 1) * 0xbf58476d1ce4e5b9u;
   if (random_ == 0) random_ = 1;
+  // In half the blocks all threads advance together; in the others a warp runs far ahead.
+  window_ = (random() >> 40 & 1) ? kMaxThreads : kLanes;
   failure_ = Failure{};
   // Fresh places for ThreadSanitizer: it would take one block's stacks for another's.
   if (mapping_ == nullptr || shared_room_ < launch.shared_bytes || under_thread_sanitizer()) {
     map(launch.shared_bytes);
   }
-  fill_shared();
   thread_count_ = launch.block.x * launch.block.y * launch.block.z;
+  make_fibers(thread_count_);
+  fill_shared();
   exited_ = in_barrier_ = ready_count_ = barriers_ = orders_ = 0;
   copies_used_ = 0;
+  ahead_ = -1;
   free_copy_ = -1;
   for (unsigned& lanes : waiting_) lanes = 0;
   adopt_tsan_fiber(main_);
@@ -153,7 +162,7 @@ std::string Machine::run_block(const Launch& launch, uint3 block) {
   gridDim = launch.grid;
   go(main_, pick());
   if (under_thread_sanitizer()) {
-    for (unsigned i = 0; i < thread_count_; ++i) drop_tsan_fiber(fibers_[i]);
+    for (unsigned i = 0; i < thread_count_; ++i) drop_tsan_fiber(fibers_[i], main_, launch.done);
   }
   std::string error;
   if (failure_.what != nullptr) {
@@ -174,7 +183,6 @@ void Machine::run_threads() {
   Fiber* const self = threads_[running_].fiber;
   for (;;) {
     launch_->body(launch_->closure);
-    release(launch_->done);
     Thread& thread = threads_[running_];
     thread.state = State::kExited;
     ++exited_;
@@ -201,9 +209,20 @@ void Machine::make_ready(unsigned thread) {
   ready_[ready_count_++] = thread;
 }
 
+/// Draws one ahead, so that its stack is on its way to the cache while another thread runs.
 int Machine::pick() {
+  const int next = ahead_ >= 0 ? ahead_ : draw();
+  ahead_ = draw();
+  if (ahead_ >= 0 && threads_[ahead_].fiber != nullptr) {
+    __builtin_prefetch(threads_[ahead_].fiber->stack_pointer);
+  }
+  return next;
+}
+
+int Machine::draw() {
   if (ready_count_ == 0) return -1;
-  const std::uint64_t i = (random() >> 32) * ready_count_ >> 32;
+  const unsigned choices = ready_count_ < window_ ? ready_count_ : window_;
+  const std::uint64_t i = ready_count_ - 1 - ((random() >> 32) * choices >> 32);
   const unsigned thread = ready_[i];
   ready_[i] = ready_[--ready_count_];
   return static_cast<int>(thread);

@@ -78,6 +78,7 @@ class Machine {
  private:
   void map(std::size_t shared_bytes);
   void unmap();
+  void make_fibers(unsigned count);
   void start_block(const Launch& launch, uint3 block);
   void fill_shared();
   bool guards_are_whole() const;
@@ -89,8 +90,9 @@ class Machine {
   void multiply(WarpCall* const* calls, bool is_unsigned);
 
   void make_ready(unsigned thread);
-  /// A thread that can go on, or -1.
+  /// A thread that can go on, one of the window_ that could last, or -1.
   int pick();
+  int draw();
   /// Leaves the running thread for another, or for run_block when none can go on.
   void leave();
   void go(Fiber& from, int thread);
@@ -112,13 +114,16 @@ class Machine {
   std::unique_ptr<Thread[]> threads_;
   std::unique_ptr<Fiber[]> fibers_;
   unsigned ready_[kMaxThreads];
-  unsigned ready_count_ = 0;
+  unsigned ready_count_ = 0, window_ = 0;
+  int ahead_ = -1;  // drawn, but not yet picked
   Fiber* idle_[kMaxThreads];
   unsigned idle_count_ = 0;
   unsigned waiting_[kMaxThreads / kLanes] = {};  // lanes in a warp call, by warp
 
   // One mapping: places for acquire and release, shared memory between guards, stacks.
   unsigned char* mapping_ = nullptr;
+  unsigned char* stacks_ = nullptr;
+  unsigned fiber_count_ = 0;
   std::size_t mapping_bytes_ = 0, shared_room_ = 0;
   unsigned char* shared_ = nullptr;
   std::size_t shared_bytes_ = 0;

@@ -160,10 +160,12 @@ SIMT_ATOMIC(unsigned long long)
 #undef SIMT_ATOMIC
 
 inline int __dp4a(int a, int b, int sum) {
+  unsigned wrapped = static_cast<unsigned>(sum);
   for (int i = 0; i < 32; i += 8) {
-    sum += static_cast<std::int8_t>(a >> i) * static_cast<std::int8_t>(b >> i);
+    wrapped +=
+        static_cast<unsigned>(static_cast<std::int8_t>(a >> i) * static_cast<std::int8_t>(b >> i));
   }
-  return sum;
+  return static_cast<int>(wrapped);
 }
 inline unsigned __dp4a(unsigned a, unsigned b, unsigned sum) {
   for (int i = 0; i < 32; i += 8) sum += (a >> i & 255) * (b >> i & 255);
