@@ -29,6 +29,7 @@ enum class ErrorCode : std::uint8_t {
   kDomain = 13,          ///< a value left the domain of the fixed-point protocol
   kCancelled = 14,       ///< stopped on request
   kPoolRolledBack = 15,  ///< a pool is older than what the other players saw of it
+  kDeviceFailed = 16,    ///< a GPU, its driver or its module is absent, or failed
 };
 
 /// A failure: what happened, where, and what to do about it (all three in `message`).
@@ -57,6 +58,7 @@ inline const char* to_string(ErrorCode code) {
     case ErrorCode::kDomain: return "domain";
     case ErrorCode::kCancelled: return "cancelled";
     case ErrorCode::kPoolRolledBack: return "pool-rolled-back";
+    case ErrorCode::kDeviceFailed: return "device-failed";
   }
   return "unknown";
 }

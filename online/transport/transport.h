@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -62,7 +63,8 @@ struct TransportStats {
 };
 
 /// One player's end of a communicator. Collectives are started in the same order by every player,
-/// from one thread per lane. Views are host memory.
+/// from one thread per lane. Views are memory of the kind that memory() says; a transport that takes
+/// device memory takes host memory too.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -71,6 +73,11 @@ class Transport {
   virtual int size() const = 0;
   virtual std::string name() const = 0;
   virtual TransportStats stats() const = 0;
+  /// The memory in which openings are fastest.
+  virtual MemoryKind memory() const { return MemoryKind::kHost; }
+  /// Why nothing more can come from `peer`, where that is known: for those who wait for something
+  /// else than a message of this transport. Never blocks. Any thread.
+  virtual std::optional<Error> obstacle(int /*peer*/) { return std::nullopt; }
 
   /// words := the reduction over all players, in place.
   virtual Operation start_all_reduce(std::span<std::uint64_t> words, ReduceOp op, const Tag& tag,
