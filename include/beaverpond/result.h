@@ -29,7 +29,7 @@ enum class ErrorCode : std::uint8_t {
   kDomain = 13,          ///< a value left the domain of the fixed-point protocol
   kCancelled = 14,       ///< stopped on request
   kPoolRolledBack = 15,  ///< a pool is older than what the other players saw of it
-  kDeviceFailed = 16,    ///< a GPU, its driver or its module is absent, or failed
+  kDeviceFailed = 16,    ///< a GPU, its driver or its module refused or stopped
 };
 
 /// A failure: what happened, where, and what to do about it (all three in `message`).

@@ -53,9 +53,10 @@ TEST(ErrorCode, ValuesAreExitCodesAndNeverChange) {
   EXPECT_EQ(static_cast<int>(ErrorCode::kRosterMismatch), 7);
   EXPECT_EQ(static_cast<int>(ErrorCode::kCancelled), 14);
   EXPECT_EQ(static_cast<int>(ErrorCode::kPoolRolledBack), 15);
+  EXPECT_EQ(static_cast<int>(ErrorCode::kDeviceFailed), 16);
   std::set<std::string> names;
-  for (int code = 2; code <= 15; ++code) names.insert(to_string(static_cast<ErrorCode>(code)));
-  EXPECT_EQ(names.size(), 14u);
+  for (int code = 2; code <= 16; ++code) names.insert(to_string(static_cast<ErrorCode>(code)));
+  EXPECT_EQ(names.size(), 15u);
   EXPECT_EQ(names.count("unknown"), 0u);
 }
 
