@@ -17,7 +17,8 @@
 
 namespace beaverpond {
 
-/// Owns device memory, 64-byte aligned. Made by Backend::allocate only, which is the one allocator.
+/// Owns memory, 64-byte aligned, and wipes it at its end. Made by a Backend only, the one
+/// allocator; ends before its Backend, and after a synchronize() that follows its last use.
 class Buffer {
  public:
   using Deleter = void (*)(void*);
@@ -55,6 +56,13 @@ class Buffer {
 using Words = std::span<std::uint64_t>;
 using ConstWords = std::span<const std::uint64_t>;
 
+inline std::span<std::uint8_t> bytes_of(Words words) {
+  return {reinterpret_cast<std::uint8_t*>(words.data()), words.size_bytes()};
+}
+inline std::span<const std::uint8_t> bytes_of(ConstWords words) {
+  return {reinterpret_cast<const std::uint8_t*>(words.data()), words.size_bytes()};
+}
+
 /// One player's side of one plan entry: a seed with two streams, and on the designated player the
 /// correction, which replaces the second stream.
 struct Material {
@@ -62,7 +70,7 @@ struct Material {
   PrgKind prg = PrgKind::kAes128Ctr;
   std::uint64_t mask_stream = 0;
   std::uint64_t correction_stream = 0;
-  const std::uint8_t* correction = nullptr;  ///< null: expand correction_stream
+  const std::uint8_t* correction = nullptr;  ///< host memory; null: expand correction_stream
   bool designated = false;
 };
 
@@ -102,13 +110,37 @@ struct BitShare {
   ConstWords b;      ///< arithmetic share of the dealt bit b
 };
 
+/// Operations of one stream take effect in the order of their calls, and may still be at work when
+/// a call returns: synchronize() waits. Until then host memory that a call was given stays valid
+/// and, unless the call only reads it, untouched. Seeds, layouts and shapes are read during the
+/// call. Every span is memory of allocate(), except where its comment says host memory; such spans
+/// may lie in memory of allocate_host() or anywhere else on the host.
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
+  /// Where memory of allocate() lies. kHost: host code may read it after synchronize(), and write
+  /// it when no operation at work uses it.
+  virtual MemoryKind memory() const = 0;
 
-  /// Errors: kOutOfMemory.
+  /// Zeroed. Errors: kOutOfMemory, kDeviceFailed.
   virtual Result<Buffer> allocate(ByteCount size) = 0;
+  /// Zeroed host memory that uploads and downloads fast. Errors: as allocate().
+  virtual Result<Buffer> allocate_host(ByteCount size) = 0;
+
+  // Between host memory and the backend's: sizes are equal.
+  virtual void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
+                      StreamRef stream) = 0;
+  /// `host` holds the bytes once synchronize() has returned; until then x stays as it is too, so
+  /// that they may travel beside the operations that follow.
+  virtual void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
+                        StreamRef stream) = 0;
+  virtual void zero(std::span<std::uint8_t> out, StreamRef stream) = 0;
+
+  /// Waits until all that the stream was given is done, and returns its first failure, which it
+  /// then forgets; what followed a failure did nothing, so that results are not to be used. Errors:
+  /// kDeviceFailed, kOutOfMemory.
+  virtual Result<void> synchronize(StreamRef stream) = 0;
 
   // Pseudorandom streams (layout: kernels/cpu/prg.h). Offsets are multiples of 64 bytes.
   virtual void prg_fill(const Seed& seed, PrgKind prg, std::uint64_t index,
@@ -143,10 +175,11 @@ class Backend {
   /// out = sum of the rows of x; x.size() is a multiple of out.size().
   virtual void sum_rows(ConstWords x, Words out, StreamRef stream) = 0;
   virtual void copy(ConstWords x, Words out, StreamRef stream) = 0;
-  /// out = x + public words on the designated player, else x: one word for all, or one each.
+  /// out = x + public words on the designated player, else x: one word for all, or one each. The
+  /// words are host memory.
   virtual void add_public(ConstWords x, ConstWords words, bool designated, Words out,
                           StreamRef stream) = 0;
-  /// out = x * public words, likewise.
+  /// out = x * public words, likewise host memory.
   virtual void multiply_public(ConstWords x, ConstWords words, Words out, StreamRef stream) = 0;
   /// out[n,m] = x[m,n].
   virtual void transpose(std::uint64_t m, std::uint64_t n, ConstWords x, Words out,
@@ -207,7 +240,7 @@ class Backend {
   virtual void lookup_finish(const Material& material, int bits, ConstWords opened, Words out,
                              StreamRef stream) = 0;
   struct DealLookup {
-    ConstWords table;
+    ConstWords table;  ///< host memory
     std::uint64_t count = 0;
     PrgKind prg = PrgKind::kAes128Ctr;
     std::span<const Seed> seeds;

@@ -27,7 +27,7 @@ Result<void> MemoryDealer::deal_to(Dealt& dealt) {
   BP_ASSIGN(const std::vector<Seed> seeds, fresh_seeds(players_));
   BP_ASSIGN(Buffer memory, backend_->allocate(plan_->correction_size));
   const auto correction = std::make_shared<const Buffer>(std::move(memory));
-  dealer_.deal(seeds, designated, correction->bytes(), kHostStream);
+  BP_TRY(dealer_.deal(seeds, designated, correction->bytes(), kHostStream));
   dealt.of_player.resize(seeds.size());
   for (int i = 0; i < players_; ++i) {
     const auto index = static_cast<std::size_t>(i);

@@ -48,7 +48,8 @@ Result<DealingSpeed> time_dealing(const Plan& plan, bool quick) {
         BP_ASSIGN(const Seed seed, seed_maker.make_seed(set_id, player));
         seeds.push_back(seed);
       }
-      dealer.deal(seeds, designated_player(number++, kPlayers), correction.bytes(), kHostStream);
+      BP_TRY(dealer.deal(seeds, designated_player(number++, kPlayers), correction.bytes(),
+                         kHostStream));
       elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       ++count;
     }

@@ -77,6 +77,7 @@ struct LeaseBench {
     options.correction_size.value = 64;
     options.dealers = {[](std::span<const Seed> seeds, int, std::span<std::uint8_t> correction) {
       std::fill(correction.begin(), correction.end(), seeds[0].bytes()[0]);
+      return Result<void>();
     }};
     Factory factory = must(Factory::open(std::move(options)));
     must(factory.make_blocking(leases * kStepsOfALease));

@@ -56,7 +56,7 @@ class ServeBench {
     options.segment_bundles = kSegmentBundles;
     options.dealers = {
         [this](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
-          dealer_->deal(seeds, designated, correction, kHostStream);
+          return dealer_->deal(seeds, designated, correction, kHostStream);
         }};
     BP_ASSIGN(Factory factory, Factory::open(std::move(options)));
     factory_ = std::make_unique<Factory>(std::move(factory));
@@ -67,7 +67,7 @@ class ServeBench {
     const auto start = std::chrono::steady_clock::now();
     for (std::uint64_t i = 0; i < kSegmentBundles; ++i) {
       BP_ASSIGN(const std::vector<Seed> seeds, fresh_seeds(kPlayers));
-      dealer_->deal(seeds, designated_player(i, kPlayers), memory_->bytes(), kHostStream);
+      BP_TRY(dealer_->deal(seeds, designated_player(i, kPlayers), memory_->bytes(), kHostStream));
     }
     dealing.push_back(kSegmentBundles / seconds_since(start));
     const auto published = std::chrono::steady_clock::now();

@@ -34,6 +34,8 @@ struct RunOptions {
   int listen_descriptor = -1;
   std::vector<std::string> peers = {};  ///< host:port by rank; empty: the roster's
   std::uint32_t lane = 0;               ///< of the pool
+  /// What computes: "cpu", "cuda", "cuda:1", or "auto", a GPU if there is one.
+  std::string device = "auto";
   std::uint32_t connect_timeout_ms = 30000;
   std::uint32_t pool_timeout_ms = 60000;   ///< how long to wait for a factory
   std::uint32_t round_timeout_ms = 30000;  ///< how long a slower player may take for one round
@@ -56,7 +58,7 @@ Result<int> rank_of_home(const std::string& home);
 /// others. Spends one bundle. The private run cannot see a value that leaves the fixed point: try
 /// run_in_plaintext() on data of the same size first. Errors: kConfig (inputs, home), kDomain (an
 /// input too large), kRosterMismatch (players recorded different programs), kPeerLost, kTimeout,
-/// kPoolDry, kPoolBusy, kPoolCorrupt, kProtocolMismatch, kIo, kOutOfMemory.
+/// kPoolDry, kPoolBusy, kPoolCorrupt, kProtocolMismatch, kIo, kOutOfMemory, kDeviceFailed.
 Result<RunReport> run_player_blocking(const RecordedProgram& program, const NamedValues& inputs,
                                       const RunOptions& options);
 

@@ -32,6 +32,8 @@ class CpuBackend final : public Backend {
            cpu::best_compare_kernels().name + ")";
   }
 
+  MemoryKind memory() const override { return MemoryKind::kHost; }
+
   Result<Buffer> allocate(ByteCount size) override {
     if (size.value == 0) return Buffer();
     const std::uint64_t rounded = (size.value + 63) / 64 * 64;
@@ -44,6 +46,22 @@ class CpuBackend final : public Backend {
     std::memset(data, 0, rounded);
     return Buffer(data, size.value, &wipe_and_free);
   }
+  Result<Buffer> allocate_host(ByteCount size) override { return allocate(size); }
+
+  void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
+              StreamRef) override {
+    BP_CHECK(host.size() == out.size(), "upload: sizes differ");
+    std::copy(host.begin(), host.end(), out.begin());
+  }
+  void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
+                StreamRef) override {
+    BP_CHECK(x.size() == host.size(), "download: sizes differ");
+    std::copy(x.begin(), x.end(), host.begin());
+  }
+  void zero(std::span<std::uint8_t> out, StreamRef) override {
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+  }
+  Result<void> synchronize(StreamRef) override { return {}; }
 
   void prg_fill(const Seed& seed, PrgKind prg, std::uint64_t index, std::uint64_t offset_bytes,
                 std::span<std::uint8_t> out, StreamRef) override {

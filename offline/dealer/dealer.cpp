@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "offline/plan/entry_layout.h"
 
@@ -10,11 +9,24 @@ namespace beaverpond {
 
 using Clock = std::chrono::steady_clock;
 
+namespace {
+
+/// Entries are dealt into device memory together up to this many bytes: enough to copy fast.
+constexpr std::uint64_t kPieceBytes = std::uint64_t{16} << 20;
+
+std::uint64_t padded_bytes(const PlanEntry& entry) {
+  return (entry.correction_size_bytes + 63) / 64 * 64;
+}
+
+}  // namespace
+
 struct Dealer::State {
   const Plan* plan = nullptr;
   int players = 0;
   Backend* backend = nullptr;
   std::vector<Buffer> masks;  ///< by entry; empty where the entry is not a mask
+  /// On a device: one is dealt into while the other travels to the host.
+  Buffer pieces[2];
 };
 
 Dealer::Dealer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -32,12 +44,20 @@ Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
   state->plan = &plan;
   state->players = players;
   state->backend = &backend;
+  std::uint64_t largest = 0;
   for (const PlanEntry& entry : plan.entries) {
     Buffer buffer;
+    largest = std::max(largest, padded_bytes(entry));
     if (entry.kind == EntryKind::kMask) {
       BP_ASSIGN(buffer, backend.allocate(bytes_of_words(ElementCount{entry.count})));
     }
     state->masks.push_back(std::move(buffer));
+  }
+  if (backend.memory() == MemoryKind::kDevice) {
+    const std::uint64_t size = std::min(plan.correction_size.value, std::max(largest, kPieceBytes));
+    for (Buffer& piece : state->pieces) {
+      BP_ASSIGN(piece, backend.allocate(ByteCount{size}));
+    }
   }
   return Dealer(std::move(state));
 }
@@ -66,20 +86,25 @@ void multiply_masks(Backend& backend, const PlanEntry& entry, ConstWords x, Cons
 
 }  // namespace
 
-/// One bundle in the making.
+/// One bundle in the making. Where the backend's memory is the host's, entries are dealt where
+/// they belong; else in pieces of device memory, each of which travels while the next is dealt.
 struct Dealer::Job {
   const State& state;
   std::span<const Seed> seeds;
   int designated;
   std::span<std::uint8_t> correction;
   StreamRef stream;
+  int piece = 0;             ///< in the making
+  std::uint64_t filled = 0;  ///< its bytes so far
+  /// Where they belong: offset in the correction, size.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> places = {};
 
   const Plan& plan() const { return *state.plan; }
   Backend& backend() const { return *state.backend; }
 
   void mask(std::uint32_t index, std::uint32_t member) const {
     const Words words = state.masks[index].words();
-    std::fill(words.begin(), words.end(), 0);
+    backend().zero(bytes_of(words), stream);
     for (const Seed& seed : seeds) {
       backend().prg_add(seed, plan().prg, plan().mask_stream(index, member), words, stream);
     }
@@ -132,22 +157,64 @@ struct Dealer::Job {
     backend().deal_compare(deal, stream);
   }
 
-  void entry(std::uint32_t index, std::uint32_t member) const {
+  /// Sends the piece on its way. The other one has arrived when this returns.
+  Result<void> finish_piece() {
+    BP_TRY(backend().synchronize(stream));
+    std::span<std::uint8_t> rest = state.pieces[piece].bytes();
+    for (const auto& [offset, size] : places) {
+      backend().download(rest.first(size), correction.subspan(offset, size), stream);
+      rest = rest.subspan(size);
+    }
+    places.clear();
+    filled = 0;
+    piece = 1 - piece;
+    return {};
+  }
+
+  /// Memory for the bytes [offset, offset + size) of the correction, the backend's.
+  Result<std::span<std::uint8_t>> target(std::uint64_t offset, std::uint64_t size) {
+    if (backend().memory() == MemoryKind::kHost) return correction.subspan(offset, size);
+    if (filled + size > state.pieces[piece].bytes().size()) BP_TRY(finish_piece());
+    const std::span<std::uint8_t> bytes = state.pieces[piece].bytes().subspan(filled, size);
+    filled += size;
+    if (!places.empty() && places.back().first + places.back().second == offset) {
+      places.back().second += size;
+    } else {
+      places.emplace_back(offset, size);
+    }
+    return bytes;
+  }
+
+  Result<void> entry(std::uint32_t index, std::uint32_t member) {
     const PlanEntry& e = plan().entries[index];
-    if (e.kind == EntryKind::kMask) return mask(index, member);
-    const std::uint64_t offset = plan().correction_offset(index, member);
-    const std::span<std::uint8_t> target = correction.subspan(offset, e.correction_size_bytes);
-    // The bytes up to the next 64-byte boundary.
-    const std::uint64_t end = offset + e.correction_size_bytes;
-    std::memset(correction.data() + end, 0, (64 - end % 64) % 64);
-    if (is_product(e.kind)) return product(index, member, target);
-    if (e.kind == EntryKind::kLookup) return lookup(index, member, target);
-    comparison(index, member, target);
+    if (e.kind == EntryKind::kMask) {
+      mask(index, member);
+      return {};
+    }
+    BP_ASSIGN(const std::span<std::uint8_t> padded,
+              target(plan().correction_offset(index, member), padded_bytes(e)));
+    const std::span<std::uint8_t> bytes = padded.first(e.correction_size_bytes);
+    backend().zero(padded.subspan(e.correction_size_bytes), stream);
+    if (is_product(e.kind)) {
+      product(index, member, bytes);
+    } else if (e.kind == EntryKind::kLookup) {
+      lookup(index, member, bytes);
+    } else {
+      comparison(index, member, bytes);
+    }
+    return {};
+  }
+
+  /// What was given to the backend is done, well or not: seeds and correction may go.
+  Result<void> finish() {
+    if (filled > 0) BP_TRY(finish_piece());
+    return backend().synchronize(stream);
   }
 };
 
-void Dealer::deal(std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction,
-                  StreamRef stream, std::span<double> entry_seconds) {
+Result<void> Dealer::deal(std::span<const Seed> seeds, int designated,
+                          std::span<std::uint8_t> correction, StreamRef stream,
+                          std::span<double> entry_seconds) {
   const Plan& plan = *state_->plan;
   BP_CHECK(static_cast<int>(seeds.size()) == state_->players, "one seed per player");
   BP_CHECK(designated >= 0 && designated < state_->players, "the designated player exists");
@@ -155,19 +222,21 @@ void Dealer::deal(std::span<const Seed> seeds, int designated, std::span<std::ui
   BP_CHECK(entry_seconds.empty() || entry_seconds.size() == plan.entries.size(),
            "seconds by entry");
   BP_CHECK(reinterpret_cast<std::uintptr_t>(correction.data()) % 64 == 0, "alignment");
-  const Job job{*state_, seeds, designated, correction, stream};
+  Job job{*state_, seeds, designated, correction, stream};
   for (std::uint32_t member = 0; member < plan.members; ++member) {
     for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
       if (member > 0 && plan.entries[index].head) continue;
       if (entry_seconds.empty()) {
-        job.entry(index, member);
+        BP_TRY(job.entry(index, member));
         continue;
       }
       const Clock::time_point start = Clock::now();
-      job.entry(index, member);
+      BP_TRY(job.entry(index, member));
+      BP_TRY(state_->backend->synchronize(stream));
       entry_seconds[index] += std::chrono::duration<double>(Clock::now() - start).count();
     }
   }
+  return job.finish();
 }
 
 }  // namespace beaverpond

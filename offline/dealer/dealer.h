@@ -17,17 +17,20 @@ namespace beaverpond {
 /// One thread at a time.
 class Dealer {
  public:
-  /// `plan` and `backend` must outlive the dealer. players >= 2. Errors: kConfig, kOutOfMemory.
+  /// `plan` and `backend` must outlive the dealer. players >= 2. Errors: kConfig, kOutOfMemory,
+  /// kDeviceFailed.
   static Result<Dealer> create(const Plan& plan, int players, Backend& backend);
   Dealer(Dealer&&) noexcept;
   Dealer& operator=(Dealer&&) noexcept;
   ~Dealer();
 
   /// Writes plan.correction_size bytes: the designated player's share of every relation.
-  /// `seeds` holds one fresh seed per player; `correction` is 64-byte aligned.
-  /// Adds the seconds that each entry took to `entry_seconds`, by plan entry, unless it is empty.
-  void deal(std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction,
-            StreamRef stream, std::span<double> entry_seconds = {});
+  /// `seeds` holds one fresh seed per player; `correction` is host memory, 64-byte aligned, and
+  /// best of allocate_host(). Adds the seconds that each entry took to `entry_seconds`, by plan
+  /// entry, unless it is empty. Errors: kDeviceFailed, kOutOfMemory; `correction` is then not to be
+  /// used.
+  Result<void> deal(std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction,
+                    StreamRef stream, std::span<double> entry_seconds = {});
 
  private:
   struct State;

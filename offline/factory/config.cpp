@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/make_backend.h"
 #include "offline/plan/file.h"
 #include "offline/plan/toml_text.h"
 
@@ -186,7 +187,7 @@ Result<DeliveryConfig> parse_delivery(const Reader& reader, const toml::node& no
 }
 
 Result<FactoryConfig> build_config(const Reader& reader, const toml::table& table) {
-  BP_TRY(reader.only(table, {"roster", "dealer_key", "pools", "threads", "disk_budget",
+  BP_TRY(reader.only(table, {"roster", "dealer_key", "pools", "device", "threads", "disk_budget",
                              "disk_reserve", "status", "class", "delivery"}));
   FactoryConfig config;
   BP_ASSIGN(const std::string roster, reader.text(table, "roster", "\"roster.toml\""));
@@ -209,6 +210,10 @@ Result<FactoryConfig> build_config(const Reader& reader, const toml::table& tabl
                         "the factory writes into pools of this host or delivers: add either "
                         "pools = [\"player0/pool\", ..], one folder per player in the roster's "
                         "order ('pools' is missing), or a [delivery] section, and not both");
+  }
+  BP_ASSIGN(config.device, reader.text(table, "device", "\"cuda:0\"", config.device));
+  if (auto known = check_device(config.device); !known.ok()) {
+    return reader.wrong(table.get("device")->source(), "device: " + known.error().message);
   }
   BP_ASSIGN(const std::uint64_t threads, reader.number(table, "threads", 1024, 0));
   config.threads = static_cast<int>(threads);

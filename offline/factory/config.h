@@ -41,7 +41,8 @@ struct FactoryConfig {
   std::string dealer_key_path;  ///< empty: dealer.pem beside the roster, or in ../dealer
   std::vector<std::string> pool_directories;  ///< by player; empty with a delivery
   std::optional<DeliveryConfig> delivery;
-  int threads = 0;                 ///< that deal; 0: one per core
+  std::string device = "auto";     ///< that deals, as make_backend() takes it
+  int threads = 0;                 ///< that deal; 0: one per core, or two for a GPU
   std::uint64_t disk_budget = 0;   ///< bytes; 0: no limit
   std::uint64_t disk_reserve = 0;  ///< bytes
   ListenAddress status;            ///< metrics, health and page; on this host only

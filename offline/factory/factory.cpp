@@ -30,6 +30,7 @@ Result<Factory> Factory::open(FactoryOptions options) {
   made.prg = options.prg;
   made.correction_size = options.correction_size;
   made.dealers = options.dealers;
+  made.allocate = options.allocate;
   made.segment_bundles = options.segment_bundles;
   BP_ASSIGN(SegmentMaker maker, SegmentMaker::create(*pools, std::move(made), options.entropy));
   return Factory(std::move(options), std::move(pools), std::move(maker));

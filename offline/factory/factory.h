@@ -18,6 +18,7 @@ struct FactoryEvent {
     kReloaded,   ///< the configuration was read again; `reason` says what became of it
     kListening,  ///< status or delivery is served; `reason` is the address
     kDelivery,   ///< a player's request failed; `reason` says how
+    kDevice,     ///< what deals, when the program starts; `reason` is its name
   };
   Kind kind = Kind::kSegment;
   std::string name;  ///< of the class; empty where all are meant
@@ -33,6 +34,7 @@ struct FactoryOptions {
   ByteCount correction_size;
   /// Each deals one bundle at a time, all of them at once; at least one.
   std::vector<DealFunction> dealers;
+  BufferCache::Allocator allocate;    ///< memory for corrections; may be empty
   std::uint64_t segment_bundles = 0;  ///< 0: about 64 MiB of corrections per player and file
   ByteCount disk_budget;              ///< files of all given pools together; 0: no limit
   ByteCount disk_reserve;             ///< left free on the disk
@@ -59,7 +61,8 @@ class Factory {
   Factory(Factory&&) = default;
 
   /// Adds `bundles` to every pool. Errors: kNoSpace (before anything is written where it can be
-  /// foreseen), kCancelled, kIo. What was published before an error stays.
+  /// foreseen), kCancelled, kIo, kOutOfMemory, kDeviceFailed. What was published before an error
+  /// stays.
   Result<void> make_blocking(std::uint64_t bundles);
 
   FactoryTotals totals() const;

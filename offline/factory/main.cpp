@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <new>
 
+#include "kernels/make_backend.h"
 #include "offline/factory/pool_commands.h"
 #include "offline/factory/profile.h"
 #include "offline/factory/program.h"
@@ -41,6 +42,14 @@ struct Flags {
   std::string status;
 };
 
+void add_device(CLI::App& command, std::string& device) {
+  command.add_option("--device", device, beaverpond::kDeviceHelp)
+      ->check([](const std::string& name) -> std::string {
+        const beaverpond::Result<void> known = beaverpond::check_device(name);
+        return known.ok() ? "" : known.error().message;
+      });
+}
+
 void add_common(CLI::App& command, Flags& flags) {
   beaverpond::FactoryConfig& config = flags.arguments.config;
   command.add_option("--plan", flags.one.plan_path, "plan file (beaverpond plan -o x.plan)");
@@ -53,7 +62,10 @@ void add_common(CLI::App& command, Flags& flags) {
   command.add_option("--lane", flags.one.lane, "lane to fill")->capture_default_str();
   command.add_option("--segment-bundles", flags.one.segment_bundles,
                      "bundles per file (default: about 64 MiB per player and file)");
-  command.add_option("--threads", config.threads, "dealing threads (default: one per core)")
+  add_device(command, config.device);
+  command
+      .add_option("--threads", config.threads,
+                  "dealing threads (default: one per core, or two for a GPU)")
       ->check(CLI::Range(1, 1024));
   command
       .add_option("--disk-budget", config.disk_budget,
@@ -155,6 +167,7 @@ CLI::App* add_profile(CLI::App& app, beaverpond::ProfileArguments& arguments) {
   profile->add_option("--bundles", arguments.bundles, "bundles to time")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  add_device(*profile, arguments.device);
   profile->add_flag("--full", arguments.full, "a line per plan entry");
   profile->add_flag("--json", arguments.json, "lines of JSON, for beaverpond plan --dealing");
   return profile;
@@ -184,7 +197,8 @@ int run(int argc, char** argv) {
       "Makes bundles of one-time correlated randomness and publishes them to every player's pool,\n"
       "and looks after pools and the dealer's key.\n"
       "Exit codes: 0 done, 2 bad option or file, 6 damaged pool, 7 pool of another roster,\n"
-      "9 out of memory, 10 I/O error, 11 no space, 12 another factory runs, 14 interrupted."};
+      "9 out of memory, 10 I/O error, 11 no space, 12 another factory runs, 14 interrupted,\n"
+      "16 the device failed."};
   app.require_subcommand(1);
   CLI::App* const make = app.add_subcommand("make", "Adds a number of bundles, then ends");
   add_common(*make, flags);

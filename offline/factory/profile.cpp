@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/make_backend.h"
 #include "offline/dealer/dealer.h"
 #include "offline/plan/plan.h"
 #include "offline/pool/random.h"
@@ -22,17 +22,19 @@ struct Timing {
 };
 
 Result<Timing> time_dealing(const Plan& plan, const ProfileArguments& arguments) {
-  const std::unique_ptr<Backend> backend = make_cpu_backend();
-  BP_ASSIGN(Dealer dealer, Dealer::create(plan, arguments.players, *backend));
-  BP_ASSIGN(const Buffer correction, backend->allocate(plan.correction_size));
+  BP_ASSIGN(const MadeBackend made, make_backend(arguments.device));
+  Backend& backend = *made.backend;
+  if (!arguments.json) std::printf("%s\n", made.line.c_str());
+  BP_ASSIGN(Dealer dealer, Dealer::create(plan, arguments.players, backend));
+  BP_ASSIGN(const Buffer correction, backend.allocate_host(plan.correction_size));
   std::vector<Seed> seeds(static_cast<std::size_t>(arguments.players));
   for (Seed& seed : seeds) BP_TRY(fill_random_blocking(seed.mutable_bytes()));
   Timing timing;
   timing.entry_seconds.resize(plan.entries.size());
-  dealer.deal(seeds, 0, correction.bytes(), kHostStream);  // touches the memory
+  BP_TRY(dealer.deal(seeds, 0, correction.bytes(), kHostStream));  // touches the memory
   const Clock::time_point start = Clock::now();
   for (std::uint64_t bundle = 0; bundle < arguments.bundles; ++bundle) {
-    dealer.deal(seeds, 0, correction.bytes(), kHostStream, timing.entry_seconds);
+    BP_TRY(dealer.deal(seeds, 0, correction.bytes(), kHostStream, timing.entry_seconds));
   }
   const auto bundles = static_cast<double>(arguments.bundles);
   timing.seconds = std::chrono::duration<double>(Clock::now() - start).count() / bundles;
@@ -116,7 +118,7 @@ Result<void> run_profile(const ProfileArguments& arguments) {
   }
   arguments.full ? print_entries(plan, timing) : print_kinds(plan, timing);
   std::printf(
-      "\none bundle for %d players: %.3f ms on one core, %llu bytes (mean of %llu bundles)\n",
+      "\none bundle for %d players: %.3f ms on one thread, %llu bytes (mean of %llu bundles)\n",
       arguments.players, timing.seconds * 1e3,
       static_cast<unsigned long long>(plan.correction_size.value),
       static_cast<unsigned long long>(arguments.bundles));

@@ -7,7 +7,7 @@
 #include <optional>
 #include <thread>
 
-#include "kernels/backend.h"
+#include "kernels/make_backend.h"
 #include "offline/dealer/dealer.h"
 #include "offline/factory/delivery_server.h"
 #include "offline/factory/factory.h"
@@ -35,37 +35,59 @@ struct DealerTeam {
   Plan plan;
   std::vector<std::unique_ptr<Backend>> backends;
   std::vector<std::unique_ptr<Dealer>> dealers;
+  /// Where a device deals: allocates what its corrections are copied into, on the factory's thread.
+  std::unique_ptr<Backend> host_memory;
 };
 
+/// A device is kept busy by two: one deals while the other's corrections are on their way.
+int dealing_threads(int wanted, MemoryKind memory) {
+  if (wanted > 0) return wanted;
+  if (memory == MemoryKind::kDevice) return 2;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 Result<std::shared_ptr<DealerTeam>> make_team(const std::string& plan_path, int players,
-                                              int threads) {
+                                              const FactoryConfig& config) {
   auto team = std::make_shared<DealerTeam>();
   BP_ASSIGN(team->plan, read_plan_file(plan_path));
-  if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
-  for (int i = 0; i < std::max(1, threads); ++i) {
-    team->backends.push_back(make_cpu_backend());
+  for (int i = 0, threads = 1; i < threads; ++i) {
+    BP_ASSIGN(MadeBackend made, make_backend(config.device));
+    threads = dealing_threads(config.threads, made.backend->memory());
+    team->backends.push_back(std::move(made.backend));
     BP_ASSIGN(Dealer dealer, Dealer::create(team->plan, players, *team->backends.back()));
     team->dealers.push_back(std::make_unique<Dealer>(std::move(dealer)));
+  }
+  if (team->backends.front()->memory() == MemoryKind::kDevice) {
+    BP_ASSIGN(MadeBackend made, make_backend(config.device));
+    team->host_memory = std::move(made.backend);
   }
   return team;
 }
 
-/// The dealing functions keep the team alive.
-Result<FactoryClass> make_class(const ClassConfig& config, int players, int threads) {
-  BP_ASSIGN(const std::shared_ptr<DealerTeam> team, make_team(config.plan_path, players, threads));
+/// The functions keep the team alive.
+Result<FactoryClass> make_class(const ClassConfig& one, int players, const FactoryConfig& config) {
+  BP_ASSIGN(const std::shared_ptr<DealerTeam> team, make_team(one.plan_path, players, config));
   FactoryClass made;
-  made.name = config.name;
+  made.name = one.name;
   made.key.plan = plan_hash(team->plan);
-  made.key.lane = config.lane;
+  made.key.lane = one.lane;
   made.prg = team->plan.prg;
   made.correction_size = team->plan.correction_size;
-  made.segment_bundles = config.segment_bundles;
+  made.segment_bundles = one.segment_bundles;
   for (std::size_t i = 0; i < team->dealers.size(); ++i) {
     made.dealers.push_back(
         [team, i](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
-          team->dealers[i]->deal(seeds, designated, correction, kHostStream);
+          return team->dealers[i]->deal(seeds, designated, correction, kHostStream);
         });
   }
+  if (team->host_memory == nullptr) return made;
+  made.allocate = [team](std::size_t size) -> Result<BufferCache::Buffer> {
+    BP_ASSIGN(Buffer memory, team->host_memory->allocate_host(ByteCount{size}));
+    // The team is the owner's too: memory goes before its backend.
+    const auto owner = std::make_shared<const std::pair<std::shared_ptr<DealerTeam>, Buffer>>(
+        team, std::move(memory));
+    return BufferCache::Buffer{owner->second.bytes(), owner};
+  };
   return made;
 }
 
@@ -154,7 +176,7 @@ Result<ServiceConfig> make_service_config(const FactoryConfig& config, int playe
   ServiceConfig service;
   service.space = {ByteCount{config.disk_budget}, ByteCount{config.disk_reserve}};
   for (const ClassConfig& one : config.classes) {
-    BP_ASSIGN(FactoryClass made, make_class(one, players, config.threads));
+    BP_ASSIGN(FactoryClass made, make_class(one, players, config));
     service.classes.push_back({std::move(made), one.demand});
   }
   return service;
@@ -166,12 +188,13 @@ Result<FactoryConfig> read_again(const std::string& path, const FactoryConfig& r
   const bool same = config.roster_path == running.roster_path &&
                     config.dealer_key_path == running.dealer_key_path &&
                     config.pool_directories == running.pool_directories &&
-                    config.status == running.status && config.delivery == running.delivery;
+                    config.device == running.device && config.status == running.status &&
+                    config.delivery == running.delivery;
   if (same) return config;
   return make_error(ErrorCode::kConfig,
                     path +
-                        ": roster, dealer_key, pools, delivery and status do not change while the "
-                        "factory runs; put them back, or restart it");
+                        ": roster, dealer_key, pools, device, delivery and status do not change "
+                        "while the factory runs; put them back, or restart it");
 }
 
 void print_event(FactoryEvent::Kind kind, std::string reason, bool json) {
@@ -179,6 +202,13 @@ void print_event(FactoryEvent::Kind kind, std::string reason, bool json) {
   event.kind = kind;
   event.reason = std::move(reason);
   print_line(event_line(event, json));
+}
+
+/// Says what will deal. Errors: those of make_backend().
+Result<void> announce_device(const FactoryConfig& config, bool json) {
+  BP_ASSIGN(const MadeBackend made, make_backend(config.device));
+  print_event(FactoryEvent::Kind::kDevice, made.line, json);
+  return {};
 }
 
 /// The players' folders and the server before them.
@@ -228,14 +258,15 @@ Result<void> run_make(const FactoryArguments& arguments, const FactorySignals& s
   PosixStorage storage;
   const FactoryConfig& config = arguments.config;
   BP_ASSIGN(const Site site, make_site(config, storage));
-  BP_ASSIGN(const FactoryClass made,
-            make_class(config.classes.at(0), site.players(), config.threads));
+  BP_TRY(announce_device(config, arguments.json));
+  BP_ASSIGN(const FactoryClass made, make_class(config.classes.at(0), site.players(), config));
   FactoryOptions options;
   options.pools = site.pools;
   options.key = made.key;
   options.prg = made.prg;
   options.correction_size = made.correction_size;
   options.dealers = made.dealers;
+  options.allocate = made.allocate;
   options.segment_bundles = made.segment_bundles;
   options.disk_budget.value = config.disk_budget;
   options.disk_reserve.value = config.disk_reserve;
@@ -256,8 +287,9 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
     BP_ASSIGN(config, read_factory_config(arguments.config_path));
   }
   BP_ASSIGN(const Site site, make_site(config, storage));
-  BP_ASSIGN(ServiceConfig service_config, make_service_config(config, site.players()));
   const bool json = arguments.json;
+  BP_TRY(announce_device(config, json));
+  BP_ASSIGN(ServiceConfig service_config, make_service_config(config, site.players()));
   StatusBoard board;
   Delivery delivery;
   if (config.delivery.has_value()) {

@@ -20,6 +20,7 @@ const char* name_of(FactoryEvent::Kind kind) {
     case FactoryEvent::Kind::kReloaded: return "reloaded";
     case FactoryEvent::Kind::kListening: return "listening";
     case FactoryEvent::Kind::kDelivery: return "delivery";
+    case FactoryEvent::Kind::kDevice: return "device";
   }
   return "unknown";
 }
@@ -79,6 +80,7 @@ std::string plain_event(const FactoryEvent& event) {
     case FactoryEvent::Kind::kReloaded: return "reload: " + event.reason;
     case FactoryEvent::Kind::kListening: return "listening at " + event.reason;
     case FactoryEvent::Kind::kDelivery: return "delivery: " + event.reason;
+    case FactoryEvent::Kind::kDevice: return event.reason;
   }
   return name;
 }

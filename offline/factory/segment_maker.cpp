@@ -18,9 +18,13 @@ std::uint64_t default_segment_bundles(ByteCount correction_size, std::uint64_t p
 }
 
 /// Waits for a dealer. What one that failed left in its buffer must not be published.
-Result<void> result_of(std::future<void>& dealt) {
+Result<void> result_of(std::future<Result<void>>& dealt) {
   try {
-    dealt.get();
+    Result<void> outcome = dealt.get();
+    if (outcome.ok()) return outcome;
+    Error error = std::move(outcome).error();
+    error.message = "dealing failed: " + error.message + "; the unfinished segment was dropped";
+    return error;
   } catch (const std::bad_alloc&) {
     return make_error(ErrorCode::kOutOfMemory,
                       "not enough memory to deal a bundle; the unfinished segment was dropped: "
@@ -29,7 +33,6 @@ Result<void> result_of(std::future<void>& dealt) {
     return make_error(ErrorCode::kIo, std::string("dealing failed: ") + failure.what() +
                                           "; the unfinished segment was dropped");
   }
-  return {};
 }
 
 Error cancelled() {
@@ -108,10 +111,10 @@ Result<void> SegmentMaker::deal_all(SegmentSetWriter& writer, const PublishedRan
                                     const std::atomic<bool>* stop) {
   const std::size_t workers = class_.dealers.size();
   // One more than there are dealers: it is written while the others are filled.
-  BufferCache cache(workers + 1);
+  BufferCache cache(workers + 1, class_.allocate);
   struct Job {
     BufferCache::Buffer buffer;
-    std::future<void> dealt;
+    std::future<Result<void>> dealt;
   };
   std::deque<Job> jobs;  // declared after the cache and the seeds: waits for its threads first
   const auto start = [&](std::uint64_t index) -> Result<void> {
@@ -124,7 +127,7 @@ Result<void> SegmentMaker::deal_all(SegmentSetWriter& writer, const PublishedRan
           {buffer, std::async(std::launch::async,
                               [&deal = class_.dealers[index % workers], designated,
                                bytes = buffer.bytes, own_seeds = std::move(bundle_seeds)] {
-                                deal(own_seeds, designated, bytes);
+                                return deal(own_seeds, designated, bytes);
                               })});
     } catch (const std::system_error& refused) {
       return make_error(ErrorCode::kIo, std::string("cannot start a dealing thread: ") +

@@ -9,14 +9,16 @@
 
 #include "beaverpond/units.h"
 #include "offline/factory/seeds.h"
+#include "offline/pool/buffer_cache.h"
 #include "offline/pool/pool_set.h"
 #include "offline/pool/segment_set.h"
 
 namespace beaverpond {
 
-/// The dealing step: one seed per player in, the designated player's correction out.
-using DealFunction = std::function<void(std::span<const Seed> seeds, int designated,
-                                        std::span<std::uint8_t> correction)>;
+/// The dealing step: one seed per player in, the designated player's correction out. Errors: those
+/// of Dealer::deal().
+using DealFunction = std::function<Result<void>(std::span<const Seed> seeds, int designated,
+                                                std::span<std::uint8_t> correction)>;
 
 /// One lane of one plan, and who deals for it.
 struct FactoryClass {
@@ -26,6 +28,7 @@ struct FactoryClass {
   ByteCount correction_size;
   /// Each deals one bundle at a time, all of them at once; at least one.
   std::vector<DealFunction> dealers;
+  BufferCache::Allocator allocate;    ///< memory for corrections; may be empty
   std::uint64_t segment_bundles = 0;  ///< 0: about 64 MiB of corrections per player and file
 };
 
@@ -51,7 +54,7 @@ class SegmentMaker {
   Result<void> check_count(std::uint64_t bundles, const std::string& field) const;
 
   /// Numbers, deals and publishes one segment. `stop` (may be null) is looked at between bundles.
-  /// Errors: kCancelled, kNoSpace, kIo, kOutOfMemory; then the segment is dropped.
+  /// Errors: kCancelled, kNoSpace, kIo, kOutOfMemory, kDeviceFailed; then the segment is dropped.
   Result<MadeSegment> make_blocking(std::uint64_t count, const std::atomic<bool>* stop);
 
  private:

@@ -45,7 +45,8 @@ class Service {
   ~Service();
 
   /// Until `stop` or `drain` is set; that is success. A full disk or budget is a pause, not an
-  /// error. Errors: kIo, kOutOfMemory, kPoolCorrupt, kRosterMismatch.
+  /// error. Errors: kIo, kOutOfMemory, kDeviceFailed, kPoolCorrupt, kRosterMismatch; what was
+  /// published before stays, and the segment in the making is dropped on all players.
   Result<void> serve_blocking();
 
   FactoryTotals totals() const;

@@ -11,70 +11,65 @@
 namespace beaverpond {
 namespace {
 
-struct Memory {
-  std::uint8_t* data = nullptr;
-  std::size_t size = 0;
-};
-
-void release(Memory memory) {
-  OPENSSL_cleanse(memory.data, memory.size);
-  std::free(memory.data);
+Result<BufferCache::Buffer> ordinary_memory(std::size_t size) {
+  const std::size_t rounded = (std::max<std::size_t>(size, 1) + BufferCache::kAlignment - 1) /
+                              BufferCache::kAlignment * BufferCache::kAlignment;
+  auto* data = static_cast<std::uint8_t*>(std::aligned_alloc(BufferCache::kAlignment, rounded));
+  if (data == nullptr) {
+    return make_error(
+        ErrorCode::kOutOfMemory,
+        "no memory for a correction of " + std::to_string(size) + " bytes; use a smaller batch");
+  }
+  BufferCache::Buffer buffer;
+  buffer.bytes = {data, rounded};
+  buffer.owner = std::shared_ptr<const void>(data, [data, rounded](const void*) {
+    OPENSSL_cleanse(data, rounded);
+    std::free(data);
+  });
+  return buffer;
 }
 
 }  // namespace
 
+/// Whole buffers, as their allocator made them; dropping the owner wipes one.
 struct BufferCache::State {
-  explicit State(std::size_t limit) : keep(limit) {}
-  State(const State&) = delete;             // owns the buffers
-  State& operator=(const State&) = delete;  // owns the buffers
-  ~State() {
-    for (const Memory memory : unused) release(memory);
-  }
+  State(std::size_t limit, Allocator maker) : keep(limit), allocate(std::move(maker)) {}
 
-  Memory take(std::size_t size) {
+  Buffer take(std::size_t size) {
     const std::lock_guard<std::mutex> guard(mutex);
     for (std::size_t i = 0; i < unused.size(); ++i) {
-      if (unused[i].size < size) continue;
-      const Memory memory = unused[i];
+      if (unused[i].bytes.size() < size) continue;
+      Buffer buffer = std::move(unused[i]);
       unused.erase(unused.begin() + static_cast<std::ptrdiff_t>(i));
-      return memory;
+      return buffer;
     }
     return {};
   }
 
-  void give_back(Memory memory) {
-    {
-      const std::lock_guard<std::mutex> guard(mutex);
-      if (unused.size() < keep) {
-        unused.push_back(memory);
-        return;
-      }
-    }
-    release(memory);
+  void give_back(Buffer buffer) {
+    const std::lock_guard<std::mutex> guard(mutex);
+    if (unused.size() < keep) unused.push_back(std::move(buffer));
   }
 
   const std::size_t keep;
+  const Allocator allocate;
   std::mutex mutex;
-  std::vector<Memory> unused;
+  std::vector<Buffer> unused;
 };
 
-BufferCache::BufferCache(std::size_t keep) : state_(std::make_shared<State>(keep)) {}
+BufferCache::BufferCache(std::size_t keep, Allocator allocate)
+    : state_(std::make_shared<State>(keep, allocate ? std::move(allocate) : ordinary_memory)) {}
 
 Result<BufferCache::Buffer> BufferCache::take(std::size_t size) {
-  Memory memory = state_->take(size);
-  if (memory.data == nullptr) {
-    memory.size = (std::max<std::size_t>(size, 1) + kAlignment - 1) / kAlignment * kAlignment;
-    memory.data = static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, memory.size));
-    if (memory.data == nullptr) {
-      return make_error(
-          ErrorCode::kOutOfMemory,
-          "no memory for a correction of " + std::to_string(size) + " bytes; use a smaller batch");
-    }
+  Buffer whole = state_->take(size);
+  if (whole.owner == nullptr) {
+    BP_ASSIGN(whole, state_->allocate(size));
   }
   Buffer buffer;
-  buffer.bytes = {memory.data, size};
+  buffer.bytes = whole.bytes.first(size);
+  const void* const data = whole.bytes.data();
   buffer.owner = std::shared_ptr<const void>(
-      memory.data, [state = state_, memory](const void*) { state->give_back(memory); });
+      data, [state = state_, whole](const void*) { state->give_back(whole); });
   return buffer;
 }
 

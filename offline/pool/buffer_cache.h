@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -21,9 +22,13 @@ class BufferCache {
     std::shared_ptr<const void> owner;
   };
 
-  /// Keeps at most `keep` unused buffers.
-  explicit BufferCache(std::size_t keep);
-  /// `size` bytes, aligned to kAlignment, content undefined. Errors: kOutOfMemory.
+  /// Makes a buffer whose owner wipes it. Aligned to 64 bytes.
+  using Allocator = std::function<Result<Buffer>(std::size_t size)>;
+
+  /// Keeps at most `keep` unused buffers. Without `allocate` they are ordinary memory.
+  explicit BufferCache(std::size_t keep, Allocator allocate = {});
+  /// `size` bytes, aligned to kAlignment unless `allocate` does otherwise, content undefined.
+  /// Errors: kOutOfMemory, and those of `allocate`.
   Result<Buffer> take(std::size_t size);
 
  private:

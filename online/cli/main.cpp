@@ -22,6 +22,11 @@ void add_player(CLI::App& command, PlayerOptions& options) {
   command.add_option("--peers", options.peers, "host:port of every player, by rank")
       ->delimiter(',');
   command.add_option("--lane", options.lane, "lane of the pool")->capture_default_str();
+  command.add_option("--device", options.device, kDeviceHelp)
+      ->check([](const std::string& device) -> std::string {
+        const Result<void> known = check_device(device);
+        return known.ok() ? "" : known.error().message;
+      });
 }
 
 void add_keygen(CLI::App& app, KeygenOptions& options) {
@@ -188,7 +193,7 @@ int run(int argc, char** argv) {
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
-      "cancelled, 15 pool-rolled-back.");
+      "cancelled, 15 pool-rolled-back, 16 device-failed.");
   app.set_version_flag("--version", std::string("beaverpond ") + BEAVERPOND_VERSION);
   app.require_subcommand(1);
   KeygenOptions keygen;

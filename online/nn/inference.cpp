@@ -146,7 +146,7 @@ Result<InferenceReport> infer_blocking(const Job& job, const InferenceSetup& set
   run.inputs.resize(setup.inference.program.inputs);
   for (std::uint32_t i = 0; i < parameters.size(); ++i) {
     if (shared) {
-      engine->set_state_share(i, parameters[i]);
+      BP_TRY(engine->set_state_share(i, parameters[i]));
     } else {
       run.inputs[setup.inference.parameter_slot(i)] = parameters[i];
     }

@@ -67,7 +67,7 @@ Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup&
   const std::vector<std::vector<std::uint64_t>> initial =
       initial_weights(setup.parameters, job.seed);
   for (std::uint32_t slot = 0; slot < initial.size(); ++slot) {
-    engine->set_public_state(slot, initial[slot]);
+    BP_TRY(engine->set_public_state(slot, initial[slot]));
   }
   return engine;
 }
@@ -158,8 +158,8 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
   BP_ASSIGN(report.weights, reveal_weights(job, setup, *engine, transport.rank()));
   for (std::uint32_t slot = 0; options.keep_shares && slot < setup.parameters.size(); ++slot) {
     const ModelParameter& parameter = setup.parameters[slot];
-    const Words words = engine->state(slot);
-    report.shares.push_back({parameter.shape, parameter.scale_bits, {words.begin(), words.end()}});
+    BP_ASSIGN(std::vector<std::uint64_t> words, engine->state_share(slot));
+    report.shares.push_back({parameter.shape, parameter.scale_bits, std::move(words)});
   }
   report.engine = engine->stats();
   report.profile = engine->profile();

@@ -104,13 +104,13 @@ Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const 
 class ConnectedPlayer final : public Player {
  public:
   ConnectedPlayer(Roster roster, int rank, Pool pool, std::unique_ptr<Transport> transport,
-                  const Session& session)
+                  const Session& session, std::unique_ptr<Backend> backend)
       : roster_(std::move(roster)),
         rank_(rank),
         pool_(std::move(pool)),
         transport_(std::move(transport)),
         session_(session),
-        backend_(make_cpu_backend()) {}
+        backend_(std::move(backend)) {}
 
   void lease_from(const LeaseOptions& options, milliseconds dry_timeout) {
     bundles_ =
@@ -182,6 +182,8 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
                                               std::to_string(roster.players.size()));
   }
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
+  BP_ASSIGN(MadeBackend made, make_backend(options.device));
+  if (options.on_notice) options.on_notice(made.line);
   static PosixStorage storage;
   PoolOptions pool_options;
   pool_options.directory = home.pool_path();
@@ -201,8 +203,9 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   if (options.decorate) transport = options.decorate(std::move(transport));
   BP_ASSIGN(const Session session,
             Session::create_blocking(*transport, steady_clock::now() + tls.connect_timeout));
-  auto player = std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
-                                                  std::move(transport), session);
+  auto player =
+      std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
+                                        std::move(transport), session, std::move(made.backend));
   player->lease_from(lease_options(what, options), milliseconds(what.network.pool_timeout_ms));
   return std::unique_ptr<Player>(std::move(player));
 }

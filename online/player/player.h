@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
-#include "kernels/backend.h"
+#include "kernels/make_backend.h"
 #include "offline/plan/roster.h"
 #include "offline/pool/pool.h"
 #include "offline/pool/posix_storage.h"
@@ -46,11 +46,12 @@ struct PlayerOptions {
   /// host:port by rank; empty to use the roster's.
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
+  std::string device = "auto";  ///< as make_backend() takes it
   /// What this run does, in words, as all players must: "train", "infer for player 1 ..".
   std::string task;
   /// Wraps the transport once it is connected; for tests that watch what is sent.
   std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)> decorate;
-  /// Lines for the person who waits: what is waited for, rollbacks.
+  /// Lines for the person who waits: what computes, what is waited for, rollbacks.
   std::function<void(const std::string&)> on_notice;
 };
 
@@ -58,8 +59,8 @@ struct PlayerOptions {
 class Player {
  public:
   /// Reads the home, opens the pool and connects to all others, who must agree on the undertaking.
-  /// Errors: kConfig, kRosterMismatch, kPoolBusy, kPoolCorrupt, kPeerLost,
-  /// kTimeout, kIo.
+  /// Errors: kConfig, kRosterMismatch, kPoolBusy, kPoolCorrupt, kPeerLost, kTimeout, kIo,
+  /// kDeviceFailed, kOutOfMemory.
   static Result<std::unique_ptr<Player>> connect_blocking(const Undertaking& what,
                                                           const PlayerOptions& options);
   virtual ~Player() = default;

@@ -139,6 +139,9 @@ Result<void> EngineImpl::run_next(const RunInputs& inputs) {
 Result<void> EngineImpl::run_member(const RunInputs& inputs) {
   const ScopedTimer timer = profiler_.time_run();
   Result<void> result = execute(inputs);
+  // Also after an error: until then the backend reads the inputs and the bundle.
+  const Result<void> settled = settle();
+  if (result.ok()) result = settled;
   failed_ = !result.ok();
   // Spent or burned, its seed is wiped.
   if (failed_ || member_ + 1 == plan_.members) bundle_ = Bundle();
@@ -210,7 +213,7 @@ void EngineImpl::apply_updates(const RunInputs& inputs) {
   for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
     const Op& op = program_.ops[index];
     if (op.code != OpCode::kAssign && op.code != OpCode::kUpdate) continue;
-    const ScopedTimer timer = profiler_.time(index);
+    const OpTimer timer(*this, index);
     if (op.code == OpCode::kAssign) {
       backend_.copy(values_[op.inputs[0]].share, values_.state(op.slot), kHostStream);
     }
@@ -220,14 +223,39 @@ void EngineImpl::apply_updates(const RunInputs& inputs) {
   }
 }
 
-void EngineImpl::set_public_state(std::uint32_t slot, ConstWords words) {
+/// Waits for the backend and returns its first failure ever. After one nothing is sent or read:
+/// what followed it did nothing, so that a share may lie where a masked one belongs.
+Result<void> EngineImpl::settle() {
+  Result<void> done = backend_.synchronize(kHostStream);
+  if (!done.ok()) {
+    failed_ = true;
+    if (backend_outcome_.ok()) backend_outcome_ = in_operations(done.error(), computing_);
+  }
+  computing_.clear();
+  return backend_outcome_;
+}
+
+Result<std::vector<std::uint64_t>> EngineImpl::state_share(std::uint32_t slot) {
+  const Words state = values_.state(slot);
+  std::vector<std::uint64_t> share(state.size());
+  backend_.download(bytes_of(state), bytes_of(Words(share)), kHostStream);
+  BP_TRY(settle());
+  return share;
+}
+
+Result<void> EngineImpl::set_public_state(std::uint32_t slot, ConstWords words) {
+  if (transport_.rank() == 0) return set_state_share(slot, words);
   const Words state = values_.state(slot);
   BP_CHECK(state.size() == words.size(), "set_public_state: sizes differ");
-  if (transport_.rank() == 0) {
-    backend_.copy(words, state, kHostStream);
-  } else {
-    std::fill(state.begin(), state.end(), 0);
-  }
+  backend_.zero(bytes_of(state), kHostStream);
+  return settle();
+}
+
+Result<void> EngineImpl::set_state_share(std::uint32_t slot, ConstWords share) {
+  const Words state = values_.state(slot);
+  BP_CHECK(state.size() == share.size(), "set_state_share: sizes differ");
+  backend_.upload(bytes_of(share), bytes_of(state), kHostStream);
+  return settle();
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const Program& program, const Plan& plan,
@@ -248,6 +276,13 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program& program, const Pla
                                                 " names a player outside 0.." +
                                                 std::to_string(transport.size() - 1));
     }
+  }
+  if (transport.memory() == MemoryKind::kDevice && backend.memory() == MemoryKind::kHost) {
+    return make_error(ErrorCode::kConfig, "the transport " + transport.name() +
+                                              " takes device memory, which the backend " +
+                                              backend.name() +
+                                              " does not have; choose a device or another "
+                                              "transport");
   }
   BP_ASSIGN(ValueStore values, ValueStore::create(program, plan, backend));
   auto engine = std::make_unique<EngineImpl>(program, plan, backend, transport, std::move(keys),

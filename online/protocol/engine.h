@@ -25,7 +25,7 @@ struct EngineOptions {
   bool profile = false;  ///< keep an EngineProfile; costs two clock readings an operation and round
 };
 
-/// What one run consumes besides its bundle.
+/// What one run consumes besides its bundle. Host memory, free again when the run returns.
 struct RunInputs {
   /// By input slot: this player's rows as ring words where it is the owner, else empty.
   std::vector<ConstWords> inputs;
@@ -46,18 +46,20 @@ struct EngineStats {
 class Engine {
  public:
   /// `program`, `backend` and `transport` must outlive the engine. `plan` must be the plan of
-  /// `program`. All players create their engines at the same time. Errors: kConfig, kOutOfMemory,
-  /// kRosterMismatch (plan of another program).
+  /// `program`. All players create their engines at the same time. What travels is copied through
+  /// the host where the transport takes host memory and the backend's is another. Errors: kConfig,
+  /// kOutOfMemory, kDeviceFailed, kRosterMismatch (plan of another program).
   static Result<std::unique_ptr<Engine>> create(const Program& program, const Plan& plan,
                                                 Backend& backend, Transport& transport,
                                                 PairKeys keys, const EngineOptions& options);
   virtual ~Engine() = default;
 
   /// Spends `bundle` (the first member of a series), whose number is above those before it. On an
-  /// error no state has changed and the bundle is burned; if a message failed, the engine refuses
-  /// to go on, since the players may now be at different steps. Errors: kConfig (inputs do not fit,
-  /// an empty or old bundle), kCancelled (the engine failed before), kPeerLost, kTimeout,
-  /// kProtocolMismatch; `operation` names the layers that were in progress.
+  /// error no state has changed and the bundle is burned; if a message or the device failed, the
+  /// engine refuses to go on, since the players may now be at different steps. Errors: kConfig
+  /// (inputs do not fit, an empty or old bundle), kCancelled (the engine failed before), kPeerLost,
+  /// kTimeout, kProtocolMismatch, kDeviceFailed, kOutOfMemory; `operation` names the layers that
+  /// were in progress.
   virtual Result<void> run(Bundle bundle, const RunInputs& inputs) = 0;
 
   /// The next member of a series: takes the same bundle, the masks of fixed values and all that
@@ -68,23 +70,22 @@ class Engine {
   /// are: their opened differences are kept.
   virtual std::uint32_t members_left() const = 0;
 
+  // States: host words in and out. Errors: kDeviceFailed, kOutOfMemory, here or in a run before.
+
   /// This player's share of a persistent tensor. Zero at first.
-  virtual Words state(std::uint32_t slot) = 0;
+  virtual Result<std::vector<std::uint64_t>> state_share(std::uint32_t slot) = 0;
   /// Sets a state to public words (player 0 holds them, the others zero).
-  virtual void set_public_state(std::uint32_t slot, ConstWords words) = 0;
-  /// Sets this player's share of a state, as an earlier session's state() gave it.
-  void set_state_share(std::uint32_t slot, ConstWords share) {
-    const Words target = state(slot);
-    BP_CHECK(target.size() == share.size(), "set_state_share: sizes differ");
-    for (std::size_t i = 0; i < share.size(); ++i) target[i] = share[i];
-  }
+  virtual Result<void> set_public_state(std::uint32_t slot, ConstWords words) = 0;
+  /// Sets this player's share of a state, as an earlier session's state_share() gave it.
+  virtual Result<void> set_state_share(std::uint32_t slot, ConstWords share) = 0;
 
   /// What the last run revealed to this player in `slot`; empty if it was no receiver.
   virtual ConstWords revealed(std::uint32_t slot) const = 0;
 
   /// Opens a state to the players whose bits are set in `receivers`, outside any run. Each share is
   /// re-randomised first. Receivers get the words, the others an empty vector. `serial` must be new
-  /// in this session for every call, and equal on all players.
+  /// in this session for every call, and equal on all players. Errors: those of messages, and as of
+  /// state_share().
   virtual Result<std::vector<std::uint64_t>> reveal_state(std::uint32_t slot,
                                                           std::uint64_t receivers,
                                                           std::uint32_t serial) = 0;

@@ -32,6 +32,8 @@ struct InFlight {
 struct RoundMemory {
   Buffer words;
   Buffer planes;
+  Buffer host_words;  ///< what travels, where the transport takes other memory than the backend's
+  Buffer host_planes;
 };
 
 class EngineImpl final : public Engine {
@@ -44,6 +46,7 @@ class EngineImpl final : public Engine {
         transport_(transport),
         sharing_(transport, std::move(keys)),
         options_(options),
+        staged_(backend.memory() != transport.memory()),
         values_(std::move(values)),
         profiler_(options.profile, program, transport) {}
 
@@ -53,8 +56,9 @@ class EngineImpl final : public Engine {
   std::uint32_t members_left() const override {
     return bundle_.empty() ? 0 : plan_.members - 1 - member_;
   }
-  Words state(std::uint32_t slot) override { return values_.state(slot); }
-  void set_public_state(std::uint32_t slot, ConstWords words) override;
+  Result<std::vector<std::uint64_t>> state_share(std::uint32_t slot) override;
+  Result<void> set_public_state(std::uint32_t slot, ConstWords words) override;
+  Result<void> set_state_share(std::uint32_t slot, ConstWords share) override;
   ConstWords revealed(std::uint32_t slot) const override { return revealed_[slot]; }
   Result<std::vector<std::uint64_t>> reveal_state(std::uint32_t slot, std::uint64_t receivers,
                                                   std::uint32_t serial) override;
@@ -62,6 +66,25 @@ class EngineImpl final : public Engine {
   const EngineProfile& profile() const override { return profiler_.profile(); }
 
  private:
+  /// Times an operation's computing, and remembers that the backend has work of it.
+  class OpTimer {
+   public:
+    OpTimer(EngineImpl& engine, std::uint32_t op)
+        : engine_(engine), timer_(engine.profiler_.time(op)) {
+      engine.computing_.push_back(op);
+    }
+    ~OpTimer() {
+      // A device would still be at work; settle() keeps its error.
+      if (engine_.options_.profile) (void)engine_.settle();
+    }
+    OpTimer(const OpTimer&) = delete;             // one end
+    OpTimer& operator=(const OpTimer&) = delete;  // one end
+
+   private:
+    EngineImpl& engine_;
+    ScopedTimer timer_;
+  };
+
   bool designated() const { return bundle_.designated() == transport_.rank(); }
   Deadline deadline() const {
     return std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.round_timeout_ms);
@@ -97,7 +120,11 @@ class EngineImpl final : public Engine {
   void write_round(const RoundMemory& memory);
   void read_round(const RoundMemory& memory);
   void finish_mask(ValueSlot& slot, ConstWords opened);
+  Result<void> start_exchange(RoundMemory& memory, std::uint64_t words, std::uint64_t planes,
+                              std::vector<Operation>& pending);
   Error in_progress(Error error) const;
+  Error in_operations(Error error, const std::vector<std::uint32_t>& ops) const;
+  Result<void> settle();
 
   void apply_updates(const RunInputs& inputs);
   Result<void> reveal_all();
@@ -109,6 +136,7 @@ class EngineImpl final : public Engine {
   Transport& transport_;
   Sharing sharing_;
   EngineOptions options_;
+  bool staged_;  ///< what travels is copied through the host
   ValueStore values_;
   EngineStats stats_;
   Profiler profiler_;
@@ -129,6 +157,8 @@ class EngineImpl final : public Engine {
   std::uint32_t member_ = 0;
   std::optional<std::uint64_t> last_bundle_;
   bool failed_ = false;
+  std::vector<std::uint32_t> computing_;  ///< operations given to the backend since settle()
+  Result<void> backend_outcome_;          ///< its first failure
   std::uint32_t operation_ = 0;
   std::uint64_t round_ = 0;
 };

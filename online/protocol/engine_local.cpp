@@ -4,7 +4,7 @@
 namespace beaverpond {
 
 void EngineImpl::run_local(std::uint32_t index, const Op& op, const RunInputs& inputs) {
-  const ScopedTimer timer = profiler_.time(index);
+  const OpTimer timer(*this, index);
   switch (op.code) {
     case OpCode::kInput:
       sharing_.share_input(backend_, static_cast<int>(op.owner),

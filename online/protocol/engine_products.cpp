@@ -40,18 +40,16 @@ bool EngineImpl::run_one_deferred() {
 
 /// [XY]_i = E (B_i + d_i F) + A_i F + C_i, with d_i = 1 on the designated player (Beaver 1991).
 void EngineImpl::compute_product(std::uint32_t index, const Op& op) {
-  const ScopedTimer timer = profiler_.time(index);
+  const OpTimer timer(*this, index);
   const auto entry = static_cast<std::uint32_t>(entry_of_op_[index]);
   ValueSlot& x = values_[op.inputs[0]];
   ValueSlot& y = values_[op.inputs[1]];
   const Words out = values_[op.out].share;
   const Material m = material(entry);
   if (m.correction != nullptr) {
-    const auto* words = reinterpret_cast<const std::uint64_t*>(m.correction);
-    backend_.copy({words, out.size()}, out, kHostStream);
+    backend_.upload({m.correction, out.size_bytes()}, bytes_of(out), kHostStream);
   } else {
-    backend_.prg_fill(*m.seed, m.prg, m.correction_stream, 0,
-                      {reinterpret_cast<std::uint8_t*>(out.data()), out.size() * 8}, kHostStream);
+    backend_.prg_fill(*m.seed, m.prg, m.correction_stream, 0, bytes_of(out), kHostStream);
   }
   multiply(op, x.opened.words(), designated() ? y.shifted.words() : y.mask.words(), out);
   multiply(op, x.mask.words(), y.opened.words(), out);

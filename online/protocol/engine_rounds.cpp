@@ -29,19 +29,23 @@ Result<RoundMemory*> EngineImpl::lay_out_round(std::uint64_t& words, std::uint64
     planes += flight.planes;
   }
   RoundMemory& memory = round_memory_[round_++ % 2];
-  const auto grow = [this](Buffer& buffer, std::uint64_t count) -> Result<void> {
+  const auto grow = [this](Buffer& buffer, std::uint64_t count, bool host) -> Result<void> {
     if (buffer.words().size() >= count) return {};
-    BP_ASSIGN(buffer, backend_.allocate(bytes_of_words(ElementCount{count + count / 4})));
+    const ByteCount size = bytes_of_words(ElementCount{count + count / 4});
+    BP_ASSIGN(buffer, host ? backend_.allocate_host(size) : backend_.allocate(size));
     return {};
   };
-  BP_TRY(grow(memory.words, words));
-  BP_TRY(grow(memory.planes, planes));
+  BP_TRY(grow(memory.words, words, false));
+  BP_TRY(grow(memory.planes, planes, false));
+  if (!staged_) return &memory;
+  BP_TRY(grow(memory.host_words, words, true));
+  BP_TRY(grow(memory.host_planes, planes, true));
   return &memory;
 }
 
 void EngineImpl::write_round(const RoundMemory& memory) {
   for (const InFlight& flight : in_flight_) {
-    const ScopedTimer timer = profiler_.time(flight.op);
+    const OpTimer timer(*this, flight.op);
     const Words words = memory.words.words().subspan(flight.words_at, flight.words);
     const Words planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
     if (flight.task != nullptr) {
@@ -73,7 +77,7 @@ void EngineImpl::finish_mask(ValueSlot& slot, ConstWords opened) {
 void EngineImpl::read_round(const RoundMemory& memory) {
   std::vector<InFlight> still;
   for (const InFlight& flight : in_flight_) {
-    const ScopedTimer timer = profiler_.time(flight.op);
+    const OpTimer timer(*this, flight.op);
     const ConstWords words = memory.words.words().subspan(flight.words_at, flight.words);
     const ConstWords planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
     if (flight.opening != nullptr) {
@@ -117,17 +121,32 @@ Result<void> EngineImpl::wait_all(std::vector<Operation>& pending) {
   return outcome;
 }
 
+Result<void> EngineImpl::start_exchange(RoundMemory& memory, std::uint64_t words,
+                                        std::uint64_t planes, std::vector<Operation>& pending) {
+  Words sums = memory.words.words().first(words);
+  Words bits = memory.planes.words().first(planes);
+  if (staged_) {
+    const Words host_sums = memory.host_words.words().first(words);
+    const Words host_bits = memory.host_planes.words().first(planes);
+    backend_.download(bytes_of(sums), bytes_of(host_sums), kHostStream);
+    backend_.download(bytes_of(bits), bytes_of(host_bits), kHostStream);
+    sums = host_sums;
+    bits = host_bits;
+  }
+  BP_TRY(settle());
+  const ScopedTimer timer = profiler_.time_exchange();
+  start_reduce(sums, ReduceOp::kSum, pending);
+  start_reduce(bits, ReduceOp::kXor, pending);
+  return {};
+}
+
 Result<void> EngineImpl::exchange_round() {
   std::uint64_t words = 0;
   std::uint64_t planes = 0;
   BP_ASSIGN(RoundMemory * memory, lay_out_round(words, planes));
   write_round(*memory);
   std::vector<Operation> pending;
-  {
-    const ScopedTimer timer = profiler_.time_exchange();
-    start_reduce(memory->words.words().first(words), ReduceOp::kSum, pending);
-    start_reduce(memory->planes.words().first(planes), ReduceOp::kXor, pending);
-  }
+  BP_TRY(start_exchange(*memory, words, planes, pending));
   run_one_deferred();
   const Result<void> outcome = wait_all(pending);
   if (!outcome.ok()) return in_progress(outcome.error());
@@ -135,14 +154,26 @@ Result<void> EngineImpl::exchange_round() {
   stats_.opened_words += words;
   stats_.opened_plane_words += planes;
   profiler_.count_round(in_flight_, pending.size());
+  if (staged_) {
+    backend_.upload(memory->host_words.bytes().first(words * 8),
+                    memory->words.bytes().first(words * 8), kHostStream);
+    backend_.upload(memory->host_planes.bytes().first(planes * 8),
+                    memory->planes.bytes().first(planes * 8), kHostStream);
+  }
   read_round(*memory);
   return {};
 }
 
 Error EngineImpl::in_progress(Error error) const {
+  std::vector<std::uint32_t> ops;
+  for (const InFlight& flight : in_flight_) ops.push_back(flight.op);
+  return in_operations(std::move(error), ops);
+}
+
+Error EngineImpl::in_operations(Error error, const std::vector<std::uint32_t>& ops) const {
   std::set<std::string> names;
-  for (const InFlight& flight : in_flight_) {
-    const Op& op = program_.ops[flight.op];
+  for (const std::uint32_t index : ops) {
+    const Op& op = program_.ops[index];
     names.insert(op.layer + " " + to_string(op.code));
   }
   for (const std::string& name : names) {
@@ -157,13 +188,14 @@ Result<void> EngineImpl::reveal_all() {
   for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
     const Op& op = program_.ops[index];
     if (op.code != OpCode::kReveal) continue;
+    if (!any) BP_TRY(settle());
     any = true;
     const ScopedTimer timer = profiler_.time_exchange();
     const Tag tag = next_tag();
     Result<std::vector<std::uint64_t>> words = sharing_.reveal(
         backend_, values_[op.inputs[0]].share, op.receivers,
         Sharing::run_serial(run_number(), program_.reveals, op.slot), tag, deadline());
-    if (!words.ok()) return in_progress(std::move(words).error());
+    if (!words.ok()) return in_operations(std::move(words).error(), {index});
     revealed_[op.slot] = std::move(words).value();
     profiler_.count_reveal(index, values_[op.inputs[0]].share.size());
   }
@@ -178,6 +210,7 @@ Result<std::vector<std::uint64_t>> EngineImpl::reveal_state(std::uint32_t slot,
                                                             std::uint64_t receivers,
                                                             std::uint32_t serial) {
   BP_CHECK(state_serials_.insert(serial).second, "reveal_state: a serial is used twice");
+  BP_TRY(settle());
   // Bundle number 2^64 - 1 never exists, so these tags meet no other.
   const Tag tag{options_.session, ~std::uint64_t{0}, options_.lane, serial};
   return sharing_.reveal(backend_, values_.state(slot), receivers, Sharing::state_serial(serial),

@@ -16,14 +16,14 @@ class Sharing {
  public:
   Sharing(Transport& transport, PairKeys keys) : transport_(transport), keys_(std::move(keys)) {}
 
-  /// share := this player's share of the owner's `words` (read on the owner only). `serial` is new
-  /// for every input of the session.
+  /// share := this player's share of the owner's `words` (host memory, read on the owner only).
+  /// `serial` is new for every input of the session.
   void share_input(Backend& backend, int owner, std::uint64_t serial, ConstWords words,
                    Words share);
 
   /// Sends shares to the players in `receivers`, each first re-randomised by a zero sharing from
   /// the pair keys, so that a share tells nothing about how it was computed. Receivers return the
-  /// value, others nothing. Errors: those of the transport.
+  /// value, others nothing. Errors: those of the transport and of the backend.
   Result<std::vector<std::uint64_t>> reveal(Backend& backend, ConstWords share,
                                             std::uint64_t receivers, std::uint64_t serial,
                                             const Tag& tag, Deadline deadline);
@@ -37,8 +37,12 @@ class Sharing {
   }
 
  private:
+  Result<ConstWords> masked(Backend& backend, ConstWords share, std::uint64_t serial);
+
   Transport& transport_;
   PairKeys keys_;
+  Buffer masked_;  ///< a share to be sent, re-randomised
+  Buffer host_;    ///< the same, where the backend's memory is not the host's
 };
 
 }  // namespace beaverpond

@@ -53,7 +53,7 @@ Result<Refusal> decode_refusal(std::span<const std::uint8_t> bytes) {
   if (bytes.size() < kRefusalBytes) return too_short("refusal");
   const auto code = load_le<std::uint32_t>(bytes.data());
   if (code < static_cast<std::uint32_t>(ErrorCode::kConfig) ||
-      code > static_cast<std::uint32_t>(ErrorCode::kPoolRolledBack)) {
+      code > static_cast<std::uint32_t>(ErrorCode::kDeviceFailed)) {
     return make_error(ErrorCode::kProtocolMismatch,
                       "bad frame: a refusal with the unknown code " + std::to_string(code));
   }

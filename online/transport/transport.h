@@ -63,8 +63,8 @@ struct TransportStats {
 };
 
 /// One player's end of a communicator. Collectives are started in the same order by every player,
-/// from one thread per lane. Views are memory of the kind that memory() says; a transport that takes
-/// device memory takes host memory too.
+/// from one thread per lane. Views of collectives are memory of memory()'s kind; those of send and
+/// recv, and messages, are host memory.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -72,9 +72,9 @@ class Transport {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual std::string name() const = 0;
-  virtual TransportStats stats() const = 0;
-  /// The memory in which openings are fastest.
+  /// Where the views of collectives lie.
   virtual MemoryKind memory() const { return MemoryKind::kHost; }
+  virtual TransportStats stats() const = 0;
   /// Why nothing more can come from `peer`, where that is known: for those who wait for something
   /// else than a message of this transport. Never blocks. Any thread.
   virtual std::optional<Error> obstacle(int /*peer*/) { return std::nullopt; }

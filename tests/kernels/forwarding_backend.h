@@ -14,7 +14,21 @@ class ForwardingBackend : public Backend {
   explicit ForwardingBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   std::string name() const override { return inner_->name(); }
+  MemoryKind memory() const override { return inner_->memory(); }
   Result<Buffer> allocate(ByteCount size) override { return inner_->allocate(size); }
+  Result<Buffer> allocate_host(ByteCount size) override { return inner_->allocate_host(size); }
+  void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
+              StreamRef stream) override {
+    return inner_->upload(host, out, stream);
+  }
+  void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
+                StreamRef stream) override {
+    return inner_->download(x, host, stream);
+  }
+  void zero(std::span<std::uint8_t> out, StreamRef stream) override {
+    return inner_->zero(out, stream);
+  }
+  Result<void> synchronize(StreamRef stream) override { return inner_->synchronize(stream); }
   void prg_fill(const Seed& seed, PrgKind prg, std::uint64_t index, std::uint64_t offset_bytes,
                 std::span<std::uint8_t> out, StreamRef stream) override {
     return inner_->prg_fill(seed, prg, index, offset_bytes, out, stream);

@@ -59,7 +59,7 @@ class DealerTest : public ::testing::TestWithParam<PrgKind> {
     EXPECT_TRUE(memory.ok());
     const std::span<std::uint8_t> bytes = memory->bytes();
     std::memset(bytes.data(), fill_before, bytes.size());
-    dealer->deal(seeds, designated, bytes, kHostStream);
+    EXPECT_TRUE(dealer->deal(seeds, designated, bytes, kHostStream).ok());
     return {bytes.begin(), bytes.end()};
   }
 
@@ -121,10 +121,10 @@ TEST_P(DealerTest, TimingEveryEntryChangesNoByte) {
   Result<Buffer> memory = backend->allocate(plan_.correction_size);
   ASSERT_TRUE(memory.ok());
   std::vector<double> seconds(plan_.entries.size());
-  dealer->deal(seeds, 1, memory->bytes(), kHostStream, seconds);
+  ASSERT_TRUE(dealer->deal(seeds, 1, memory->bytes(), kHostStream, seconds).ok());
   for (const double entry : seconds) EXPECT_GT(entry, 0);
   const std::vector<double> once = seconds;
-  dealer->deal(seeds, 1, memory->bytes(), kHostStream, seconds);
+  ASSERT_TRUE(dealer->deal(seeds, 1, memory->bytes(), kHostStream, seconds).ok());
   for (std::size_t i = 0; i < seconds.size(); ++i) EXPECT_GT(seconds[i], once[i]);
   const std::span<std::uint8_t> bytes = memory->bytes();
   EXPECT_EQ(std::vector<std::uint8_t>(bytes.begin(), bytes.end()), deal(seeds, 1));

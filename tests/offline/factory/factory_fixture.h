@@ -98,7 +98,7 @@ class Consumer {
       }
     }
     std::vector<std::uint8_t> expected(site_.correction_size);
-    fake_deal(seeds, designated, expected);
+    EXPECT_TRUE(fake_deal(seeds, designated, expected).ok());
     const auto found = with_correction.correction();
     EXPECT_TRUE(std::equal(found.begin(), found.end(), expected.begin(), expected.end()));
   }

@@ -122,8 +122,8 @@ TEST_F(FactoryTest, StopDropsTheUnfinishedSegment) {
   std::atomic<int> dealt = 0;
   options.dealers = {
       [&](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
-        fake_deal(seeds, designated, correction);
         if (++dealt == 6) stop = true;
+        return fake_deal(seeds, designated, correction);
       }};
   {
     auto factory = open(options);
@@ -140,7 +140,7 @@ DealFunction deal_until(std::atomic<int>& left, const Failure& failure) {
   return [&left, failure](std::span<const Seed> seeds, int designated,
                           std::span<std::uint8_t> correction) {
     if (left-- <= 0) throw failure;
-    fake_deal(seeds, designated, correction);
+    return fake_deal(seeds, designated, correction);
   };
 }
 

@@ -250,8 +250,8 @@ TEST_F(ServiceTest, DrainPublishesTheSegmentAndStopDropsIt) {
     std::atomic<int> dealt = 0;
     one.made.dealers = {
         [&](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
-          fake_deal(seeds, designated, correction);
           if (++dealt == 6) (drain ? drain_ : stop_) = true;
+          return fake_deal(seeds, designated, correction);
         }};
     stop_ = drain_ = false;
     ASSERT_TRUE(start({{one}, {}}).ok());

@@ -135,7 +135,7 @@ void check_survivor(const Plan& plan, const Bytes& bytes, const Hash256& origina
   ASSERT_TRUE(dealer.ok());
   const Buffer correction = std::move(backend->allocate(plan.correction_size)).value();
   const std::vector<Seed> seeds(2);
-  dealer->deal(seeds, 0, correction.bytes(), kHostStream);
+  ASSERT_TRUE(dealer->deal(seeds, 0, correction.bytes(), kHostStream).ok());
 }
 
 TEST(PlanCodec, NoFlippedByteGoesUnnoticed) {

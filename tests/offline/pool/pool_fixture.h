@@ -81,8 +81,8 @@ inline bool same_seed(const Seed& a, const Seed& b) {
 }
 
 /// Stands in for the dealer: a function of all seeds, so that a mixed bundle shows.
-inline void fake_deal(std::span<const Seed> seeds, int designated,
-                      std::span<std::uint8_t> correction) {
+inline Result<void> fake_deal(std::span<const Seed> seeds, int designated,
+                              std::span<std::uint8_t> correction) {
   std::vector<std::uint8_t> input{static_cast<std::uint8_t>(designated)};
   for (const Seed& seed : seeds) {
     input.insert(input.end(), seed.bytes().begin(), seed.bytes().end());
@@ -91,6 +91,7 @@ inline void fake_deal(std::span<const Seed> seeds, int designated,
   for (std::size_t i = 0; i < correction.size(); ++i) {
     correction[i] = static_cast<std::uint8_t>(hash[i % 32] + (i / 32) * 7);
   }
+  return {};
 }
 
 /// Pools of `players` on one storage, in the folders <root><player>/pool.
@@ -168,7 +169,8 @@ struct TestSite {
               SegmentSetWriter::create_blocking(pools, spec(first, count, tag), seeds));
     std::vector<std::uint8_t> correction(correction_size);
     for (std::uint64_t number = first; number < first + count; ++number) {
-      fake_deal(seeds_of(tag, number), designated_player(number, players), correction);
+      EXPECT_TRUE(
+          fake_deal(seeds_of(tag, number), designated_player(number, players), correction).ok());
       BP_TRY(writer.append_blocking(correction));
     }
     return writer.publish_blocking();
@@ -190,7 +192,7 @@ struct TestSite {
       return;
     }
     std::vector<std::uint8_t> expected(correction_size);
-    fake_deal(seeds_of(tag, number), bundle.designated(), expected);
+    EXPECT_TRUE(fake_deal(seeds_of(tag, number), bundle.designated(), expected).ok());
     ASSERT_EQ(bundle.correction().size(), expected.size());
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), bundle.correction().begin()));
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(bundle.correction().data()) % 64, 0u);

@@ -44,7 +44,7 @@ class TestDealer {
     Result<Dealer> dealer = Dealer::create(plan_, players_, *backend_);
     EXPECT_TRUE(dealer.ok());
     const int designated = designated_player(number, players_);
-    dealer->deal(seeds, designated, correction->bytes(), kHostStream);
+    EXPECT_TRUE(dealer->deal(seeds, designated, correction->bytes(), kHostStream).ok());
     if (alter) alter(correction->bytes());
     std::vector<Bundle> bundles;
     for (int i = 0; i < players_; ++i) {
@@ -97,7 +97,9 @@ inline RunResult run_program(const Program& program, int players,
       Result<std::unique_ptr<Engine>> engine =
           Engine::create(program, plan, *backend, transport, std::move(keys).value(), options);
       ASSERT_TRUE(engine.ok()) << engine.error().message;
-      for (std::uint32_t s = 0; s < states.size(); ++s) (*engine)->set_public_state(s, states[s]);
+      for (std::uint32_t s = 0; s < states.size(); ++s) {
+        ASSERT_TRUE((*engine)->set_public_state(s, states[s]).ok());
+      }
       RunInputs run;
       run.inputs.resize(program.inputs);
       run.step_multiplier = multiplier;

@@ -49,7 +49,7 @@ Openings record(std::uint64_t secret, const std::function<void(std::span<Seed>)>
   for (int run = 0; run < kRuns; ++run) {
     std::vector<Seed> seeds = {testing::test_seed(random), testing::test_seed(random)};
     const int designated = run % 2;
-    dealer.deal(seeds, designated, correction.bytes(), kHostStream);
+    EXPECT_TRUE(dealer.deal(seeds, designated, correction.bytes(), kHostStream).ok());
     if (alter_seeds) alter_seeds(seeds);
     std::vector<std::unique_ptr<Transport>> transports = make_local_transports(2);
     OpeningTap tap(*transports[1]);

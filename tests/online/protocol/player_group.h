@@ -87,9 +87,9 @@ class PlayerGroup {
 
   /// A state, as the sum of all shares.
   WordVector state(std::uint32_t slot) {
-    WordVector sum(engine(0).state(slot).size());
+    WordVector sum(engine(0).state_share(slot).value().size());
     for (int rank = 0; rank < players(); ++rank) {
-      const Words share = engine(rank).state(slot);
+      const WordVector share = engine(rank).state_share(slot).value();
       for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += share[i];
     }
     return sum;

@@ -78,8 +78,8 @@ struct Data {
 
 void set_states(PlayerGroup& group, const Data& data) {
   for (int rank = 0; rank < group.players(); ++rank) {
-    group.engine(rank).set_public_state(0, data.master);
-    group.engine(rank).set_public_state(1, data.running);
+    EXPECT_TRUE(group.engine(rank).set_public_state(0, data.master).ok());
+    EXPECT_TRUE(group.engine(rank).set_public_state(1, data.running).ok());
   }
 }
 

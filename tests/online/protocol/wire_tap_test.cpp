@@ -127,7 +127,7 @@ class WireTap : public ::testing::Test {
     options.correction_size = plan_.correction_size;
     options.dealers = {
         [&dealer](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
-          dealer.deal(seeds, designated, correction, kHostStream);
+          return dealer.deal(seeds, designated, correction, kHostStream);
         }};
     auto factory = Factory::open(std::move(options));
     EXPECT_TRUE(factory.ok()) << factory.error().message;
