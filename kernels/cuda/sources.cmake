@@ -4,4 +4,5 @@ set(beaverpond_cuda_sources
     memory_pool.cpp
     module.cpp
     probe.cu
-    runtime.cpp)
+    runtime.cpp
+    xor_parts.cu)

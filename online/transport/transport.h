@@ -58,7 +58,7 @@ class Operation {
 };
 
 struct TransportStats {
-  std::uint64_t sent_bytes = 0;      ///< payload and frame headers, all peers
+  std::uint64_t sent_bytes = 0;  ///< payload and frame headers, all peers
   std::uint64_t received_bytes = 0;
 };
 

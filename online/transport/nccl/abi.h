@@ -72,6 +72,11 @@ struct Api {
 Result<const Api*> load();
 
 /// "2.28.9".
-std::string version_text(int version);
+inline std::string version_text(int version) {
+  // Up to 2.8 the number had one digit less.
+  const int unit = version >= 10'000 ? 10'000 : 1'000;
+  return std::to_string(version / unit) + "." + std::to_string(version % unit / 100) + "." +
+         std::to_string(version % 100);
+}
 
 }  // namespace beaverpond::nccl

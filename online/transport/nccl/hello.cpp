@@ -125,14 +125,6 @@ Result<Agreement> judge(const std::vector<std::vector<std::uint8_t>>& messages) 
 
 }  // namespace
 
-std::string version_text(int version) {
-  // Up to 2.8 the number had one digit less.
-  const int major = version >= 10'000 ? version / 10'000 : version / 1'000;
-  const int rest = version >= 10'000 ? version % 10'000 : version % 1'000;
-  return std::to_string(major) + "." + std::to_string(rest / 100) + "." +
-         std::to_string(rest % 100);
-}
-
 Result<Agreement> agree_blocking(Transport& control, const Api& api, int device, const Tag& tag,
                                  Deadline deadline) {
   const Result<Hello> hello = own_hello(api, device, control.rank());

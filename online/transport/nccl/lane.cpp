@@ -4,8 +4,8 @@
 #include <thread>
 #include <utility>
 
+#include "kernels/cuda/xor_parts.h"
 #include "online/transport/nccl/closer.h"
-#include "online/transport/nccl/xor_parts.h"
 
 namespace beaverpond::nccl {
 namespace {
@@ -270,9 +270,9 @@ Result<void> Lane::settle() {
   if (issued_.empty()) return {};
   for (const std::shared_ptr<Work>& work : issued_) {
     if (work->call.kind != Call::Kind::kXor) continue;
-    BP_TRY(xor_parts(work->parts.words(), fabric_.control.size(),
-                     {static_cast<std::uint64_t*>(work->call.out), work->call.count},
-                     stream_.get()));
+    BP_TRY(cuda::xor_parts(work->parts.words(), fabric_.control.size(),
+                           {static_cast<std::uint64_t*>(work->call.out), work->call.count},
+                           stream_.get()));
   }
   BP_ASSIGN(cuda::Event event, cuda::Event::create());
   BP_TRY(event.record(stream_.get()));

@@ -2,38 +2,13 @@
 // device memory to device memory by NCCL. All else goes over the TLS transport underneath.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
 #include <memory>
 
 #include "beaverpond/result.h"
+#include "online/transport/nccl_options.h"
 #include "online/transport/transport.h"
 
 namespace beaverpond {
-
-namespace nccl {
-struct Api;
-}
-
-struct NcclOptions {
-  int device = 0;  ///< this player's GPU, as CUDA counts
-  /// What kHostStream stands for: the stream that the caller's backend uses then.
-  StreamRef host_stream = kHostStream;
-  /// The roster's `trusted_fabric`. NCCL neither encrypts nor authenticates: without it, refused.
-  bool trusted_fabric = false;
-  /// Whose communicator is made at once. Other lanes connect at their first operation, for at most
-  /// `connect_timeout`.
-  std::uint32_t lane = 0;
-  std::chrono::milliseconds connect_timeout{30'000};
-  /// A failed communicator that takes longer to abort is left behind, with its helper thread.
-  std::chrono::milliseconds abort_timeout{2'000};
-  /// When NCCL reports a remote failure: how long the control connection has to say who was lost.
-  /// Above the time after which TLS gives up a silent peer.
-  std::chrono::milliseconds blame_timeout{4'500};
-  /// When the control connection reports a loss: what already runs may still end.
-  std::chrono::milliseconds loss_grace{250};
-  const nccl::Api* api = nullptr;  ///< null: the installed library
-};
 
 /// The transport of device memory over `control`, which is encrypted, connects the same players and
 /// outlives it. All players call it together.

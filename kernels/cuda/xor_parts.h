@@ -8,11 +8,11 @@
 
 #include "beaverpond/result.h"
 
-namespace beaverpond::nccl {
+namespace beaverpond::cuda {
 
 /// out[i] := the XOR over all players p of parts[p * out.size() + i]. Device memory; the two do not
 /// overlap. Stream-ordered. Errors: kDeviceFailed.
 Result<void> xor_parts(std::span<const std::uint64_t> parts, int players,
                        std::span<std::uint64_t> out, cudaStream_t stream);
 
-}  // namespace beaverpond::nccl
+}  // namespace beaverpond::cuda
