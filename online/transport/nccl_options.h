@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include "beaverpond/result.h"
 #include "beaverpond/stream.h"
 
 namespace beaverpond {
@@ -14,7 +15,8 @@ struct Api;
 
 struct NcclOptions {
   int device = 0;  ///< this player's GPU, as CUDA counts
-  /// What kHostStream stands for: the stream that the caller's backend uses then.
+  /// What kHostStream stands for. A caller that has waited for its device, as the engine does before
+  /// every opening, needs none.
   StreamRef host_stream = kHostStream;
   /// The roster's `trusted_fabric`. NCCL neither encrypts nor authenticates: without it, refused.
   bool trusted_fabric = false;
@@ -31,5 +33,15 @@ struct NcclOptions {
   std::chrono::milliseconds loss_grace{250};
   const nccl::Api* api = nullptr;  ///< null: the installed library
 };
+
+/// Errors: kConfig where the roster does not trust the fabric.
+inline Result<void> check_fabric(bool trusted_fabric) {
+  if (trusted_fabric) return {};
+  return make_error(ErrorCode::kConfig,
+                    "NCCL neither encrypts nor authenticates what players send each other, so it "
+                    "is used only where the roster says trusted_fabric = true: put that into the "
+                    "roster of every player if nobody else can reach or read the network between "
+                    "the GPUs, or use --transport tls");
+}
 
 }  // namespace beaverpond

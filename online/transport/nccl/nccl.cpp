@@ -208,13 +208,7 @@ class NcclTransport final : public Transport {
 Result<std::unique_ptr<Transport>> connect_nccl_blocking(Transport& control,
                                                          const NcclOptions& options,
                                                          Deadline deadline) {
-  if (!options.trusted_fabric) {
-    return make_error(ErrorCode::kConfig,
-                      "NCCL neither encrypts nor authenticates what players send each other, so it "
-                      "is used only where the roster says trusted_fabric = true: put that into the "
-                      "roster of every player if nobody else can reach or read the network between "
-                      "the GPUs, or use --transport tls");
-  }
+  BP_TRY(check_fabric(options.trusted_fabric));
   // Whoever cannot go on says so to the others, who wait for it, before it gives up.
   const nccl::Api* api = options.api;
   std::optional<Error> unable;

@@ -415,4 +415,7 @@ int destroys() {
 }
 
 }  // namespace fake_nccl
+
+Result<const nccl::Api*> nccl::load() { return &fake_nccl::api(); }
+
 }  // namespace beaverpond
