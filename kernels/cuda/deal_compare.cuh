@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/compare.cuh"
+#include "kernels/cuda/half_planes.cuh"
 
 namespace beaverpond::cuda {
 

@@ -183,10 +183,9 @@ void release_device(void* memory) {
 Result<Buffer> allocate_from(const std::shared_ptr<PoolState>& pool, ByteCount size,
                              cudaStream_t stream) {
   if (size.value == 0) return Buffer();
-  const std::uint64_t rounded = (size.value + 63) / 64 * 64;
-  BP_ASSIGN(void* const memory, pool->allocate(rounded, stream));
+  BP_ASSIGN(void* const memory, pool->allocate(size.value, stream));
   const std::lock_guard lock(table().mutex);
-  table().live[memory] = Allocation{pool, rounded, stream};
+  table().live[memory] = Allocation{pool, size.value, stream};
   return Buffer(memory, size.value, &release_device);
 }
 
@@ -196,8 +195,8 @@ struct alignas(64) PinnedHeader {
 };
 
 void release_pinned(void* memory) {
-  auto* header = static_cast<PinnedHeader*>(memory) - 1;
-  explicit_bzero(memory, header->size_bytes);
+  auto* const header = static_cast<PinnedHeader*>(memory) - 1;
+  explicit_bzero(header, sizeof(PinnedHeader) + header->size_bytes);
   (void)check(cudaFreeHost(header), "cannot free pinned memory");
 }
 
@@ -272,12 +271,11 @@ MemoryPool::Usage MemoryPool::usage() const {
 
 Result<Buffer> allocate_pinned(ByteCount size) {
   if (size.value == 0) return Buffer();
-  const std::uint64_t rounded = (size.value + 63) / 64 * 64;
   void* memory = nullptr;
-  BP_TRY(check(cudaHostAlloc(&memory, sizeof(PinnedHeader) + rounded, cudaHostAllocPortable),
-               "cannot allocate " + std::to_string(rounded) + " bytes of page-locked memory"));
-  void* const content = new (memory) PinnedHeader{rounded} + 1;
-  std::memset(content, 0, rounded);
+  BP_TRY(check(cudaHostAlloc(&memory, sizeof(PinnedHeader) + size.value, cudaHostAllocPortable),
+               "cannot allocate " + std::to_string(size.value) + " bytes of page-locked memory"));
+  void* const content = new (memory) PinnedHeader{size.value} + 1;
+  std::memset(content, 0, size.value);
   return Buffer(content, size.value, &release_pinned);
 }
 

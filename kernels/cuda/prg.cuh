@@ -8,13 +8,11 @@
 #include "kernels/cuda/bits.cuh"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/fast_divide.cuh"
+#include "kernels/cuda/stream_use.h"
 #include "kernels/math/aes128.h"
 #include "kernels/math/chacha20.h"
 
 namespace beaverpond::cuda {
-
-/// What the stream's words do to those in memory.
-enum class StreamUse : std::uint8_t { kFill, kAdd, kSubtract, kXor };
 
 /// Where a stream starts: key, index and offset. Secret; passed to kernels by value.
 struct ChaChaStream {
@@ -139,8 +137,11 @@ __global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, Stre
   }
 }
 
+/// Of a block of 128 threads: where each of a warp's 256 units of 64 bytes comes from and goes to.
+inline constexpr std::uint32_t kAesSharedBytes = 4 * 256 * sizeof(uint2);
+
 /// 32 blocks of 16 bytes a thread; lane l of a warp has blocks l, l + 32, ..: neighbours in memory
-/// are neighbouring lanes. Shared memory: none.
+/// are neighbouring lanes.
 template <StreamUse use>
 __global__ void __launch_bounds__(128) aes128_stream(AesStream stream, StreamTarget target) {
   const std::uint32_t warp = (blockIdx.x * blockDim.x + threadIdx.x) / 32;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/product_planes.h"
 #include "kernels/cuda/residue_tables.h"
 
 namespace beaverpond::cuda {
@@ -23,17 +24,6 @@ struct ProductTile {
   __device__ static constexpr int place(int row, int chunk) {
     return row * kK + ((chunk ^ ((row >> 1) & 3)) << 4);
   }
-};
-
-struct ProductPlanes {
-  const std::uint8_t* a = nullptr;  ///< [modulus][m][pitch]
-  const std::uint8_t* b = nullptr;  ///< [modulus][n][pitch]
-  std::uint8_t* c = nullptr;        ///< [modulus][m][c_pitch], c_pitch a multiple of 16
-  std::uint32_t m = 0;
-  std::uint32_t n = 0;
-  std::uint32_t pitch = 0;  ///< bytes of k in a row, a multiple of 64
-  std::uint32_t c_pitch = 0;
-  std::uint32_t modulus[kModuli] = {};
 };
 
 /// One stage of one operand: 128 rows of 64 bytes, rows past the end are zero.
@@ -62,7 +52,7 @@ __device__ __forceinline__ std::uint32_t reduce(int c, std::uint32_t p, std::uin
 }
 
 /// grid: (n / 128, m / 128, moduli), rounded up.
-__global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(ProductPlanes planes) {
+__global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(ProductPlanes planes, ModulusList moduli) {
   using Tile = ProductTile;
   std::uint8_t* const shared = dynamic_shared<std::uint8_t>();
   const std::uint32_t modulus = blockIdx.z;
@@ -128,10 +118,10 @@ __global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(Pr
   __syncthreads();
 
   // Residues go through shared memory, so that they leave 16 bytes at a time.
-  std::uint32_t p = planes.modulus[0];
+  std::uint32_t p = moduli.modulus[0];
 #pragma unroll
   for (std::uint32_t i = 1; i < kModuli; ++i) {  // an index that varies would copy the parameters
-    if (i == modulus) p = planes.modulus[i];
+    if (i == modulus) p = moduli.modulus[i];
   }
   const std::uint32_t magic = 0xffffffffu / p;
   const std::uint32_t bias = ((1u << 28) + p - 1) / p * p;

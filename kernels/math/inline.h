@@ -5,9 +5,13 @@
 
 #if defined(__CUDACC__)
 #define BP_MATH_INLINE __host__ __device__ __forceinline__
-// On a GPU an array stays in registers only if every index is a constant.
-#define BP_MATH_UNROLL _Pragma("unroll")
 #else
 #define BP_MATH_INLINE inline __attribute__((always_inline))
+#endif
+
+// On a GPU an array stays in registers only if every index is a constant.
+#if defined(__CUDA_ARCH__)
+#define BP_MATH_UNROLL _Pragma("unroll")
+#else
 #define BP_MATH_UNROLL
 #endif

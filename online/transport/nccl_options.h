@@ -15,8 +15,8 @@ struct Api;
 
 struct NcclOptions {
   int device = 0;  ///< this player's GPU, as CUDA counts
-  /// What kHostStream stands for. A caller that has waited for its device, as the engine does before
-  /// every opening, needs none.
+  /// What kHostStream stands for; null: no stream, for callers that have waited for their device, as
+  /// the engine does before every opening.
   StreamRef host_stream = kHostStream;
   /// The roster's `trusted_fabric`. NCCL neither encrypts nor authenticates: without it, refused.
   bool trusted_fabric = false;

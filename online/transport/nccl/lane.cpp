@@ -218,8 +218,10 @@ Result<std::shared_ptr<Work>> Lane::queue(const Call& call, std::string what, St
   work->call = call;
   work->what = std::move(what);
   if (stream.handle == nullptr) stream = fabric_.options.host_stream;
-  BP_ASSIGN(work->before, cuda::Event::create());
-  BP_TRY(work->before->record(static_cast<cudaStream_t>(stream.handle)));
+  if (stream.handle != nullptr) {
+    BP_ASSIGN(work->before, cuda::Event::create());
+    BP_TRY(work->before->record(static_cast<cudaStream_t>(stream.handle)));
+  }
   if (call.kind == Call::Kind::kXor) {
     const auto players = static_cast<std::uint64_t>(fabric_.control.size());
     BP_ASSIGN(work->parts,
@@ -290,6 +292,7 @@ Result<Status> Lane::issue() {
     queue_.pop_front();
   } while (!alone && !queue_.empty() && is_point_to_point(*queue_.front()));
   for (const std::shared_ptr<Work>& work : issued_) {
+    if (!work->before.has_value()) continue;
     BP_TRY(work->before->wait_on(stream_.get()));
     work->before.reset();
   }
