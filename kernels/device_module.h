@@ -2,6 +2,7 @@
 // that the same program runs where there is neither toolkit nor driver.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,6 +11,9 @@
 #include "kernels/backend.h"
 
 namespace beaverpond {
+
+class Transport;     // online/transport/transport.h
+struct NcclOptions;  // online/transport/nccl_options.h
 
 /// Changes with this struct, with Backend and with everything these name: module and program are
 /// C++ to each other, and come from one version of the sources.
@@ -23,6 +27,10 @@ struct DeviceModule {
   /// The backend of one device, which has run a kernel. One thread at a time may use it. Errors:
   /// kConfig (no such device), kDeviceFailed, kOutOfMemory.
   Result<std::unique_ptr<Backend>> (*make_backend)(int device) = nullptr;
+  /// The transport among GPUs: connect_nccl_blocking() of online/transport/nccl/nccl.h.
+  Result<std::unique_ptr<Transport>> (*connect_nccl)(
+      Transport& control, const NcclOptions& options,
+      std::chrono::steady_clock::time_point deadline) = nullptr;
 };
 
 /// The one function a module exports. `version` is the caller's; the answer carries the module's.

@@ -44,8 +44,13 @@ Result<void> check_device(const std::string& device) {
 Result<MadeBackend> make_backend(const std::string& device) {
   BP_TRY(check_device(device));
   if (device == "cpu") return made_of(make_cpu_backend());
-  auto gpu = make_gpu_backend(gpu_of(device).value_or(0));
-  if (gpu.ok()) return made_of(std::move(gpu).value());
+  const int number = gpu_of(device).value_or(0);
+  auto gpu = make_gpu_backend(number);
+  if (gpu.ok()) {
+    MadeBackend made = made_of(std::move(gpu).value());
+    made.gpu = number;
+    return made;
+  }
   if (device != "auto") return std::move(gpu).error();
   MadeBackend made = made_of(make_cpu_backend());
   // Without the remedy: nobody asked for a GPU.

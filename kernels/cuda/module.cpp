@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/device_module.h"
+#include "online/transport/nccl/nccl.h"
 
 namespace {
 
@@ -21,6 +22,7 @@ beaverpond_cuda_module(int /*version*/) {
       .version = kDeviceModuleVersion,
       .device_count = &cuda::device_count,
       .make_backend = &make_backend,
+      .connect_nccl = &connect_nccl_blocking,
   };
   return &module;
 }

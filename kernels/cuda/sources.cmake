@@ -11,4 +11,5 @@ set(beaverpond_cuda_sources
     probe.cu
     residue_stages.cu
     runtime.cpp
-    streams.cu)
+    streams.cu
+    xor_parts.cu)

@@ -322,6 +322,19 @@ TEST_F(FakeCudaDeathTest, WritesBeyondTheEndAreFound) {
       "beyond the end|use-after-poison");
 }
 
+TEST_F(FakeCuda, MemoryIsKnownByItsAddress) {
+  const auto type_of = [](const void* memory) {
+    cudaPointerAttributes attributes{};
+    EXPECT_EQ(cudaPointerGetAttributes(&attributes, memory), cudaSuccess);
+    return attributes.type;
+  };
+  unsigned* const words = device_words(4);
+  const unsigned pageable = 0;
+  EXPECT_EQ(type_of(words + 3), cudaMemoryTypeDevice);
+  EXPECT_EQ(type_of(pinned_words(4)), cudaMemoryTypeHost);
+  EXPECT_EQ(type_of(&pageable), cudaMemoryTypeUnregistered);
+}
+
 TEST_F(FakeCudaDeathTest, MisuseEndsTheTest) {
   unsigned* const words = device_words(4);
   unsigned* const pinned = pinned_words(4);

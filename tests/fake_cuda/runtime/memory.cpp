@@ -249,6 +249,18 @@ cudaError_t cudaFree(void* memory) {
   return answer(owner->failed.value_or(cudaSuccess));
 }
 
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory) {
+  World& all = world();
+  const World::Lock lock(all.mutex);
+  if (const cudaError_t status = all.enter_any(current_device())) return answer(status);
+  *attributes = cudaPointerAttributes{};
+  if (all.is_pinned(memory, 1)) attributes->type = cudaMemoryTypeHost;
+  for (int i = 0; i < all.settings.devices; ++i) {
+    if (&all.device(i) == all.owner(memory)) *attributes = {cudaMemoryTypeDevice, i};
+  }
+  return cudaSuccess;
+}
+
 cudaError_t cudaHostAlloc(void** memory, std::size_t size, unsigned flags) {
   World& all = world();
   const World::Lock lock(all.mutex);

@@ -237,6 +237,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= all.settings.devices) return answer(cudaErrorInvalidDevice);
   *properties = cudaDeviceProp{};
   std::snprintf(properties->name, sizeof(properties->name), "stand-in on host memory");
+  properties->uuid.bytes[0] = static_cast<char>(device + 1);
   properties->totalGlobalMem = all.settings.memory_bytes;
   properties->major = all.settings.major;
   properties->minor = all.settings.minor;
