@@ -6,8 +6,8 @@ include(CMakePackageConfigHelpers)
 # the folders stay our business. The factory is not in it: it is a program.
 set(beaverpond_parts
     beaverpond_api beaverpond_player beaverpond_trainer beaverpond_nn beaverpond_twin
-    beaverpond_protocol beaverpond_session beaverpond_identity beaverpond_transport beaverpond_pool
-    beaverpond_plan beaverpond_kernels)
+    beaverpond_protocol beaverpond_session beaverpond_identity beaverpond_transport beaverpond_frame
+    beaverpond_pool beaverpond_plan beaverpond_kernels)
 foreach(part IN LISTS beaverpond_parts)
   list(APPEND beaverpond_objects $<TARGET_OBJECTS:${part}>)
 endforeach()
@@ -17,10 +17,16 @@ set_target_properties(beaverpond_archive PROPERTIES
 target_compile_features(beaverpond_archive PUBLIC cxx_std_20)
 target_include_directories(beaverpond_archive PUBLIC $<INSTALL_INTERFACE:include>)
 target_link_libraries(beaverpond_archive PRIVATE OpenSSL::SSL OpenSSL::Crypto ZLIB::ZLIB
-                      tomlplusplus::tomlplusplus zip Threads::Threads)
+                      tomlplusplus::tomlplusplus zip Threads::Threads ${CMAKE_DL_LIBS})
 
+# Where the programs find modules (kernels/device_module.h).
+set_target_properties(beaverpond triple-factory PROPERTIES
+                      INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/beaverpond)
 install(TARGETS beaverpond triple-factory RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(BEAVERPOND_CUDA_ENABLED)
+  install(TARGETS beaverpond_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(TARGETS beaverpond_archive EXPORT beaverpond
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/beaverpond

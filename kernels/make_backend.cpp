@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/device_module.h"
+
 namespace beaverpond {
 namespace {
 
@@ -18,9 +20,9 @@ std::optional<int> gpu_of(const std::string& device) {
 }
 
 /// The one place that knows how a GPU's backend comes into the process.
-Result<std::unique_ptr<Backend>> make_gpu_backend(int) {
-  return make_error(ErrorCode::kDeviceFailed,
-                    "this build has no CUDA module; use --device cpu, or auto");
+Result<std::unique_ptr<Backend>> make_gpu_backend(int gpu) {
+  BP_ASSIGN(const DeviceModule* const module, load_cuda_module());
+  return module->make_backend(gpu);
 }
 
 MadeBackend made_of(std::unique_ptr<Backend> backend) {
@@ -42,8 +44,13 @@ Result<void> check_device(const std::string& device) {
 Result<MadeBackend> make_backend(const std::string& device) {
   BP_TRY(check_device(device));
   if (device == "cpu") return made_of(make_cpu_backend());
-  auto gpu = make_gpu_backend(gpu_of(device).value_or(0));
-  if (gpu.ok()) return made_of(std::move(gpu).value());
+  const int number = gpu_of(device).value_or(0);
+  auto gpu = make_gpu_backend(number);
+  if (gpu.ok()) {
+    MadeBackend made = made_of(std::move(gpu).value());
+    made.gpu = number;
+    return made;
+  }
   if (device != "auto") return std::move(gpu).error();
   MadeBackend made = made_of(make_cpu_backend());
   // Without the remedy: nobody asked for a GPU.

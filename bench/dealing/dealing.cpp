@@ -69,13 +69,14 @@ Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64
 
 Result<TrainReport> train_player_blocking(const TrainingCase& test, Transport& transport,
                                           std::vector<Bundle> bundles,
-                                          const TrainOptions& options) {
+                                          const TrainOptions& options, Backend* backend) {
   BP_ASSIGN(const Session session,
             Session::create_blocking(transport,
                                      std::chrono::steady_clock::now() + std::chrono::seconds(30)));
-  const std::unique_ptr<Backend> backend = make_cpu_backend();
+  const std::unique_ptr<Backend> cpu = backend == nullptr ? make_cpu_backend() : nullptr;
   DealtBundles source(std::move(bundles));
-  return train_blocking(test.job, test.setup, *backend, transport, session, source, options);
+  return train_blocking(test.job, test.setup, backend == nullptr ? *cpu : *backend, transport,
+                        session, source, options);
 }
 
 }  // namespace beaverpond

@@ -71,7 +71,8 @@ struct TrainingCase {
 /// The job file with `steps` steps and without a test set. Errors: those of read_job(), emulate().
 Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64_t steps);
 
-/// One player's part of a case, over any transport. Errors: those of train_blocking().
+/// One player's part of a case, over any transport, on the CPU where `backend` is null. Errors:
+/// those of train_blocking().
 Result<TrainReport> train_player_blocking(const TrainingCase& test, Transport& transport,
                                           std::vector<Bundle> bundles, const TrainOptions& options);
 

@@ -35,9 +35,9 @@ struct CompareNode {
   int mask_offset = 0;     ///< in planes, of this node's wire masks within the mask planes
   int product_offset = 0;  ///< in planes, within the product planes
 
-  int p_wires() const { return inputs < 2 ? 0 : inputs - 1 + (wants_p ? 1 : 0); }
-  int wires() const { return inputs < 2 ? 0 : p_wires() + inputs - 1; }
-  int products() const {
+  constexpr int p_wires() const { return inputs < 2 ? 0 : inputs - 1 + (wants_p ? 1 : 0); }
+  constexpr int wires() const { return inputs < 2 ? 0 : p_wires() + inputs - 1; }
+  constexpr int products() const {
     if (inputs < 2) return 0;
     int count = (1 << p_wires()) - 1 - p_wires();
     for (int j = 0; j + 1 < inputs; ++j) count += (1 << (inputs - 1 - j)) - 1;
@@ -93,29 +93,31 @@ struct CompareLayout {
   int word_bR = -1;  ///< for kRelu and kMultiplyBit: b times the whole mask
   int word_bb2 = -1;
 
-  std::uint64_t block_elements() const { return std::uint64_t{64} * plane_words; }
-  std::uint64_t plane_bytes() const { return std::uint64_t{8} * plane_words; }
-  std::uint64_t word_array_bytes() const { return block_elements() * 8; }
-  std::uint64_t mask_planes_offset() const { return word_array_bytes(); }
-  std::uint64_t mask_record_bytes() const {
+  constexpr std::uint64_t block_elements() const { return std::uint64_t{64} * plane_words; }
+  constexpr std::uint64_t plane_bytes() const { return std::uint64_t{8} * plane_words; }
+  constexpr std::uint64_t word_array_bytes() const { return block_elements() * 8; }
+  constexpr std::uint64_t mask_planes_offset() const { return word_array_bytes(); }
+  constexpr std::uint64_t mask_record_bytes() const {
     return word_array_bytes() + plane_bytes() * mask_planes;
   }
-  std::uint64_t products_offset() const { return plane_bytes() * table_planes; }
-  std::uint64_t top_plane_offset() const {
+  constexpr std::uint64_t products_offset() const { return plane_bytes() * table_planes; }
+  constexpr std::uint64_t top_plane_offset() const {
     return products_offset() + plane_bytes() * product_planes;
   }
-  std::uint64_t packed_offset() const {
+  constexpr std::uint64_t packed_offset() const {
     return top_plane_offset() + (wants_sign ? plane_bytes() : 0);
   }
-  std::uint64_t packed_array_bytes() const { return block_elements() * packed_bytes; }
-  std::uint64_t words_offset() const {
+  constexpr std::uint64_t packed_array_bytes() const { return block_elements() * packed_bytes; }
+  constexpr std::uint64_t words_offset() const {
     return packed_offset() + packed_array_bytes() * packed_arrays;
   }
-  std::uint64_t word_offset(int array) const { return words_offset() + word_array_bytes() * array; }
-  std::uint64_t correction_record_bytes() const {
+  constexpr std::uint64_t word_offset(int array) const {
+    return words_offset() + word_array_bytes() * array;
+  }
+  constexpr std::uint64_t correction_record_bytes() const {
     return words_offset() + word_array_bytes() * word_arrays;
   }
-  std::uint64_t blocks(std::uint64_t count) const {
+  constexpr std::uint64_t blocks(std::uint64_t count) const {
     return (count + block_elements() - 1) / block_elements();
   }
 };

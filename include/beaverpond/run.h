@@ -36,6 +36,9 @@ struct RunOptions {
   std::uint32_t lane = 0;               ///< of the pool
   /// What computes: "cpu", "cuda", "cuda:1", or "auto", a GPU if there is one.
   std::string device = "auto";
+  /// What carries openings, on all players alike: "tls", or "nccl" between GPUs where the roster
+  /// trusts the fabric.
+  std::string transport = "tls";
   std::uint32_t connect_timeout_ms = 30000;
   std::uint32_t pool_timeout_ms = 60000;   ///< how long to wait for a factory
   std::uint32_t round_timeout_ms = 30000;  ///< how long a slower player may take for one round

@@ -91,10 +91,12 @@ struct SBoxCircuit {
 template <class Word>
 BP_MATH_INLINE void aes_sub_byte(Word (&planes)[8]) {
   SBoxCircuit<Word> circuit;
+  BP_MATH_UNROLL
   for (int i = 0; i < 8; ++i) circuit.x[i] = planes[7 - i];
   circuit.top_linear();
   circuit.middle();
   circuit.bottom_linear();
+  BP_MATH_UNROLL
   for (int i = 0; i < 8; ++i) planes[7 - i] = circuit.x[i];
 }
 
@@ -107,7 +109,9 @@ struct AesPlanes {
 /// state ^= one round key, the same for every block.
 template <class Word>
 BP_MATH_INLINE void aes_add_round_key(AesPlanes<Word>& state, const std::uint8_t* round_key) {
+  BP_MATH_UNROLL
   for (int b = 0; b < 16; ++b) {
+    BP_MATH_UNROLL
     for (int p = 0; p < 8; ++p) state.byte[b][p] ^= Word{} - Word((round_key[b] >> p) & 1u);
   }
 }
@@ -115,8 +119,10 @@ BP_MATH_INLINE void aes_add_round_key(AesPlanes<Word>& state, const std::uint8_t
 /// Moves row r by r columns: byte 4c + r comes from column c + r.
 template <class Word>
 BP_MATH_INLINE void aes_shift_rows(const AesPlanes<Word>& from, AesPlanes<Word>& to) {
+  BP_MATH_UNROLL
   for (int b = 0; b < 16; ++b) {
     const int source = (b + 4 * (b % 4)) % 16;
+    BP_MATH_UNROLL
     for (int p = 0; p < 8; ++p) to.byte[b][p] = from.byte[source][p];
   }
 }
@@ -125,10 +131,14 @@ BP_MATH_INLINE void aes_shift_rows(const AesPlanes<Word>& from, AesPlanes<Word>&
 template <class Word>
 BP_MATH_INLINE void aes_mix_columns(const AesPlanes<Word>& from, AesPlanes<Word>& to) {
   constexpr unsigned kReduction = 0x1b;
+  BP_MATH_UNROLL
   for (int column = 0; column < 16; column += 4) {
+    BP_MATH_UNROLL
     for (int p = 0; p < 8; ++p) {
       Word all = from.byte[column][p];
+      BP_MATH_UNROLL
       for (int i = 1; i < 4; ++i) all ^= from.byte[column + i][p];
+      BP_MATH_UNROLL
       for (int i = 0; i < 4; ++i) {
         const Word(&a)[8] = from.byte[column + i];
         const Word(&next)[8] = from.byte[column + (i + 1) % 4];
@@ -147,6 +157,7 @@ BP_MATH_INLINE void aes128_encrypt(AesPlanes<Word>& state, const std::uint8_t* r
   AesPlanes<Word> shifted;
   aes_add_round_key(state, round_keys);
   for (unsigned round = 1; round <= 10; ++round) {
+    BP_MATH_UNROLL
     for (int b = 0; b < 16; ++b) aes_sub_byte(state.byte[b]);
     aes_shift_rows(state, shifted);
     if (round == 10) {

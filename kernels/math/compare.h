@@ -16,6 +16,15 @@
 
 namespace beaverpond::math {
 
+/// Index of the lowest set bit of s, 0 < s < 32.
+BP_MATH_INLINE constexpr int lowest_bit(int s) {
+#if defined(__CUDA_ARCH__)
+  return (s & 1) ? 0 : (s & 2) ? 1 : (s & 4) ? 2 : (s & 8) ? 3 : 4;  // folds away in unrolled loops
+#else
+  return __builtin_ctz(static_cast<unsigned>(s));
+#endif
+}
+
 template <class Target>
 struct Compare {
   using Plane = typename Target::Plane;
@@ -37,8 +46,10 @@ struct Compare {
   /// complements.
   static BP_MATH_INLINE void one_hot(const Plane* bit_planes, int bits, Plane* out) {
     out[0] = ~Target::splat(0);
+    BP_MATH_UNROLL
     for (int b = 0; b < bits; ++b) {
       const int half = 1 << b;
+      BP_MATH_UNROLL
       for (int v = 0; v < half; ++v) {
         out[v + half] = out[v] & bit_planes[b];
         out[v] = out[v] & ~bit_planes[b];
@@ -54,6 +65,7 @@ struct Compare {
     Plane below = Target::splat(0);  // [c < w]
     g = Target::splat(0);
     p = Target::splat(0);
+    BP_MATH_UNROLL
     for (int w = 0; w < size; ++w) {
       g ^= below & table[w];
       p ^= at[w] & table[w];
@@ -67,7 +79,9 @@ struct Compare {
                                         Plane* wires) {
     if (node.inputs < 2) return;
     int at = 0;
+    BP_MATH_UNROLL
     for (int i = node.wants_p ? 0 : 1; i < node.inputs; ++i) wires[at++] = p[i];
+    BP_MATH_UNROLL
     for (int j = 0; j + 1 < node.inputs; ++j) wires[at++] = g[j];
   }
 
@@ -75,8 +89,10 @@ struct Compare {
   /// masks' products: AND_U x = XOR over S in U of (AND of y outside S) m_S. `terms` holds m_S for
   /// S ascending and is folded one wire at a time.
   static BP_MATH_INLINE Plane fold(Plane* terms, const Plane* opened, int wires) {
+    BP_MATH_UNROLL
     for (int b = wires - 1; b >= 0; --b) {
       const int half = 1 << b;
+      BP_MATH_UNROLL
       for (int s = 0; s < half; ++s) terms[s] = (opened[b] & terms[s]) ^ terms[s + half];
     }
     return terms[0];
@@ -88,9 +104,10 @@ struct Compare {
     const int wires = node.p_wires();
     subsets[0] = one;
     int product = 0;
+    BP_MATH_UNROLL
     for (int s = 1; s < (1 << wires); ++s) {
       const bool single = (s & (s - 1)) == 0;
-      subsets[s] = single ? masks[__builtin_ctz(static_cast<unsigned>(s))] : products[product++];
+      subsets[s] = single ? masks[lowest_bit(s)] : products[product++];
     }
   }
 
@@ -102,8 +119,10 @@ struct Compare {
     const int first_p = j + 1 - (node.wants_p ? 0 : 1);  // wire index of p_{j+1}
     const int wires = top - j;                           // p_{j+1} .. p_top
     int product = (1 << p_wires) - 1 - p_wires;
+    BP_MATH_UNROLL
     for (int i = 0; i < j; ++i) product += (1 << (node.inputs - 1 - i)) - 1;
     Plane terms[1 << (CompareNode::kMaxInputs - 1)];
+    BP_MATH_UNROLL
     for (int s = 0; s < (1 << wires); ++s) {
       const Plane with_g = s == 0 ? masks[p_wires + j] : products[product + s - 1];
       terms[s] = (opened[p_wires + j] & subsets[s << first_p]) ^ with_g;
@@ -121,6 +140,7 @@ struct Compare {
     if (node.inputs < 2) return;
     Plane subsets[1 << CompareNode::kMaxInputs];
     p_subsets(node, masks, products, one, subsets);
+    BP_MATH_UNROLL
     for (int j = 0; j + 1 < node.inputs; ++j) {
       G ^= monomial(node, j, node.inputs - 1, opened, masks, products, subsets);
     }
@@ -135,6 +155,7 @@ struct Compare {
     Plane subsets[1 << CompareNode::kMaxInputs];
     p_subsets(root, masks, products, one, subsets);
     Plane low = g_low_top;
+    BP_MATH_UNROLL
     for (int j = 0; j + 1 < low_nodes; ++j) {
       low ^= monomial(root, j, low_nodes - 1, opened, masks, products, subsets);
     }
@@ -149,13 +170,16 @@ struct Compare {
     Plane subsets[1 << CompareNode::kMaxInputs];
     subsets[0] = ~Target::splat(0);
     int product = 0;
+    BP_MATH_UNROLL
     for (int s = 1; s < (1 << p_wires); ++s) {
-      const int lowest = __builtin_ctz(static_cast<unsigned>(s));
+      const int lowest = lowest_bit(s);
       subsets[s] = subsets[s & (s - 1)] & masks[lowest];
       if ((s & (s - 1)) != 0) products[product++] = subsets[s];
     }
+    BP_MATH_UNROLL
     for (int j = 0; j + 1 < node.inputs; ++j) {
       const int first_p = j + 1 - (node.wants_p ? 0 : 1);
+      BP_MATH_UNROLL
       for (int s = 1; s < (1 << (node.inputs - 1 - j)); ++s) {
         products[product++] = subsets[s << first_p] & masks[p_wires + j];
       }

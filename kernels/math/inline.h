@@ -8,3 +8,10 @@
 #else
 #define BP_MATH_INLINE inline __attribute__((always_inline))
 #endif
+
+// On a GPU an array stays in registers only if every index is a constant.
+#if defined(__CUDA_ARCH__)
+#define BP_MATH_UNROLL _Pragma("unroll")
+#else
+#define BP_MATH_UNROLL
+#endif

@@ -37,8 +37,8 @@ struct Roster {
   std::array<std::uint8_t, 16> pool_id{};
   std::uint64_t epoch = 0;                    ///< of the membership
   std::array<std::uint8_t, 32> dealer_key{};  ///< Ed25519: only what it signed enters a pool
-  /// Transports that neither encrypt nor authenticate (MPI, NCCL) may carry masked words. This
-  /// version has none: every player is connected by TLS.
+  /// A transport that neither encrypts nor authenticates (NCCL) may carry masked words. All else
+  /// goes over TLS, as everything does without it.
   bool trusted_fabric = false;
   std::vector<RosterPlayer> players;  ///< by rank
   std::optional<RosterFactory> factory;

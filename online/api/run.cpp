@@ -123,6 +123,7 @@ Result<RunReport> run_player_blocking(const RecordedProgram& program, const Name
   player_options.peers = options.peers;
   player_options.lane = options.lane;
   player_options.device = options.device;
+  player_options.transport = options.transport;
   player_options.task = "run a recorded program";
   player_options.on_notice = options.on_notice;
   BP_ASSIGN(const std::unique_ptr<Player> player, Player::connect_blocking(what, player_options));

@@ -102,6 +102,7 @@ struct LaunchCommand {
   std::string homes;                   ///< folder with player0, player1 ..
   std::vector<std::string> arguments;  ///< "train JOB ...", given to every player
   std::string report;
+  bool one_gpu_each = false;  ///< player i gets --device cuda:i
 };
 /// Returns when all players have ended. The error is that of the first player that failed.
 Result<void> run_launch(const LaunchCommand& options);

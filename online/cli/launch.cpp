@@ -30,6 +30,7 @@ constexpr std::chrono::seconds kStopGrace{3};
 
 struct Child {
   pid_t pid = -1;
+  std::size_t rank = 0;
   int listener = -1;
   std::string home;
   std::string report;
@@ -70,6 +71,9 @@ std::vector<std::string> child_arguments(const LaunchCommand& options, const Chi
                                    std::to_string(kChildDescriptor), std::string("--peers"), peers,
                                    std::string("--report"), child.report}) {
     arguments.push_back(extra);
+  }
+  if (options.one_gpu_each) {
+    arguments.insert(arguments.end(), {"--device", "cuda:" + std::to_string(child.rank)});
   }
   return arguments;
 }
@@ -244,6 +248,7 @@ Result<std::vector<Child>> prepare_children(const LaunchCommand& options, std::s
   std::vector<Child> children(roster.players.size());
   for (std::size_t rank = 0; rank < children.size(); ++rank) {
     Child& child = children[rank];
+    child.rank = rank;
     child.home = options.homes + "/player" + std::to_string(rank);
     child.report = child.home + "/report.json";
     unlink(child.report.c_str());

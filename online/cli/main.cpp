@@ -27,6 +27,15 @@ void add_player(CLI::App& command, PlayerOptions& options) {
         const Result<void> known = check_device(device);
         return known.ok() ? "" : known.error().message;
       });
+  command
+      .add_option("--transport", options.transport,
+                  "tls, or nccl: openings travel from GPU to GPU, not encrypted, which the roster "
+                  "must allow (trusted_fabric = true)")
+      ->capture_default_str()
+      ->check([](const std::string& transport) -> std::string {
+        const Result<void> known = check_transport(transport);
+        return known.ok() ? "" : known.error().message;
+      });
 }
 
 void add_keygen(CLI::App& app, KeygenOptions& options) {
@@ -168,6 +177,8 @@ void add_launch(CLI::App& app, LaunchCommand& options) {
   command.add_option("--homes", options.homes, "folder of player0, player1 .. (keygen --all)")
       ->required();
   command.add_option("--report", options.report, "file for one JSON line over all players");
+  command.add_flag("--one-gpu-each", options.one_gpu_each,
+                   "player I computes on GPU I: --device cuda:I");
   command.prefix_command();
 }
 

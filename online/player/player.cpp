@@ -5,6 +5,8 @@
 
 #include "offline/plan/certificate.h"
 #include "offline/pool/roster_identity.h"
+#include "kernels/device_module.h"
+#include "online/transport/nccl_options.h"
 #include "online/transport/tls.h"
 
 namespace beaverpond {
@@ -93,7 +95,8 @@ Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const 
   tls.connect_timeout = milliseconds(what.network.connect_timeout_ms);
   tls.heartbeat_interval = milliseconds(what.network.heartbeat_ms);
   tls.peer_timeout = milliseconds(what.network.peer_timeout_ms);
-  tls.hello = make_hello(what.agreed, options.task + " on lane " + std::to_string(options.lane));
+  tls.hello = make_hello(what.agreed, options.task + " on lane " + std::to_string(options.lane) +
+                                          (options.transport == "tls" ? "" : " over nccl"));
   tls.check_hello = [ours = tls.hello, agreed = what.agreed](int player,
                                                              std::span<const std::uint8_t> theirs) {
     return check_hello(player, theirs, ours, agreed);
@@ -101,31 +104,63 @@ Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const 
   return tls;
 }
 
+/// A player's connections; that of the GPUs, where there is one, rests on the other.
+struct Connections {
+  std::unique_ptr<Transport> tls;
+  std::unique_ptr<Transport> gpus;
+  Transport& all() const { return gpus == nullptr ? *tls : *gpus; }
+};
+
+/// What must be so before openings may travel between GPUs. Errors: kConfig.
+Result<void> check_gpus(const PlayerOptions& options, const Roster& roster,
+                        const MadeBackend& made) {
+  BP_TRY(check_transport(options.transport));
+  if (options.transport == "tls") return {};
+  BP_TRY(check_fabric(roster.trusted_fabric));
+  if (made.gpu >= 0) return {};
+  return make_error(ErrorCode::kConfig,
+                    "--transport nccl carries openings between GPUs, but this player computes on "
+                    "the CPU; add --device cuda, or use --transport tls");
+}
+
+Result<std::unique_ptr<Transport>> connect_gpus_blocking(const PlayerOptions& options,
+                                                         const TlsOptions& tls, int gpu,
+                                                         Transport& control) {
+  BP_ASSIGN(const DeviceModule* const module, load_cuda_module());
+  NcclOptions nccl;
+  nccl.device = gpu;
+  nccl.trusted_fabric = true;  // check_gpus() has seen to it
+  nccl.lane = options.lane;
+  nccl.connect_timeout = tls.connect_timeout;
+  nccl.blame_timeout = tls.peer_timeout + milliseconds(1000);
+  return module->connect_nccl(control, nccl, steady_clock::now() + tls.connect_timeout);
+}
+
 class ConnectedPlayer final : public Player {
  public:
-  ConnectedPlayer(Roster roster, int rank, Pool pool, std::unique_ptr<Transport> transport,
+  ConnectedPlayer(Roster roster, int rank, Pool pool, Connections connections,
                   const Session& session, std::unique_ptr<Backend> backend)
       : roster_(std::move(roster)),
         rank_(rank),
         pool_(std::move(pool)),
-        transport_(std::move(transport)),
+        connections_(std::move(connections)),
         session_(session),
         backend_(std::move(backend)) {}
 
   void lease_from(const LeaseOptions& options, milliseconds dry_timeout) {
-    bundles_ =
-        std::make_unique<PoolBundleSource>(pool_, *transport_, session_, options, dry_timeout);
+    bundles_ = std::make_unique<PoolBundleSource>(pool_, transport(), session_, options,
+                                                  dry_timeout);
   }
   int rank() const override { return rank_; }
   const Roster& roster() const override { return roster_; }
   Backend& backend() override { return *backend_; }
-  Transport& transport() override { return *transport_; }
+  Transport& transport() override { return connections_.all(); }
   const Session& session() const override { return session_; }
   BundleSource& bundles() override { return *bundles_; }
 
   Result<void> finish_blocking() override {
     const Tag tag{session_.id(), 0, 0, kFinishedOperation};
-    BP_TRY(transport_->all_gather_messages_blocking({}, tag,
+    BP_TRY(transport().all_gather_messages_blocking({}, tag,
                                                     steady_clock::now() + milliseconds(30000)));
     return {};
   }
@@ -134,7 +169,7 @@ class ConnectedPlayer final : public Player {
   Roster roster_;
   int rank_;
   Pool pool_;
-  std::unique_ptr<Transport> transport_;
+  Connections connections_;
   Session session_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<PoolBundleSource> bundles_;  // before all that it refers to
@@ -172,6 +207,11 @@ Result<int> rank_of_home(const Home& home, const Roster& roster) {
                         "that belongs to it");
 }
 
+Result<void> check_transport(const std::string& transport) {
+  if (transport == "tls" || transport == "nccl") return {};
+  return make_error(ErrorCode::kConfig, "'" + transport + "' is no transport; write tls or nccl");
+}
+
 Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what,
                                                          const PlayerOptions& options) {
   const Home home{options.home};
@@ -184,6 +224,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_ASSIGN(MadeBackend made, make_backend(options.device));
   if (options.on_notice) options.on_notice(made.line);
+  BP_TRY(check_gpus(options, roster, made));
   static PosixStorage storage;
   PoolOptions pool_options;
   pool_options.directory = home.pool_path();
@@ -199,13 +240,19 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   }
   BP_ASSIGN(const TlsOptions tls, tls_options(what, home, roster, rank, options));
   BP_ASSIGN(TlsConnected connected, connect_tls_blocking(tls));
-  std::unique_ptr<Transport> transport = std::move(connected.transport);
-  if (options.decorate) transport = options.decorate(std::move(transport));
-  BP_ASSIGN(const Session session,
-            Session::create_blocking(*transport, steady_clock::now() + tls.connect_timeout));
+  Connections connections{std::move(connected.transport), nullptr};
+  if (options.decorate) connections.tls = options.decorate(std::move(connections.tls));
+  if (options.transport == "nccl") {
+    BP_ASSIGN(connections.gpus, connect_gpus_blocking(options, tls, made.gpu, *connections.tls));
+    if (options.on_notice) {
+      options.on_notice("openings travel by NCCL, not encrypted: the roster trusts the fabric");
+    }
+  }
+  BP_ASSIGN(const Session session, Session::create_blocking(
+                                       connections.all(), steady_clock::now() + tls.connect_timeout));
   auto player =
       std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
-                                        std::move(transport), session, std::move(made.backend));
+                                        std::move(connections), session, std::move(made.backend));
   player->lease_from(lease_options(what, options), milliseconds(what.network.pool_timeout_ms));
   return std::unique_ptr<Player>(std::move(player));
 }

@@ -47,9 +47,12 @@ struct PlayerOptions {
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
   std::string device = "auto";  ///< as make_backend() takes it
+  /// What carries openings, on all players alike: "tls", or "nccl" between GPUs where the roster
+  /// trusts the fabric. All else goes over TLS.
+  std::string transport = "tls";
   /// What this run does, in words, as all players must: "train", "infer for player 1 ..".
   std::string task;
-  /// Wraps the transport once it is connected; for tests that watch what is sent.
+  /// Wraps the TLS transport once it is connected; for tests that watch what is sent.
   std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)> decorate;
   /// Lines for the person who waits: what computes, what is waited for, rollbacks.
   std::function<void(const std::string&)> on_notice;
@@ -75,6 +78,9 @@ class Player {
   /// A last meeting of all players, so that nobody leaves while another still needs it.
   virtual Result<void> finish_blocking() = 0;
 };
+
+/// Whether it is "tls" or "nccl". Errors: kConfig.
+Result<void> check_transport(const std::string& transport);
 
 /// Which player of the roster the home belongs to. Errors: kConfig, kRosterMismatch.
 Result<int> rank_of_home(const Home& home, const Roster& roster);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,6 +38,7 @@ class MeshTransport final : public Transport {
   int size() const override { return mesh_->size(); }
   std::string name() const override { return mesh_->name(); }
   TransportStats stats() const override { return mesh_->inbox().stats(); }
+  std::optional<Error> obstacle(int peer) override { return mesh_->inbox().obstacle(peer); }
   Mesh& mesh() { return *mesh_; }
 
   Operation start_all_reduce(std::span<std::uint64_t> words, ReduceOp op, const Tag& tag,

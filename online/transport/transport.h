@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,7 +58,7 @@ class Operation {
 };
 
 struct TransportStats {
-  std::uint64_t sent_bytes = 0;      ///< payload and frame headers, all peers
+  std::uint64_t sent_bytes = 0;  ///< payload and frame headers, all peers
   std::uint64_t received_bytes = 0;
 };
 
@@ -74,6 +75,9 @@ class Transport {
   /// Where the views of collectives lie.
   virtual MemoryKind memory() const { return MemoryKind::kHost; }
   virtual TransportStats stats() const = 0;
+  /// Why nothing more can come from `peer`, where that is known: for those who wait for something
+  /// else than a message of this transport. Never blocks. Any thread.
+  virtual std::optional<Error> obstacle(int /*peer*/) { return std::nullopt; }
 
   /// words := the reduction over all players, in place.
   virtual Operation start_all_reduce(std::span<std::uint64_t> words, ReduceOp op, const Tag& tag,

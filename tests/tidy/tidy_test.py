@@ -30,7 +30,11 @@ LAYERS = {
     "kernels/for_each": [],
     "kernels/backend": [],
     "kernels/cpu": ["kernels/backend", "kernels/for_each", "kernels/gemm"],
-    "kernels/cuda": ["kernels/backend", "kernels/for_each", "kernels/gemm"],
+    "kernels/cuda": ["kernels/backend", "kernels/device_module", "kernels/for_each",
+                     "kernels/gemm"],
+    # The module's entry puts the module together, as a program would.
+    "kernels/cuda/module": ["kernels/cuda", "online/transport/nccl"],
+    "kernels/device_module": ["kernels/backend"],
     "kernels": ["kernels/gemm"],
     "kernels/make_backend": ["kernels/backend"],
     "offline/plan": [],
@@ -38,19 +42,22 @@ LAYERS = {
     "offline/pool": ["offline/plan"],
     "offline/factory": ["offline/dealer", "offline/pool", "kernels/make_backend"],
     "online/transport": [],
+    "online/transport/nccl": ["kernels/cuda", "online/transport"],
     "online/session": ["online/transport", "offline/pool"],
     "online/protocol": ["kernels/backend", "online/session"],
     "online/nn": ["online/nn/twin", "online/protocol"],
     "online/nn/twin": ["online/nn/twin_ops"],  # nothing else: it judges the rest
     "online/nn/twin_ops": [],
-    "online/player": ["kernels/make_backend", "online/session"],
+    "online/player": ["kernels/device_module", "kernels/make_backend", "online/session"],
     "online/cli": ["online/nn", "online/player"],
     "online/api": ["online/nn", "online/player"],
     "online/examples": [],  # public headers only, as a user's program
 }
 
 # (file, what it includes): why the table does not hold there.
-LAYER_EXCEPTIONS = {}
+LAYER_EXCEPTIONS = {
+    ("kernels/cuda/device.h", "simt/device.h"): "what stands for a GPU where there is no nvcc",
+}
 
 # Headers that cost seconds: only these files may name them.
 HEAVY = {
@@ -88,6 +95,7 @@ PRIVATE_HEADERS = {"online/transport/tls_connection.h": "online/transport/tls_me
 SLEEPS = {
     "offline/factory/pull.cpp": "asks again at its poll_interval, in pieces as above",
     "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
+    "online/transport/nccl/lane.cpp": "neither NCCL nor a device says when it has got on",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
 }
 

@@ -108,5 +108,14 @@ TEST_F(Launch, APlayerThatCannotStartEndsTheRun) {
   EXPECT_TRUE(players().empty());
 }
 
+TEST_F(Launch, OneGpuEachNumbersThem) {
+  if (::access("/dev/nvidia0", F_OK) == 0) GTEST_SKIP() << "the players could start";
+  const Outcome outcome = cluster_.beaverpond(
+      {"launch", "--homes", cluster_.folder(), "--one-gpu-each", "train", job_});
+  EXPECT_EQ(outcome.code, static_cast<int>(ErrorCode::kDeviceFailed)) << outcome.err;
+  // Without the flag they would have trained on the CPU.
+  EXPECT_TRUE(players().empty());
+}
+
 }  // namespace
 }  // namespace beaverpond::testing

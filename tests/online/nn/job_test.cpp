@@ -354,7 +354,8 @@ TEST(Job, MissingFileIsAnIoError) {
 }
 
 TEST(Job, ExamplesAreValid) {
-  for (const char* name : {"demo", "netA", "chameleon", "minionn", "lenet"}) {
+  for (const char* name :
+       {"demo", "netA", "chameleon", "minionn", "lenet", "gpus2", "gpus3", "gpus8"}) {
     const Result<Job> job =
         read_job(std::string(BEAVERPOND_SOURCE_DIR "/online/examples/") + name + ".toml");
     ASSERT_TRUE(job.ok()) << job.error().message;

@@ -94,6 +94,39 @@ TEST_F(PlayerHomes, BothSidesAreToldWhatDiffers) {
   }
 }
 
+TEST_F(PlayerHomes, AnotherTransportIsAnotherTask) {
+  const auto peculiar = connect([](Undertaking&, PlayerOptions& mine) {
+    mine.task = "test";
+    mine.transport = "carrier pigeon";
+  });
+  EXPECT_EQ(peculiar[1].code, ErrorCode::kConfig);
+  EXPECT_THAT(peculiar[1].message, HasSubstr("'carrier pigeon' is no transport; write tls or nccl"));
+}
+
+TEST_F(PlayerHomes, NcclIsRefusedWhereTheRosterDoesNotTrustTheFabric) {
+  PlayerOptions mine = options(0);
+  mine.transport = "nccl";
+  const auto player = Player::connect_blocking(undertaking(), mine);
+  ASSERT_FALSE(player.ok());
+  EXPECT_EQ(player.error().code, ErrorCode::kConfig);
+  EXPECT_THAT(player.error().message, HasSubstr("neither encrypts nor authenticates"));
+  EXPECT_THAT(player.error().message, HasSubstr("trusted_fabric = true"));
+}
+
+TEST_F(PlayerHomes, NcclIsForGpus) {
+  PlayerOptions mine = options(0);
+  mine.transport = "nccl";
+  mine.device = "cpu";
+  const Home home{mine.home};
+  Roster roster = read_roster_file(home.roster_path()).value();
+  roster.trusted_fabric = true;
+  ASSERT_TRUE(write_roster_file(home.roster_path(), roster).ok());
+  const auto player = Player::connect_blocking(undertaking(), mine);
+  ASSERT_FALSE(player.ok());
+  EXPECT_EQ(player.error().code, ErrorCode::kConfig);
+  EXPECT_THAT(player.error().message, HasSubstr("add --device cuda"));
+}
+
 TEST_F(PlayerHomes, ARosterOfAnotherSizeIsRefusedBeforeConnecting) {
   Undertaking what = undertaking();
   what.players = 3;

@@ -1,0 +1,44 @@
+// What a device does: kernels against its own memory bandwidth and against the CPU, bundles dealt
+// and steps trained. Without a GPU it says so and skips.
+//
+//   beaverpond-gpu-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
+#include <cstdio>
+#include <exception>
+
+#include "bench/gpu/cases.h"
+#include "kernels/make_backend.h"
+
+namespace beaverpond {
+namespace {
+
+int run(const BenchOptions& options) {
+  const auto make = [] { return make_backend("cuda"); };
+  Result<MadeBackend> made = make();
+  if (!made.ok()) {
+    std::printf("skipped: %s\n", made.error().message.c_str());
+    return 0;
+  }
+  std::printf("%s\n", made.value().line.c_str());
+  BenchReport report;
+  DeviceBench bench{*made.value().backend, options, report,
+                    [&]() -> Result<std::unique_ptr<Backend>> {
+                      BP_ASSIGN(MadeBackend another, make());
+                      return std::move(another.backend);
+                    }};
+  run_device_cases(bench);
+  run_job_cases(bench);
+  return report.finish(options.json_path);
+}
+
+}  // namespace
+}  // namespace beaverpond
+
+int main(int argc, char** argv) {
+  try {
+    const auto options = beaverpond::parse_bench_options(argc, argv);
+    return options.has_value() ? beaverpond::run(*options) : 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,137 @@
+// The two ways to a ring product, for any pair of operands (kernels/cuda/operand.cuh).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "beaverpond/check.h"
+#include "kernels/cuda/operand.cuh"
+#include "kernels/cuda/products.h"
+#include "kernels/cuda/residue_stages.h"
+#include "kernels/cuda/residues.cuh"
+#include "kernels/cuda/simt_product.cuh"
+
+namespace beaverpond::cuda {
+
+struct ProductSize {
+  std::uint32_t m = 0;
+  std::uint32_t n = 0;
+  std::uint32_t k = 0;
+};
+
+/// The rows of `source` from `first` on.
+template <class Source>
+struct RowsFrom {
+  Source source;
+  std::uint32_t first = 0;
+  bool contiguous_depth = source.contiguous_depth;
+  __device__ __forceinline__ std::uint64_t at(std::uint32_t row, std::uint32_t k) const {
+    return source.at(first + row, k);
+  }
+};
+
+template <class Tile, class A, class B>
+void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B& b,
+                       std::uint64_t* out, bool accumulate, cudaStream_t stream) {
+  const unsigned columns = blocks_for(size.n, Tile::kN);
+  const unsigned rows = blocks_for(size.m, Tile::kM);
+  // Where there are fewer blocks than the device takes at once, k is cut; at least 128 a part.
+  const std::uint64_t wanted = 2 * static_cast<std::uint64_t>(work.properties().multiprocessors);
+  const std::uint64_t blocks = std::uint64_t{columns} * rows;
+  std::uint64_t parts = std::min<std::uint64_t>((wanted + blocks - 1) / blocks,
+                                                (size.k + 127) / 128);
+  parts = std::max<std::uint64_t>(parts, 1);
+  const auto part_k = static_cast<std::uint32_t>(
+      (size.k + parts - 1) / parts + (Tile::kDepth - 1)) / Tile::kDepth * Tile::kDepth;
+  const unsigned layers = std::max(1u, blocks_for(size.k, std::max<std::uint32_t>(part_k, 1)));
+  if (layers > 1 && !accumulate) work.zero(out, std::uint64_t{size.m} * size.n * 8, stream);
+  // Grid rows are limited to 65535.
+  constexpr unsigned kMostRows = 65535;
+  for (unsigned first = 0; first < rows; first += kMostRows) {
+    const unsigned some = std::min(kMostRows, rows - first);
+    const std::uint32_t skip = first * Tile::kM;
+    work.run("multiply matrices", &multiply_words<Tile, RowsFrom<A>, B>,
+             {dim3(columns, some, layers), dim3(Tile::kThreads), Tile::kSharedBytes}, stream,
+             RowsFrom<A>{a, skip}, b, out + std::uint64_t{skip} * size.n, size.m - skip, size.n,
+             size.k, part_k, accumulate);
+  }
+}
+
+template <class Source>
+void convert(Work& work, const Source& source, bool fold, std::uint8_t* planes,
+             std::uint32_t rows, std::uint32_t first_k, std::uint32_t depth, std::uint32_t pitch,
+             cudaStream_t stream) {
+  work.run("take residues", &make_residues<Source>,
+           {dim3(blocks_for(rows, ResidueTile::kRows), blocks_for(pitch, ResidueTile::kDepth)),
+            dim3(ResidueTile::kThreads), ResidueTile::kSharedBytes},
+           stream, source, residue_weights(fold), planes, rows, first_k, depth, pitch,
+           std::uint64_t{rows} * pitch);
+}
+
+/// Rows of A at a time, so that the planes of one piece stay below about 2 GiB.
+inline std::uint32_t residue_rows(const ProductSize& size, std::uint32_t pitch,
+                                  std::uint32_t c_pitch) {
+  constexpr std::uint64_t kMostBytes = std::uint64_t{2} << 30;
+  const std::uint64_t row = std::uint64_t{kModuli} * (std::uint64_t{pitch} + c_pitch);
+  const std::uint64_t rows = std::max<std::uint64_t>(kMostBytes / row / 128 * 128, 128);
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(rows, size.m));
+}
+
+template <class A, class B>
+void multiply_by_residues(Work& work, const ProductSize& size, const A& a, const B& b,
+                          std::uint64_t* out, bool accumulate, cudaStream_t stream) {
+  const std::uint32_t c_pitch = (size.n + 15) / 16 * 16;
+  for (std::uint32_t k0 = 0; k0 < size.k; k0 += kMaxResidueDepth) {
+    const std::uint32_t depth = std::min(kMaxResidueDepth, size.k - k0);
+    const std::uint32_t pitch = (depth + 63) / 64 * 64;
+    const std::uint32_t some = residue_rows(size, pitch, c_pitch);
+    Carving parts;
+    const std::uint64_t at_a = parts.add(std::uint64_t{kModuli} * some * pitch);
+    const std::uint64_t at_b = parts.add(std::uint64_t{kModuli} * size.n * pitch);
+    const std::uint64_t at_c = parts.add(std::uint64_t{kModuli} * some * c_pitch);
+    std::uint8_t* const memory = work.scratch(parts.size_bytes(), stream);
+    if (memory == nullptr) return;
+    convert(work, b, true, memory + at_b, size.n, k0, depth, pitch, stream);
+    for (std::uint32_t row = 0; row < size.m; row += some) {
+      const std::uint32_t rows = std::min(some, size.m - row);
+      convert(work, RowsFrom<A>{a, row}, false, memory + at_a, rows, k0, depth, pitch, stream);
+      ProductPlanes planes;
+      planes.a = memory + at_a;
+      planes.b = memory + at_b;
+      planes.c = memory + at_c;
+      planes.m = rows;
+      planes.n = size.n;
+      planes.pitch = pitch;
+      planes.c_pitch = c_pitch;
+      multiply_planes(work, planes, stream);
+      recover_product(work, planes, out + std::uint64_t{row} * size.n, accumulate || k0 > 0,
+                      stream);
+    }
+  }
+}
+
+/// out[m, n] (+)= the sum over k of a.at(row, k) b.at(column, k).
+template <class A, class B>
+void multiply_any(Work& work, const ProductOptions& options, const ProductSize& size, const A& a,
+                  const B& b, std::uint64_t* out, bool accumulate, cudaStream_t stream) {
+  if (size.m == 0 || size.n == 0) return;
+  if (size.k == 0) {
+    if (!accumulate) work.zero(out, std::uint64_t{size.m} * size.n * 8, stream);
+    return;
+  }
+  ProductMethod method = options.method;
+  if (method == ProductMethod::kAuto) {
+    method = fastest_method(options.rates, size.m, size.n, size.k);
+  }
+  if (method == ProductMethod::kResidues) {
+    multiply_by_residues(work, size, a, b, out, accumulate, stream);
+  } else if (size.n <= static_cast<std::uint32_t>(SimtNarrow::kN)) {
+    multiply_by_words<SimtNarrow>(work, size, a, b, out, accumulate, stream);
+  } else if (size.n <= static_cast<std::uint32_t>(SimtMiddle::kN)) {
+    multiply_by_words<SimtMiddle>(work, size, a, b, out, accumulate, stream);
+  } else {
+    multiply_by_words<SimtWide>(work, size, a, b, out, accumulate, stream);
+  }
+}
+
+}  // namespace beaverpond::cuda

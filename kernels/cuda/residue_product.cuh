@@ -1,0 +1,176 @@
+// The product of residue planes on int8 tensor cores (mma.sync m16n8k32), one modulus a grid layer.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/product_planes.h"
+#include "kernels/cuda/residue_tables.h"
+
+namespace beaverpond::cuda {
+
+/// A block computes 128 x 128 results with four warps of 64 x 64, 64 bytes of k a stage.
+struct ProductTile {
+  static constexpr int kM = 128;
+  static constexpr int kN = 128;
+  static constexpr int kK = 64;
+  static constexpr int kStages = 4;
+  static constexpr int kThreads = 128;
+  static constexpr int kOperandBytes = kM * kK;
+  static constexpr int kStageBytes = 2 * kOperandBytes;
+  static constexpr std::uint32_t kSharedBytes = kStages * kStageBytes;
+  static constexpr int kOutPitch = kN + 16;  // of the result's tile: rows in other banks
+  /// Where 16-byte chunk `chunk` of a row lies: eight rows of one chunk are in different banks.
+  __device__ static constexpr int place(int row, int chunk) {
+    return row * kK + ((chunk ^ ((row >> 1) & 3)) << 4);
+  }
+};
+
+/// One stage of one operand: 128 rows of 64 bytes, rows past the end are zero.
+__device__ __forceinline__ void load_stage(std::uint8_t* shared, const std::uint8_t* plane,
+                                           std::uint32_t first_row, std::uint32_t rows,
+                                           std::uint32_t pitch, std::uint32_t k) {
+  using Tile = ProductTile;
+#pragma unroll
+  for (int i = 0; i < Tile::kM * 4 / Tile::kThreads; ++i) {
+    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
+    const int row = at >> 2;
+    const int chunk = at & 3;
+    const std::uint32_t r = first_row + static_cast<std::uint32_t>(row);
+    const bool inside = r < rows;
+    const std::uint8_t* const from = plane + std::uint64_t{inside ? r : 0} * pitch + k + 16 * chunk;
+    cp_async_16(shared + Tile::place(row, chunk), from, inside);
+  }
+}
+
+/// c mod p in [0, p) of a signed sum |c| < 2^28.
+__device__ __forceinline__ std::uint32_t reduce(int c, std::uint32_t p, std::uint32_t magic,
+                                                std::uint32_t bias) {
+  const std::uint32_t positive = static_cast<std::uint32_t>(c) + bias;
+  const std::uint32_t r = positive - __umulhi(positive, magic) * p;  // magic is low: r < 2 p
+  return r < p ? r : r - p;
+}
+
+/// grid: (n / 128, m / 128, moduli), rounded up.
+__global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(ProductPlanes planes, ModulusList moduli) {
+  using Tile = ProductTile;
+  std::uint8_t* const shared = dynamic_shared<std::uint8_t>();
+  const std::uint32_t modulus = blockIdx.z;
+  const std::uint32_t m0 = blockIdx.y * Tile::kM;
+  const std::uint32_t n0 = blockIdx.x * Tile::kN;
+  const std::uint8_t* const a = planes.a + std::uint64_t{modulus} * planes.m * planes.pitch;
+  const std::uint8_t* const b = planes.b + std::uint64_t{modulus} * planes.n * planes.pitch;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp_m = warp / 2 * 64;
+  const int warp_n = warp % 2 * 64;
+  const std::uint32_t pitch = planes.pitch;
+  const std::uint32_t rows_a = planes.m;
+  const std::uint32_t rows_b = planes.n;
+  const int steps = static_cast<int>(pitch) / Tile::kK;
+
+  const auto load = [&](int step) {
+    if (step < steps) {
+      std::uint8_t* const stage = shared + step % Tile::kStages * Tile::kStageBytes;
+      const std::uint32_t k = static_cast<std::uint32_t>(step * Tile::kK);
+      load_stage(stage, a, m0, rows_a, pitch, k);
+      load_stage(stage + Tile::kOperandBytes, b, n0, rows_b, pitch, k);
+    }
+    cp_async_commit();  // empty past the end, so that the count of groups stays right
+  };
+#pragma unroll
+  for (int step = 0; step + 1 < Tile::kStages; ++step) load(step);
+
+  int sum[4][8][4] = {};
+  for (int step = 0; step < steps; ++step) {
+    cp_async_wait<Tile::kStages - 2>();
+    __syncthreads();
+    load(step + Tile::kStages - 1);
+    const std::uint8_t* const stage_a = shared + step % Tile::kStages * Tile::kStageBytes;
+    const std::uint8_t* const stage_b = stage_a + Tile::kOperandBytes;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {  // 32 bytes of k
+      unsigned left[4][4];
+      unsigned right[4][4];  // two tiles of eight columns each
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = warp_m + 16 * i + lane % 16;
+        ldmatrix_x4(left[i], stage_a + Tile::place(row, 2 * half + lane / 16));
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int row = warp_n + 16 * j + lane % 8 + lane / 16 * 8;
+        ldmatrix_x4(right[j], stage_b + Tile::place(row, 2 * half + lane / 8 % 2));
+      }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const unsigned even[2] = {right[j][0], right[j][1]};
+          const unsigned odd[2] = {right[j][2], right[j][3]};
+          mma_m16n8k32_s8(sum[i][2 * j], left[i], even);
+          mma_m16n8k32_s8(sum[i][2 * j + 1], left[i], odd);
+        }
+      }
+    }
+  }
+  cp_async_wait<0>();
+  __syncthreads();
+
+  // Residues go through shared memory, so that they leave 16 bytes at a time.
+  std::uint32_t p = moduli.modulus[0];
+#pragma unroll
+  for (std::uint32_t i = 1; i < kModuli; ++i) {  // an index that varies would copy the parameters
+    if (i == modulus) p = moduli.modulus[i];
+  }
+  const std::uint32_t magic = 0xffffffffu / p;
+  const std::uint32_t bias = ((1u << 28) + p - 1) / p * p;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+#pragma unroll
+      for (int low = 0; low < 2; ++low) {
+        const int row = warp_m + 16 * i + lane / 4 + 8 * low;
+        const int column = warp_n + 8 * j + lane % 4 * 2;
+        const std::uint32_t pair = reduce(sum[i][j][2 * low], p, magic, bias) |
+                                   reduce(sum[i][j][2 * low + 1], p, magic, bias) << 8;
+        *reinterpret_cast<std::uint16_t*>(shared + row * Tile::kOutPitch + column) =
+            static_cast<std::uint16_t>(pair);
+      }
+    }
+  }
+  __syncthreads();
+  std::uint8_t* const c = planes.c + std::uint64_t{modulus} * planes.m * planes.c_pitch;
+#pragma unroll 4
+  for (int i = 0; i < Tile::kM * Tile::kN / 16 / Tile::kThreads; ++i) {
+    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
+    const int row = at / (Tile::kN / 16);
+    const int column = at % (Tile::kN / 16) * 16;
+    const std::uint32_t r = m0 + static_cast<std::uint32_t>(row);
+    const std::uint32_t q = n0 + static_cast<std::uint32_t>(column);
+    if (r >= planes.m || q >= planes.c_pitch) continue;
+    *reinterpret_cast<uint4*>(c + std::uint64_t{r} * planes.c_pitch + q) =
+        *reinterpret_cast<const uint4*>(shared + row * Tile::kOutPitch + column);
+  }
+}
+
+/// What cuBLASLt leaves, sums of 32 bits [m][n], as residues of one plane.
+__global__ void __launch_bounds__(256)
+    reduce_sums(const std::int32_t* sums, std::uint8_t* plane, std::uint32_t rows,
+                std::uint32_t columns, std::uint32_t sum_pitch, std::uint32_t c_pitch,
+                std::uint32_t modulus) {
+  const std::uint64_t index = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const std::uint32_t quads = (columns + 3) / 4;
+  if (index >= std::uint64_t{quads} * rows) return;
+  const std::uint64_t row = index / quads;
+  const std::uint32_t column = static_cast<std::uint32_t>(index % quads) * 4;
+  const int4 sum = *reinterpret_cast<const int4*>(sums + row * sum_pitch + column);
+  const std::uint32_t magic = 0xffffffffu / modulus;
+  const std::uint32_t bias = ((1u << 28) + modulus - 1) / modulus * modulus;
+  *reinterpret_cast<std::uint32_t*>(plane + row * c_pitch + column) =
+      reduce(sum.x, modulus, magic, bias) | reduce(sum.y, modulus, magic, bias) << 8 |
+      reduce(sum.z, modulus, magic, bias) << 16 | reduce(sum.w, modulus, magic, bias) << 24;
+}
+
+}  // namespace beaverpond::cuda

@@ -1,0 +1,17 @@
+// The stages of a ring product by residues that do not depend on the operands.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/product_planes.h"
+#include "kernels/cuda/work.h"
+
+namespace beaverpond::cuda {
+
+/// planes.c = the residues of the product of planes.a and planes.b.
+void multiply_planes(Work& work, const ProductPlanes& planes, cudaStream_t stream);
+/// out[m, n] (+)= the words whose residues planes.c holds.
+void recover_product(Work& work, const ProductPlanes& planes, std::uint64_t* out, bool accumulate,
+                     cudaStream_t stream);
+
+}  // namespace beaverpond::cuda

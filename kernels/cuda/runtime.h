@@ -1,0 +1,81 @@
+// The CUDA runtime in the project's terms: its errors, its devices, its events. Needs no nvcc.
+// Streams and memory: kernels/cuda/memory_pool.h.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+#include <utility>
+
+#include "beaverpond/result.h"
+#include "beaverpond/units.h"
+
+namespace beaverpond::cuda {
+
+/// `status` as an Error: kOutOfMemory, or kDeviceFailed with CUDA's words and what to do. `what`
+/// says what was tried ("cannot copy 8 bytes").
+Error error_of(cudaError_t status, const std::string& what);
+/// Success, or error_of. Also clears CUDA's own note of the failure, so that no later call reports
+/// it as its own.
+Result<void> check(cudaError_t status, const std::string& what);
+
+/// GPUs this process may use. Errors: kDeviceFailed (no driver, one too old, or no GPU).
+Result<int> device_count();
+
+struct DeviceProperties {
+  std::string name;
+  int major = 0;  ///< compute capability
+  int minor = 0;
+  int multiprocessors = 0;
+  ByteCount memory;
+  ByteCount shared_per_block;  ///< dynamic shared memory a kernel may ask for
+  ByteCount l2;
+  bool memory_pools = false;
+};
+/// Errors: kConfig (no such device), kDeviceFailed.
+Result<DeviceProperties> device_properties(int device);
+
+/// Makes `device` the calling thread's for its own lifetime, then restores what was. CUDA's calls
+/// that name neither stream nor device mean the thread's device. A device that cannot be had shows
+/// at the calls that follow.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device);
+  ~DeviceScope();
+  // It belongs to a block of code, not to a value.
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_ = 0;
+  bool changed_ = false;
+};
+
+/// A point in a stream that others wait for. Owns; made for the calling thread's device.
+class Event {
+ public:
+  /// Errors: kDeviceFailed, kOutOfMemory.
+  static Result<Event> create();
+  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event& operator=(Event&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+  ~Event();
+
+  cudaEvent_t get() const { return event_; }
+  /// Marks what `stream` was given so far. Errors: kDeviceFailed.
+  Result<void> record(cudaStream_t stream) const;
+  /// What `stream` is given from now on comes after the mark. Errors: kDeviceFailed.
+  Result<void> wait_on(cudaStream_t stream) const;
+  /// Whether the mark is reached; never waits. Errors: kDeviceFailed.
+  Result<bool> done() const;
+  /// Waits for the mark. Errors: kDeviceFailed.
+  Result<void> synchronize_blocking() const;
+
+ private:
+  explicit Event(cudaEvent_t event) : event_(event) {}
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace beaverpond::cuda

@@ -1,0 +1,15 @@
+# The sources of the CUDA module, relative to this folder. One list for nvcc and for the build
+# against the stand-ins (tests/fake_cuda), which takes the .cu files as C++.
+set(beaverpond_cuda_sources
+    compare_ops.cu
+    convolve.cu
+    cuda_backend.cu
+    deal_ops.cu
+    matmul.cu
+    memory_pool.cpp
+    module.cpp
+    probe.cu
+    residue_stages.cu
+    runtime.cpp
+    streams.cu
+    xor_parts.cu)

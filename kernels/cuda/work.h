@@ -1,0 +1,119 @@
+// What the operations of one CUDA backend share: its memory, its streams, and the first failure,
+// after which nothing is started any more.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/memory_pool.h"
+#include "kernels/cuda/runtime.h"
+
+namespace beaverpond::cuda {
+
+/// One thread at a time.
+class Work {
+ public:
+  /// `copies` carries downloads, beside the operations.
+  Work(MemoryPool pool, DeviceProperties properties, Stream copies)
+      : pool_(std::move(pool)), properties_(std::move(properties)), copies_(std::move(copies)) {}
+
+  MemoryPool& pool() { return pool_; }
+  int device() const { return pool_.device(); }
+  const DeviceProperties& properties() const { return properties_; }
+  const Stream& copies() const { return copies_; }
+  cudaStream_t stream_of(StreamRef stream) const { return pool_.stream_of(stream); }
+
+  bool ok() const { return !failure_.has_value(); }
+  /// Keeps the first failure.
+  void note(Result<void> result) {
+    if (!result.ok() && ok()) failure_ = std::move(result).error();
+  }
+  void note(cudaError_t status, const char* what) {
+    if (status != cudaSuccess) note(check(status, std::string("cannot ") + what));
+  }
+  /// The first failure, which is then forgotten.
+  Result<void> take_failure() {
+    if (ok()) return {};
+    Error error = std::move(*failure_);
+    failure_.reset();
+    return error;
+  }
+
+  /// Starts a kernel, unless something failed before. `what` completes "cannot ...".
+  template <class... Params, class... Args>
+  void run(const char* what, void (*kernel)(Params...), const LaunchShape& shape,
+           cudaStream_t stream, Args&&... args) {
+    if (ok()) note(launch(kernel, shape, stream, std::forward<Args>(args)...), what);
+  }
+  void copy(void* to, const void* from, std::uint64_t size_bytes, cudaMemcpyKind kind,
+            cudaStream_t stream) {
+    if (ok() && size_bytes > 0) {
+      note(cudaMemcpyAsync(to, from, size_bytes, kind, stream), "copy memory");
+    }
+  }
+  void zero(void* to, std::uint64_t size_bytes, cudaStream_t stream) {
+    if (ok() && size_bytes > 0) note(cudaMemsetAsync(to, 0, size_bytes, stream), "clear memory");
+  }
+
+  /// Memory for the operation now at work on `stream`, 256-byte aligned and of undefined content;
+  /// the next call for the stream takes it back. Grows to the most ever asked for, then stays. Null
+  /// after a failure.
+  std::uint8_t* scratch(std::uint64_t size_bytes, cudaStream_t stream) {
+    if (!ok()) return nullptr;
+    Scratch& mine = scratch_of(stream);
+    if (mine.memory.bytes().size() < size_bytes) {
+      mine.memory = Buffer();  // first, so that both need not fit
+      Result<Buffer> grown = pool_.allocate_scratch(ByteCount{size_bytes}, stream);
+      if (!grown.ok()) {
+        note(Result<void>(std::move(grown).error()));
+        return nullptr;
+      }
+      mine.memory = std::move(grown).value();
+    }
+    return mine.memory.bytes().data();
+  }
+
+ private:
+  struct Scratch {
+    cudaStream_t stream = nullptr;
+    Buffer memory;
+  };
+  Scratch& scratch_of(cudaStream_t stream) {
+    for (Scratch& scratch : scratch_) {
+      if (scratch.stream == stream) return scratch;
+    }
+    scratch_.push_back({stream, Buffer()});
+    return scratch_.back();
+  }
+
+  MemoryPool pool_;
+  DeviceProperties properties_;
+  Stream copies_;
+  std::vector<Scratch> scratch_;
+  std::optional<Error> failure_;
+};
+
+/// Cuts a piece of memory into aligned parts: first all sizes, then the addresses.
+class Carving {
+ public:
+  std::uint64_t add(std::uint64_t size_bytes) {
+    const std::uint64_t at = size_;
+    size_ += (size_bytes + 255) / 256 * 256;
+    return at;
+  }
+  std::uint64_t size_bytes() const { return size_; }
+
+ private:
+  std::uint64_t size_ = 0;
+};
+
+/// Blocks of `per_block` that cover `count`.
+inline unsigned blocks_for(std::uint64_t count, std::uint64_t per_block) {
+  return static_cast<unsigned>((count + per_block - 1) / per_block);
+}
+
+}  // namespace beaverpond::cuda

@@ -1,0 +1,19 @@
+// The backend's own sources on emulated kernels and the runtime's stand-in.
+#include "kernels/cuda/cuda_backend.h"
+#include "tests/kernels/backend_conformance.h"
+
+namespace beaverpond {
+
+TestedBackend make_tested_backend() {
+  TestedBackend tested;
+  tested.scale = 0.01;
+  Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0);
+  if (backend.ok()) {
+    tested.backend = std::move(backend).value();
+  } else {
+    tested.why = backend.error().message;
+  }
+  return tested;
+}
+
+}  // namespace beaverpond
