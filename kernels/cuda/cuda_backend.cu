@@ -25,11 +25,8 @@ std::uint8_t* bytes(Words words) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(MemoryPool pool, DeviceProperties properties, Stream copies, Event mark,
-              const ProductOptions& options)
-      : work_(std::move(pool), std::move(properties), std::move(copies)),
-        mark_(std::move(mark)),
-        options_(options) {}
+  CudaBackend(MemoryPool pool, DeviceProperties properties, const ProductOptions& options)
+      : work_(std::move(pool), std::move(properties)), options_(options) {}
   ~CudaBackend() override {
     // Host memory that copies still use may end with its owner: none is under way after this.
     (void)synchronize(kHostStream);
@@ -56,11 +53,8 @@ class CudaBackend final : public Backend {
                 StreamRef ref) override {
     BP_CHECK(host.size() == x.size(), "download: sizes differ");
     const Call call(*this, ref);
-    // On a stream of its own, so that it travels beside what follows.
-    if (!work_.ok()) return;
-    work_.note(mark_.record(call.stream));
-    work_.note(mark_.wait_on(work_.copies().get()));
-    work_.copy(host.data(), x.data(), x.size(), cudaMemcpyDeviceToHost, work_.copies().get());
+    // Not on a stream of its own: what follows may overwrite x.
+    work_.copy(host.data(), x.data(), x.size(), cudaMemcpyDeviceToHost, call.stream);
   }
   void zero(std::span<std::uint8_t> out, StreamRef ref) override {
     const Call call(*this, ref);
@@ -68,9 +62,7 @@ class CudaBackend final : public Backend {
   }
   Result<void> synchronize(StreamRef ref) override {
     const Call call(*this, ref);
-    const Result<void> copied = work_.copies().synchronize_blocking();
     work_.note(check(cudaStreamSynchronize(call.stream), "a device failed at its work"));
-    work_.note(copied);
     return work_.take_failure();
   }
 
@@ -296,7 +288,6 @@ class CudaBackend final : public Backend {
   }
 
   Work work_;
-  Event mark_;
   ProductOptions options_;
 };
 
@@ -308,10 +299,8 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(int device,
   const DeviceScope scope(device);
   BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory));
   BP_TRY(probe_blocking(pool));
-  BP_ASSIGN(Stream copies, pool.make_stream());
-  BP_ASSIGN(Event mark, Event::create());
-  std::unique_ptr<Backend> backend = std::make_unique<CudaBackend>(
-      std::move(pool), std::move(properties), std::move(copies), std::move(mark), options);
+  std::unique_ptr<Backend> backend =
+      std::make_unique<CudaBackend>(std::move(pool), std::move(properties), options);
   return Result<std::unique_ptr<Backend>>(std::move(backend));
 }
 
