@@ -56,9 +56,10 @@ TEST_P(Kernels, MultiplyWordsInPartsOfDepth) {
   EXPECT_EQ(out, product(a, b, kM, kN, kK));
 }
 
-/// Operands as residues, and room for the product's.
+/// Operands as residues, and room for the product's. Five stages of depth: the last is read where
+/// the result then goes.
 struct ResidueProduct {
-  static constexpr std::uint32_t kM = 5, kN = 19, kK = 150, kPitch = 192, kCPitch = 32;
+  static constexpr std::uint32_t kM = 5, kN = 19, kK = 300, kPitch = 320, kCPitch = 32;
 
   std::vector<uint4> a, b, c;
   ProductPlanes planes;
@@ -78,7 +79,7 @@ struct ResidueProduct {
   static std::uint8_t* residues(const simt::Options& options, const Words& from, std::uint32_t rows,
                                 std::vector<uint4>& planes, bool fold) {
     auto* const bytes = reinterpret_cast<std::uint8_t*>(planes.data());
-    simt::run(options, &make_residues<MatrixOperand>, dim3(1, 2), ResidueTile::kThreads,
+    simt::run(options, &make_residues<MatrixOperand>, dim3(1, 3), ResidueTile::kThreads,
               ResidueTile::kSharedBytes, MatrixOperand{from.data(), kK, 1, true},
               residue_weights(fold), bytes, rows, 0u, kK, kPitch, std::uint64_t{rows} * kPitch);
     return bytes;
