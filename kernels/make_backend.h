@@ -17,7 +17,7 @@ Result<void> check_device(const std::string& device);
 
 struct MadeBackend {
   std::unique_ptr<Backend> backend;
-  int gpu = -1;  ///< the GPU's number, -1 of the CPU
+  int gpu = -1;      ///< the GPU's number, -1 of the CPU
   std::string line;  ///< what computes and, where "auto" fell back to the CPU, why: for a person
 };
 
