@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "kernels/device_module.h"
 #include "offline/plan/certificate.h"
 #include "offline/pool/roster_identity.h"
-#include "kernels/device_module.h"
 #include "online/transport/nccl_options.h"
 #include "online/transport/tls.h"
 
@@ -148,8 +148,8 @@ class ConnectedPlayer final : public Player {
         backend_(std::move(backend)) {}
 
   void lease_from(const LeaseOptions& options, milliseconds dry_timeout) {
-    bundles_ = std::make_unique<PoolBundleSource>(pool_, transport(), session_, options,
-                                                  dry_timeout);
+    bundles_ =
+        std::make_unique<PoolBundleSource>(pool_, transport(), session_, options, dry_timeout);
   }
   int rank() const override { return rank_; }
   const Roster& roster() const override { return roster_; }
@@ -248,8 +248,8 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
       options.on_notice("openings travel by NCCL, not encrypted: the roster trusts the fabric");
     }
   }
-  BP_ASSIGN(const Session session, Session::create_blocking(
-                                       connections.all(), steady_clock::now() + tls.connect_timeout));
+  BP_ASSIGN(const Session session,
+            Session::create_blocking(connections.all(), steady_clock::now() + tls.connect_timeout));
   auto player =
       std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
                                         std::move(connections), session, std::move(made.backend));

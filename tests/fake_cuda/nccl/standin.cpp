@@ -416,6 +416,8 @@ int destroys() {
 
 }  // namespace fake_nccl
 
-Result<const nccl::Api*> nccl::load() { return &fake_nccl::api(); }
+Result<const nccl::Api*> nccl::load() {
+  return &fake_nccl::api();
+}
 
 }  // namespace beaverpond

@@ -100,7 +100,8 @@ TEST_F(PlayerHomes, AnotherTransportIsAnotherTask) {
     mine.transport = "carrier pigeon";
   });
   EXPECT_EQ(peculiar[1].code, ErrorCode::kConfig);
-  EXPECT_THAT(peculiar[1].message, HasSubstr("'carrier pigeon' is no transport; write tls or nccl"));
+  EXPECT_THAT(peculiar[1].message,
+              HasSubstr("'carrier pigeon' is no transport; write tls or nccl"));
 }
 
 TEST_F(PlayerHomes, NcclIsRefusedWhereTheRosterDoesNotTrustTheFabric) {
