@@ -114,7 +114,7 @@ struct BitShare {
 /// a call returns: synchronize() waits. Until then host memory that a call was given stays valid
 /// and, unless the call only reads it, untouched. Seeds, layouts and shapes are read during the
 /// call. Every span is memory of allocate(), except where its comment says host memory; such spans
-/// may lie in memory of allocate_host() or anywhere else on the host.
+/// may lie anywhere on the host. One thread at a time uses a backend, not always the same one.
 class Backend {
  public:
   virtual ~Backend() = default;

@@ -74,6 +74,7 @@ Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64
 /// One player's part of a case, over any transport, on the CPU where `backend` is null. Errors:
 /// those of train_blocking().
 Result<TrainReport> train_player_blocking(const TrainingCase& test, Transport& transport,
-                                          std::vector<Bundle> bundles, const TrainOptions& options);
+                                          std::vector<Bundle> bundles, const TrainOptions& options,
+                                          Backend* backend = nullptr);
 
 }  // namespace beaverpond

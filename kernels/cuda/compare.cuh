@@ -84,13 +84,6 @@ __device__ __forceinline__ std::uint32_t monomials(const std::uint32_t* opened,
   }
 }
 
-/// How many of a lane's 32 elements exist.
-__device__ __forceinline__ std::uint64_t lane_elements(std::uint64_t count, const HalfLane& at,
-                                                       std::uint64_t& first) {
-  first = std::uint64_t{at.block} * 512 + at.lane * 32;
-  return first < count ? count - first : 0;
-}
-
 template <int bits>
 __device__ __forceinline__ void look_up_chunk(const HalfLane& at, const RecordPieces& tables,
                                               int offset, const std::uint32_t* bit_planes,
@@ -99,7 +92,7 @@ __device__ __forceinline__ void look_up_chunk(const HalfLane& at, const RecordPi
   std::uint32_t hot[1 << bits];
   std::uint32_t table[1 << bits];
 #pragma unroll
-  for (int b = 0; b < bits; ++b) chunk[b] = bit_planes[b * static_cast<int>(blockDim.x)];
+  for (int b = 0; b < bits; ++b) chunk[b] = bit_planes[b * kPlaneStride];
 #pragma unroll
   for (int v = 0; v < 1 << bits; ++v) table[v] = at.plane(tables, offset + v);
   HalfMath::one_hot(chunk, bits, hot);
@@ -107,17 +100,19 @@ __device__ __forceinline__ void look_up_chunk(const HalfLane& at, const RecordPi
 }
 
 /// Round 2. `masks`: the mask planes of each block; `tables`: the correction's tables.
-/// Shared memory: 64 planes a thread, 256 bytes.
+/// Shared memory: kWarpPlanesBytes a warp.
 __global__ void __launch_bounds__(64)
     compare_leaves_kernel(const __grid_constant__ CompareJob job, const std::uint64_t* opened,
                           RecordPieces masks, RecordPieces tables, std::uint32_t* wires) {
   const HalfLane at(job);
+  const auto words_of = [&](std::uint32_t local) {
+    const std::uint64_t first = (std::uint64_t{job.first_block} + local) * 512;
+    return BlockWords{opened + first, first < job.count ? job.count - first : 0};
+  };
+  const std::uint32_t* const planes =
+      planes_of_warp(words_of(at.local & ~1u), words_of(at.local | 1u));
   if (!at.active) return;
-  std::uint32_t* const planes = dynamic_shared<std::uint32_t>() + threadIdx.x;
-  std::uint64_t first = 0;
-  const std::uint64_t limit = lane_elements(job.count, at, first);
-  planes_to_shared(opened + first, limit, planes);
-  at.kept(job, math::KeptPlanes::kTop) = planes[63 * static_cast<int>(blockDim.x)];
+  at.kept(job, math::KeptPlanes::kTop) = planes[63 * kPlaneStride];
   for (int i = 0; i < job.layout.nodes; ++i) {
     const CompareNode& node = job.layout.node[i];
     with_leaf_shape(node, [&]<int inputs, bool wants_p>() {
@@ -126,7 +121,7 @@ __global__ void __launch_bounds__(64)
 #pragma unroll
       for (int c = 0; c < inputs; ++c) {
         const CompareChunk& chunk = job.layout.chunk[node.first_input + c];
-        const std::uint32_t* const bits = planes + chunk.low_bit * static_cast<int>(blockDim.x);
+        const std::uint32_t* const bits = planes + chunk.low_bit * kPlaneStride;
         switch (chunk.bits) {
           case 1: look_up_chunk<1>(at, tables, chunk.table_offset, bits, g[c], p[c]); break;
           case 2: look_up_chunk<2>(at, tables, chunk.table_offset, bits, g[c], p[c]); break;

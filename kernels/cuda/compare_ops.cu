@@ -138,7 +138,7 @@ void compare_leaves(Work& work, const CompareState& state, Words out, cudaStream
   Player player(work, state, mask_planes(layout), {0, layout.products_offset()}, stream);
   player.for_each_chunk([&](const CompareJob& job, RecordPieces masks, RecordPieces tables) {
     constexpr unsigned kThreads = 64;
-    work.run("compare: leaves", &compare_leaves_kernel, half_lanes(job, kThreads, kThreads * 256),
+    work.run("compare: leaves", &compare_leaves_kernel, half_lanes(job, kThreads, kThreads / 32 * kWarpPlanesBytes),
              stream, job, state.opened.data(), masks, tables, halves(out));
   });
 }

@@ -8,6 +8,7 @@
 #include "kernels/cuda/compare_ops.h"
 #include "kernels/cuda/launch_elements.cuh"
 #include "kernels/cuda/probe.h"
+#include "kernels/cuda/products.h"
 #include "kernels/cuda/streams.h"
 #include "kernels/cuda/work.h"
 
@@ -27,7 +28,8 @@ class CudaBackend final : public Backend {
  public:
   CudaBackend(MemoryPool pool, DeviceProperties properties, Stream copies, Event mark,
               const ProductOptions& options)
-      : work_(std::move(pool), std::move(properties), std::move(copies)),
+      : work_(std::move(pool), std::move(properties)),
+        copies_(std::move(copies)),
         mark_(std::move(mark)),
         options_(options) {}
   ~CudaBackend() override {
@@ -56,11 +58,12 @@ class CudaBackend final : public Backend {
                 StreamRef ref) override {
     BP_CHECK(host.size() == x.size(), "download: sizes differ");
     const Call call(*this, ref);
-    // On a stream of its own, so that it travels beside what follows.
+    // On a stream of its own: x stays as it is until synchronize(), so that the copy may travel
+    // beside what follows.
     if (!work_.ok()) return;
     work_.note(mark_.record(call.stream));
-    work_.note(mark_.wait_on(work_.copies().get()));
-    work_.copy(host.data(), x.data(), x.size(), cudaMemcpyDeviceToHost, work_.copies().get());
+    work_.note(mark_.wait_on(copies_.get()));
+    work_.copy(host.data(), x.data(), x.size(), cudaMemcpyDeviceToHost, copies_.get());
   }
   void zero(std::span<std::uint8_t> out, StreamRef ref) override {
     const Call call(*this, ref);
@@ -68,7 +71,7 @@ class CudaBackend final : public Backend {
   }
   Result<void> synchronize(StreamRef ref) override {
     const Call call(*this, ref);
-    const Result<void> copied = work_.copies().synchronize_blocking();
+    const Result<void> copied = copies_.synchronize_blocking();
     work_.note(check(cudaStreamSynchronize(call.stream), "a device failed at its work"));
     work_.note(copied);
     return work_.take_failure();
@@ -296,17 +299,18 @@ class CudaBackend final : public Backend {
   }
 
   Work work_;
+  Stream copies_;  ///< carries downloads
   Event mark_;
   ProductOptions options_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> make_cuda_backend(int device,
-                                                   const ProductOptions& options) {
+Result<std::unique_ptr<Backend>> make_cuda_backend(int device, ProductMethod method) {
   BP_ASSIGN(DeviceProperties properties, device_properties(device));
   const DeviceScope scope(device);
   BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory));
+  const ProductOptions options{method, rates_of(properties)};
   BP_TRY(probe_blocking(pool));
   BP_ASSIGN(Stream copies, pool.make_stream());
   BP_ASSIGN(Event mark, Event::create());

@@ -68,29 +68,32 @@ __device__ __forceinline__ void deal_table(const std::uint32_t* bit_planes, std:
   std::uint32_t chunk[bits];
   std::uint32_t hot[1 << bits];
 #pragma unroll
-  for (int b = 0; b < bits; ++b) chunk[b] = bit_planes[b * static_cast<int>(blockDim.x)];
+  for (int b = 0; b < bits; ++b) chunk[b] = bit_planes[b * kPlaneStride];
   HalfMath::one_hot(chunk, bits, hot);
 #pragma unroll
   for (int v = 0; v < 1 << bits; ++v) out[16 * v] = hot[v];
 }
 
-/// Tables, products and r_top. A thread has 32 elements, as in compare.cuh. Shared memory: 256
-/// bytes a thread.
+/// Tables, products and r_top. A thread has 32 elements, as in compare.cuh. Shared memory:
+/// kWarpPlanesBytes a warp.
 __global__ void __launch_bounds__(64) deal_planes_kernel(const __grid_constant__ DealJob job) {
   const std::uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
   const std::uint32_t block = thread / 16;
   const std::uint32_t lane = thread % 16;
-  if (block >= job.blocks) return;
   const CompareLayout& layout = job.layout;
-  const auto* const r = reinterpret_cast<const std::uint64_t*>(job.mask_record(block));
+  const auto masks_of = [&](std::uint32_t of) {
+    return BlockWords{reinterpret_cast<const std::uint64_t*>(job.mask_record(of)),
+                      of < job.blocks ? 512u : 0u};
+  };
+  const std::uint32_t* const planes =
+      planes_of_warp(masks_of(block & ~1u), masks_of(block | 1u));
+  if (block >= job.blocks) return;
   const auto* const mask_planes = reinterpret_cast<const std::uint32_t*>(
       job.mask_record(block) + layout.mask_planes_offset());
   auto* const record = reinterpret_cast<std::uint32_t*>(job.record(block)) + lane;
-  std::uint32_t* const planes = dynamic_shared<std::uint32_t>() + threadIdx.x;
-  planes_to_shared(r + lane * 32, 32, planes);
   for (int i = 0; i < layout.chunks; ++i) {
     const CompareChunk& chunk = layout.chunk[i];
-    const std::uint32_t* const bits = planes + chunk.low_bit * static_cast<int>(blockDim.x);
+    const std::uint32_t* const bits = planes + chunk.low_bit * kPlaneStride;
     std::uint32_t* const out = record + 16 * chunk.table_offset;
     switch (chunk.bits) {
       case 1: deal_table<1>(bits, out); break;
@@ -131,7 +134,7 @@ __global__ void __launch_bounds__(64) deal_planes_kernel(const __grid_constant__
     }
   }
   if (layout.wants_sign) {
-    products[16 * layout.product_planes] = planes[63 * static_cast<int>(blockDim.x)];
+    products[16 * layout.product_planes] = planes[63 * kPlaneStride];
   }
 }
 

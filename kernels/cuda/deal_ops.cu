@@ -73,7 +73,7 @@ class DealChunk {
     }
     constexpr unsigned kThreads = 64;
     work_.run("deal: planes", &deal_planes_kernel,
-              {dim3(blocks_for(blocks_ * 16, kThreads)), dim3(kThreads), kThreads * 256}, stream_,
+              {dim3(blocks_for(blocks_ * 16, kThreads)), dim3(kThreads), kThreads / 32 * kWarpPlanesBytes}, stream_,
               job);
     work_.run("deal: words", &deal_words_kernel, {dim3(blocks_for(blocks_ * 512, 128)), dim3(128),
               0}, stream_, job);

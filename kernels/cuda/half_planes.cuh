@@ -43,23 +43,52 @@ __device__ __forceinline__ void with_leaf_shape(const CompareNode& node, F&& f) 
   }
 }
 
-/// Bit planes of a thread's 32 words: 64 of them, in shared memory, thread by thread.
-__device__ __forceinline__ void planes_to_shared(const std::uint64_t* words, std::uint64_t limit,
-                                                 std::uint32_t* shared) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    std::uint32_t rows[32];
-#pragma unroll
-    for (int i = 0; i < 32; ++i) {
-      const std::uint64_t word = static_cast<std::uint64_t>(i) < limit ? words[i] : 0;
-      rows[i] = static_cast<std::uint32_t>(word >> (32 * half));
-    }
-    transpose32(rows);
-#pragma unroll
-    for (int bit = 0; bit < 32; ++bit) {
-      shared[(32 * half + bit) * static_cast<int>(blockDim.x)] = rows[bit];
-    }
+/// Shared memory of a warp for planes_of_warp: its 1024 words, rows of 32 in other banks; the planes
+/// take the same place afterwards.
+inline constexpr std::uint32_t kWarpPlanesBytes = 32 * 33 * 8;
+
+/// The planes of a thread lie this many words apart in shared memory.
+inline constexpr int kPlaneStride = 32;
+
+/// Words of one block of 512, of which `limit` exist; the others are zero.
+struct BlockWords {
+  const std::uint64_t* words;
+  std::uint64_t limit;
+};
+
+/// Bit planes of the two blocks of a warp: thread t of sixteen gets those of words 32 t .. 32 t + 31
+/// of its block, plane j at [j * kPlaneStride] of what is returned. Memory is read in order.
+__device__ __forceinline__ std::uint32_t* planes_of_warp(const BlockWords& even,
+                                                         const BlockWords& odd) {
+  const std::uint32_t lane = threadIdx.x % 32;
+  std::uint8_t* const mine =
+      dynamic_shared<std::uint8_t>() + threadIdx.x / 32 * kWarpPlanesBytes;
+  auto* const staged = reinterpret_cast<std::uint64_t*>(mine);
+#pragma unroll 8
+  for (std::uint32_t row = 0; row < 16; ++row) {
+    const std::uint32_t at = row * 32 + lane;
+    staged[row * 33 + lane] = at < even.limit ? even.words[at] : 0;
+    staged[(row + 16) * 33 + lane] = at < odd.limit ? odd.words[at] : 0;
   }
+  __syncwarp();
+  std::uint32_t low[32];
+  std::uint32_t high[32];
+#pragma unroll
+  for (std::uint32_t i = 0; i < 32; ++i) {
+    const std::uint64_t word = staged[lane * 33 + i];
+    low[i] = static_cast<std::uint32_t>(word);
+    high[i] = static_cast<std::uint32_t>(word >> 32);
+  }
+  __syncwarp();  // all have read before planes overwrite
+  transpose32(low);
+  transpose32(high);
+  std::uint32_t* const planes = reinterpret_cast<std::uint32_t*>(mine) + lane;
+#pragma unroll
+  for (int bit = 0; bit < 32; ++bit) {
+    planes[bit * kPlaneStride] = low[bit];
+    planes[(32 + bit) * kPlaneStride] = high[bit];
+  }
+  return planes;
 }
 
 /// A packed word of `bytes` bytes, low byte first.

@@ -32,7 +32,8 @@ struct StreamTarget {
   static constexpr std::uint32_t kWhole = 0x7fffffffu;
   static constexpr std::uint32_t kNowhere = 0xffffffffu;
 
-  std::uint8_t* data = nullptr;  ///< aligned to 16 bytes; where the first record's piece goes
+  std::uint8_t* data = nullptr;  ///< where the first record's piece goes; aligned to 8 bytes
+  bool odd_word = false;         ///< data is not aligned to 16 bytes
   std::uint64_t size_bytes = 0;  ///< from data on: what lies behind is not touched
   std::uint32_t units = 0;       ///< 64-byte units in all
   FastDivide piece{kWhole};
@@ -67,6 +68,12 @@ __device__ __forceinline__ void put16(const StreamTarget& target, std::uint64_t 
   if (at >= target.size_bytes) return;
   std::uint64_t low = (std::uint64_t{quad.y} << 32) | quad.x;
   std::uint64_t high = (std::uint64_t{quad.w} << 32) | quad.z;
+  if (at + 16 <= target.size_bytes && target.odd_word) {
+    auto* const place = reinterpret_cast<std::uint64_t*>(target.data + at);
+    place[0] = use == StreamUse::kFill ? low : combine<use>(place[0], low);
+    place[1] = use == StreamUse::kFill ? high : combine<use>(place[1], high);
+    return;
+  }
   if (at + 16 <= target.size_bytes) {
     auto* const place = reinterpret_cast<ulonglong2*>(target.data + at);
     if (use != StreamUse::kFill) {

@@ -81,35 +81,46 @@ __global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(Pr
 #pragma unroll
   for (int step = 0; step + 1 < Tile::kStages; ++step) load(step);
 
-  int sum[4][8][4] = {};
-  for (int step = 0; step < steps; ++step) {
-    cp_async_wait<Tile::kStages - 2>();
-    __syncthreads();
-    load(step + Tile::kStages - 1);
+  // Fragments of 32 bytes of k: while one set is multiplied, the next is on its way.
+  unsigned left[2][4][4];
+  unsigned right[2][4][4];  // two tiles of eight columns each
+  const auto fetch = [&](int step, int half, int set) {
     const std::uint8_t* const stage_a = shared + step % Tile::kStages * Tile::kStageBytes;
     const std::uint8_t* const stage_b = stage_a + Tile::kOperandBytes;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {  // 32 bytes of k
-      unsigned left[4][4];
-      unsigned right[4][4];  // two tiles of eight columns each
+    for (int i = 0; i < 4; ++i) {
+      const int row = warp_m + 16 * i + lane % 16;
+      ldmatrix_x4(left[set][i], stage_a + Tile::place(row, 2 * half + lane / 16));
+    }
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = warp_m + 16 * i + lane % 16;
-        ldmatrix_x4(left[i], stage_a + Tile::place(row, 2 * half + lane / 16));
-      }
+    for (int j = 0; j < 4; ++j) {
+      const int row = warp_n + 16 * j + lane % 8 + lane / 16 * 8;
+      ldmatrix_x4(right[set][j], stage_b + Tile::place(row, 2 * half + lane / 8 % 2));
+    }
+  };
+  int sum[4][8][4] = {};
+  cp_async_wait<Tile::kStages - 2>();
+  __syncthreads();
+  fetch(0, 0, 0);
+  for (int step = 0; step < steps; ++step) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int row = warp_n + 16 * j + lane % 8 + lane / 16 * 8;
-        ldmatrix_x4(right[j], stage_b + Tile::place(row, 2 * half + lane / 8 % 2));
+    for (int half = 0; half < 2; ++half) {
+      if (half == 0) {
+        fetch(step, 1, 1);
+        load(step + Tile::kStages - 1);  // over the stage that all have left behind the barrier
+      } else if (step + 1 < steps) {
+        cp_async_wait<Tile::kStages - 2>();
+        __syncthreads();
+        fetch(step + 1, 0, 0);
       }
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
-          const unsigned even[2] = {right[j][0], right[j][1]};
-          const unsigned odd[2] = {right[j][2], right[j][3]};
-          mma_m16n8k32_s8(sum[i][2 * j], left[i], even);
-          mma_m16n8k32_s8(sum[i][2 * j + 1], left[i], odd);
+          const unsigned even[2] = {right[half][j][0], right[half][j][1]};
+          const unsigned odd[2] = {right[half][j][2], right[half][j][3]};
+          mma_m16n8k32_s8(sum[i][2 * j], left[half][i], even);
+          mma_m16n8k32_s8(sum[i][2 * j + 1], left[half][i], odd);
         }
       }
     }

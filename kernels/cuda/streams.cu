@@ -77,6 +77,7 @@ StreamPieces whole(void* data, std::uint64_t size_bytes) {
 void run_stream(Work& work, const StreamStart& start, StreamUse use, const StreamPieces& pieces,
                 cudaStream_t stream) {
   BP_CHECK(start.offset_bytes % kUnit == 0, "offsets into a stream are multiples of 64 bytes");
+  BP_CHECK(reinterpret_cast<std::uintptr_t>(pieces.data) % 8 == 0, "streams meet whole words");
   if (pieces.size_bytes == 0 || pieces.pieces == 0) return;
   const std::uint64_t piece = pieces.piece_bytes / kUnit;
   const std::uint64_t last =
@@ -95,6 +96,7 @@ void run_stream(Work& work, const StreamStart& start, StreamUse use, const Strea
     const std::uint64_t skip = first * (single ? kUnit : pieces.target_record_bytes);
     if (skip >= pieces.size_bytes) break;
     target.data = pieces.data + skip;
+    target.odd_word = reinterpret_cast<std::uintptr_t>(target.data) % 16 != 0;
     target.size_bytes = pieces.size_bytes - skip;
     target.units = static_cast<std::uint32_t>(single ? part : part * piece);
     if (!single) {

@@ -17,14 +17,12 @@ namespace beaverpond::cuda {
 /// One thread at a time.
 class Work {
  public:
-  /// `copies` carries downloads, beside the operations.
-  Work(MemoryPool pool, DeviceProperties properties, Stream copies)
-      : pool_(std::move(pool)), properties_(std::move(properties)), copies_(std::move(copies)) {}
+  Work(MemoryPool pool, DeviceProperties properties)
+      : pool_(std::move(pool)), properties_(std::move(properties)) {}
 
   MemoryPool& pool() { return pool_; }
   int device() const { return pool_.device(); }
   const DeviceProperties& properties() const { return properties_; }
-  const Stream& copies() const { return copies_; }
   cudaStream_t stream_of(StreamRef stream) const { return pool_.stream_of(stream); }
 
   bool ok() const { return !failure_.has_value(); }
@@ -92,7 +90,6 @@ class Work {
 
   MemoryPool pool_;
   DeviceProperties properties_;
-  Stream copies_;
   std::vector<Scratch> scratch_;
   std::optional<Error> failure_;
 };

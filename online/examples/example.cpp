@@ -52,6 +52,7 @@ Result<NamedValues> run_player(const RecordedProgram& program, const Flags& flag
     BP_ASSIGN(const std::uint32_t descriptor, flags.count("listen-fd"));
     options.listen_descriptor = static_cast<int>(descriptor);
   }
+  options.device = flags.text("device");
   options.on_notice = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   BP_ASSIGN(const int rank, rank_of_home(options.home));
   BP_ASSIGN(const NamedValues inputs, read_inputs(program, flags, rank));
@@ -69,7 +70,7 @@ Result<void> run(int argc, char** argv, const Example& example) {
     for (const auto& [name, value] : example.flags) own += " [--" + name + " " + value + "]";
     std::printf(
         "%s\n%s%s (--plan-out FILE | --plaintext --data FILE .. | --home DIR "
-        "[--data FILE] [--peers HOST:PORT,..])\n",
+        "[--data FILE] [--peers HOST:PORT,..] [--device D])\n",
         example.about.c_str(), argv[0], own.c_str());
     return {};
   }
@@ -97,6 +98,7 @@ Result<Flags> Flags::parse(int argc, char** argv,
   Flags flags;
   flags.values_ = defaults;
   for (const char* name : {"home", "plan-out", "peers", "listen-fd"}) flags.values_[name] = "";
+  flags.values_["device"] = "auto";
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
     const std::string name = flag.rfind("--", 0) == 0 ? flag.substr(2) : "";

@@ -33,6 +33,11 @@ TEST_F(BackendConformance, StreamsAreTheSameWords) {
       same(what + " subtract", {}, words, [&](Backend& b, const Tensors&, const Tensor& out) {
         b.prg_subtract(seed, prg, index, out, kHostStream);
       });
+      same(what + " from an odd word on", {}, words + 1,
+           [&](Backend& b, const Tensors&, const Tensor& out) {
+             b.prg_add(seed, prg, index, out.words().subspan(1), kHostStream);
+             b.prg_fill(seed, prg, index, 64, out.bytes().subspan(8, words * 8 - 2), kHostStream);
+           });
       same(what + " bytes", {}, words, [&](Backend& b, const Tensors&, const Tensor& out) {
         b.prg_fill(seed, prg, index, 0, out.bytes().first(words * 8 - 3), kHostStream);
       });

@@ -24,13 +24,19 @@ namespace beaverpond::testing {
 class FarBackend final : public Backend {
  public:
   explicit FarBackend(std::unique_ptr<Backend> inner = make_cpu_backend())
-      : inner_(std::move(inner)) {}
+      : inner_(std::move(inner)) {
+    void* const base =
+        ::mmap(nullptr, kArenaBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    BP_CHECK(base != MAP_FAILED, "no address space for a test");
+    arena_ = static_cast<std::uint8_t*>(base);
+  }
   ~FarBackend() override {
     BP_CHECK(work_.empty() && downloads_.empty(), "a backend ended before its work was done");
     const std::lock_guard<std::mutex> guard(registry_mutex());
     for (const auto& [base, region] : registry()) {
       BP_CHECK(region.owner != this, "a Buffer outlived its backend");
     }
+    ::munmap(arena_, kArenaBytes);
   }
   FarBackend(const FarBackend&) = delete;             // its Buffers know its address
   FarBackend& operator=(const FarBackend&) = delete;  // its Buffers know its address
@@ -47,12 +53,12 @@ class FarBackend final : public Backend {
   Result<Buffer> allocate(ByteCount size) override {
     BP_TRY(count_allocation());
     if (size.value == 0) return Buffer();
-    constexpr std::uint64_t kPage = 4096;
     const std::uint64_t whole = (size.value + kPage - 1) / kPage * kPage;
-    void* base = ::mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    BP_CHECK(base != MAP_FAILED, "no address space for a test");
+    BP_CHECK(arena_used_ + whole + kPage <= kArenaBytes, "a test needs a larger arena");
+    std::uint8_t* const base = arena_ + arena_used_;
+    arena_used_ += whole + kPage;  // no neighbours, and nothing is given out twice
     const std::lock_guard<std::mutex> guard(registry_mutex());
-    registry()[address(base)] = {whole, this};
+    registry()[address(base)] = {size.value, this};
     return Buffer(base, size.value, &release);
   }
   Result<Buffer> allocate_host(ByteCount size) override {
@@ -294,15 +300,9 @@ class FarBackend final : public Backend {
       }
     }
     registry().erase(at);
-    ::munmap(base, region.size);
+    ::madvise(base, region.size, MADV_DONTNEED);
   }
-  void protect(int how) const {
-    const std::lock_guard<std::mutex> guard(registry_mutex());
-    for (const auto& [base, region] : registry()) {
-      if (region.owner != this) continue;
-      BP_CHECK(::mprotect(reinterpret_cast<void*>(base), region.size, how) == 0, "mprotect");
-    }
-  }
+  void protect(int how) const { BP_CHECK(::mprotect(arena_, arena_used_, how) == 0, "mprotect"); }
 
   void give(std::initializer_list<Extent> uses, std::function<void(Backend&)> run) {
     for (const Extent& extent : uses) check_far(extent);
@@ -344,7 +344,12 @@ class FarBackend final : public Backend {
     return make_error(ErrorCode::kOutOfMemory, "the far device is full, as it was told to be");
   }
 
+  static constexpr std::uint64_t kPage = 4096;
+  static constexpr std::uint64_t kArenaBytes = std::uint64_t{16} << 30;  // of addresses
+
   std::unique_ptr<Backend> inner_;
+  std::uint8_t* arena_ = nullptr;
+  std::uint64_t arena_used_ = 0;
   std::vector<Work> work_;
   std::vector<Work> downloads_;
   std::optional<Failing> failing_;

@@ -36,7 +36,7 @@ LAYERS = {
     "kernels/cuda/module": ["kernels/cuda", "online/transport/nccl"],
     "kernels/device_module": ["kernels/backend"],
     "kernels": ["kernels/gemm"],
-    "kernels/make_backend": ["kernels/backend"],
+    "kernels/make_backend": ["kernels/device_module"],
     "offline/plan": [],
     "offline/dealer": ["kernels/backend", "offline/plan"],
     "offline/pool": ["offline/plan"],
@@ -48,7 +48,7 @@ LAYERS = {
     "online/nn": ["online/nn/twin", "online/protocol"],
     "online/nn/twin": ["online/nn/twin_ops"],  # nothing else: it judges the rest
     "online/nn/twin_ops": [],
-    "online/player": ["kernels/device_module", "kernels/make_backend", "online/session"],
+    "online/player": ["kernels/make_backend", "online/session"],
     "online/cli": ["online/nn", "online/player"],
     "online/api": ["online/nn", "online/player"],
     "online/examples": [],  # public headers only, as a user's program

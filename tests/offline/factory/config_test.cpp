@@ -7,6 +7,7 @@ namespace {
 
 constexpr char kGood[] = R"(roster = "roster.toml"
 pools = ["player0/pool", "/srv/player1/pool"]
+device = "cuda:1"
 threads = 3
 disk_budget = "20G"
 disk_reserve = 4096
@@ -47,6 +48,7 @@ TEST(FactoryConfig, ReadsEveryField) {
   ASSERT_EQ(config->pool_directories.size(), 2u);
   EXPECT_EQ(config->pool_directories[0], "/etc/beaverpond/player0/pool");
   EXPECT_EQ(config->pool_directories[1], "/srv/player1/pool");
+  EXPECT_EQ(config->device, "cuda:1");
   EXPECT_EQ(config->threads, 3);
   EXPECT_EQ(config->disk_budget, std::uint64_t{20} << 30);
   EXPECT_EQ(config->disk_reserve, 4096u);
@@ -94,12 +96,14 @@ TEST(FactoryConfig, NamesLineFieldAndRemedyOfWhatIsWrong) {
       {replaced("pools = [", "pool = ["), "factory.toml:2: unknown field 'pool'"},
       {replaced("pools = [\"player0/pool\", \"/srv/player1/pool\"]\n", ""), "'pools' is missing"},
       {replaced("\"player0/pool\"", "7"), ":2: the field 'pools' has the wrong type"},
-      {replaced("threads = 3", "threads = 100000"), ":3: the field 'threads' must lie between"},
-      {replaced("threads = 3", "threads = \"3\""), ":3: the field 'threads' has the wrong type"},
+      {replaced("cuda:1", "gpu"), "factory.toml:3: device: 'gpu' is not a device"},
+      {replaced("\"cuda:1\"", "1"), ":3: the field 'device' has the wrong type"},
+      {replaced("threads = 3", "threads = 100000"), ":4: the field 'threads' must lie between"},
+      {replaced("threads = 3", "threads = \"3\""), ":4: the field 'threads' has the wrong type"},
       {replaced("\"20G\"", "\"20X\""), "'disk_budget' has the wrong type"},
       {replaced("\"20G\"", "\"99999999999999999T\""), "'disk_budget' must lie between"},
       {replaced("\"20G\"", "-1"), "'disk_budget' must lie between"},
-      {replaced("127.0.0.1:9470", "0.0.0.0:9470"), ":6: '0.0.0.0:9470' is not an address"},
+      {replaced("127.0.0.1:9470", "0.0.0.0:9470"), ":7: '0.0.0.0:9470' is not an address"},
       {replaced("127.0.0.1:9470", "127.0.0.1"), "is not an address"},
       {replaced("127.0.0.1:9470", "127.0.0.1:99999"), "is not an address"},
       {replaced("name = \"infer\"", "name = \"train\""), "two classes have the name 'train'"},

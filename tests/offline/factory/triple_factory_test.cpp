@@ -52,6 +52,22 @@ TEST_F(TripleFactory, ErrorsHaveTheirExitCodes) {
   EXPECT_NE(read("err.txt").find("x.plan"), std::string::npos) << read("err.txt");
 }
 
+TEST_F(TripleFactory, SaysWhatDealsAndTakesNothingElse) {
+  ASSERT_EQ(run(common("make") + pools() + " --bundles 2 --device cpu"), 0) << read("err.txt");
+  EXPECT_EQ(read("out.txt").rfind(R"({"factory":"device",)", 0), 0u) << read("out.txt");
+  EXPECT_NE(read("out.txt").find(R"("reason":"computing on cpu)"), std::string::npos);
+  for (const char* const command : {"make", "serve"}) {
+    EXPECT_EQ(run(common(command) + pools() + " --bundles 2 --device gpu"), 2);
+    EXPECT_NE(read("err.txt").find("'gpu' is not a device"), std::string::npos) << read("err.txt");
+  }
+  EXPECT_NE(run(common("make") + pools() + " --bundles 2 --device cuda:999"), 0);
+  EXPECT_EQ(level(), 2u);
+  const std::string profile = std::string(TRIPLE_FACTORY) + " profile --plan " + root_ + "/x.plan";
+  ASSERT_EQ(run(profile + " --bundles 1 --device cpu"), 0) << read("err.txt");
+  EXPECT_EQ(read("out.txt").rfind("computing on cpu", 0), 0u) << read("out.txt");
+  EXPECT_EQ(run(profile + " --device gpu"), 2);
+}
+
 TEST_F(TripleFactory, DealerKeyIsMadeFoundAndCompared) {
   ASSERT_EQ(run(std::string(TRIPLE_FACTORY) + " keygen --home " + root_ + "/other"), 0);
   EXPECT_NE(read("out.txt").find("dealer_key = \""), std::string::npos) << read("out.txt");

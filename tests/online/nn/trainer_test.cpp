@@ -157,7 +157,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"B", 3, 16, false, false, 6}, Case{"B", 5, 13, true, false, 6},
                       Case{"C", 2, 16, true, true, 5}, Case{"C", 3, 16, false, true, 5},
                       Case{"C", 5, 16, true, false, 5}, Case{"odd", 2, 16, true, true},
-                      Case{"odd", 3, 20, false}));
+                      Case{"odd", 3, 20, false}),
+    // Names begin with the net's, to choose among them.
+    [](const ::testing::TestParamInfo<Case>& info) {
+      return info.param.net + std::string("_") + std::to_string(info.index);
+    });
 
 }  // namespace
 }  // namespace beaverpond

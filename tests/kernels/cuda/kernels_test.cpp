@@ -1,0 +1,188 @@
+// The kernels whose threads work together, each by itself in small grids: against plain loops,
+// under several schedules, and without races (the same program under ThreadSanitizer).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/cpu/prg.h"
+#include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/lookup.cuh"
+#include "kernels/cuda/operand.cuh"
+#include "kernels/cuda/prg.cuh"
+#include "kernels/cuda/residue_product.cuh"
+#include "kernels/cuda/residues.cuh"
+#include "kernels/cuda/simt_product.cuh"
+#include "simt/run.h"
+
+namespace beaverpond::cuda {
+namespace {
+
+using Words = std::vector<std::uint64_t>;
+
+class Kernels : public ::testing::TestWithParam<std::uint64_t> {
+ protected:
+  Words words(std::size_t count) {
+    Words drawn(count);
+    for (std::uint64_t& word : drawn) word = random_();
+    return drawn;
+  }
+  std::mt19937_64 random_{GetParam()};
+  const simt::Options options_{.seed = GetParam(), .workers = 2};
+};
+
+INSTANTIATE_TEST_SUITE_P(Schedules, Kernels, ::testing::Values(1, 2, 3));
+
+/// out[m, n] = sum over k of a[m, k] b[n, k].
+Words product(const Words& a, const Words& b, std::size_t m, std::size_t n, std::size_t k) {
+  Words out(m * n);
+  for (std::size_t i = 0; i < m * n; ++i) {
+    for (std::size_t d = 0; d < k; ++d) out[i] += a[i / n * k + d] * b[i % n * k + d];
+  }
+  return out;
+}
+
+TEST_P(Kernels, MultiplyWordsInPartsOfDepth) {
+  using Tile = SimtNarrow;
+  constexpr std::uint32_t kM = 7, kN = 5, kK = 43, kPart = 24;
+  const Words a = words(kM * kK), b = words(kN * kK);
+  Words out(kM * kN);
+  simt::run(options_, &multiply_words<Tile, MatrixOperand, MatrixOperand>, dim3(1, 1, 2),
+            Tile::kThreads, Tile::kSharedBytes, MatrixOperand{a.data(), kK, 1, true},
+            MatrixOperand{b.data(), kK, 1, true}, out.data(), kM, kN, kK, kPart, true);
+  EXPECT_EQ(out, product(a, b, kM, kN, kK));
+}
+
+/// Operands as residues, and room for the product's. Five stages of depth: the last is read where
+/// the result then goes.
+struct ResidueProduct {
+  static constexpr std::uint32_t kM = 5, kN = 19, kK = 300, kPitch = 320, kCPitch = 32;
+
+  std::vector<uint4> a, b, c;
+  ProductPlanes planes;
+  ModulusList moduli;
+
+  ResidueProduct(const simt::Options& options, const Words& x, const Words& y)
+      : a(kModuli * kM * kPitch / 16),
+        b(kModuli * kN * kPitch / 16),
+        c(kModuli * kM * kCPitch / 16) {
+    planes.a = residues(options, x, kM, a, false);
+    planes.b = residues(options, y, kN, b, true);
+    planes.c = reinterpret_cast<std::uint8_t*>(c.data());
+    planes.m = kM, planes.n = kN, planes.pitch = kPitch, planes.c_pitch = kCPitch;
+    std::copy(std::begin(kModulus), std::end(kModulus), moduli.modulus);
+  }
+
+  static std::uint8_t* residues(const simt::Options& options, const Words& from, std::uint32_t rows,
+                                std::vector<uint4>& planes, bool fold) {
+    auto* const bytes = reinterpret_cast<std::uint8_t*>(planes.data());
+    simt::run(options, &make_residues<MatrixOperand>, dim3(1, 3), ResidueTile::kThreads,
+              ResidueTile::kSharedBytes, MatrixOperand{from.data(), kK, 1, true},
+              residue_weights(fold), bytes, rows, 0u, kK, kPitch, std::uint64_t{rows} * kPitch);
+    return bytes;
+  }
+
+  void multiply(const simt::Options& options, unsigned layers) {
+    simt::run(options, &multiply_residues, dim3(1, 1, layers), ProductTile::kThreads,
+              ProductTile::kSharedBytes, planes, moduli);
+  }
+};
+
+TEST_P(Kernels, ResiduesMultiplyToTheRingsProduct) {
+  using P = ResidueProduct;
+  const Words x = words(P::kM * P::kK), y = words(P::kN * P::kK);
+  ResidueProduct residues(options_, x, y);
+  residues.multiply(options_, kModuli);
+  Words out(P::kM * P::kN);
+  simt::run(options_, &recover_words<false>, 1, 256, 0, residues.planes.c, residue_recovery(),
+            out.data(), P::kM, P::kN, P::kCPitch, std::uint64_t{P::kM} * P::kCPitch);
+  EXPECT_EQ(out, product(x, y, P::kM, P::kN, P::kK));
+}
+
+/// One modulus: few enough threads for a look at races.
+TEST_P(Kernels, OneLayerOfResidues) {
+  using P = ResidueProduct;
+  const Words x = words(P::kM * P::kK), y = words(P::kN * P::kK);
+  ResidueProduct residues(options_, x, y);
+  residues.multiply(options_, 1);
+  const int p = static_cast<int>(kModulus[0]);
+  for (std::uint32_t i = 0; i < P::kM; ++i) {
+    for (std::uint32_t j = 0; j < P::kN; ++j) {
+      int sum = 0;
+      for (std::uint32_t k = 0; k < P::kPitch; ++k) {
+        sum += static_cast<std::int8_t>(residues.planes.a[i * P::kPitch + k]) *
+               static_cast<std::int8_t>(residues.planes.b[j * P::kPitch + k]);
+      }
+      ASSERT_EQ(residues.planes.c[i * P::kCPitch + j], (sum % p + p) % p) << i << "," << j;
+    }
+  }
+}
+
+TEST_P(Kernels, RotatedTables) {
+  constexpr std::uint32_t kSize = 128;
+  const Words table = words(kSize), masks = words(2);
+  Words dealt(2 * kSize);
+  simt::run(options_, &rotate_tables, 2, 96, 2 * kSize * 8, table.data(), masks.data(), kSize,
+            dealt.data());
+  for (std::size_t i = 0; i < dealt.size(); ++i) {
+    ASSERT_EQ(dealt[i], table[(i - masks[i / kSize]) % kSize]) << i;
+  }
+}
+
+TEST_P(Kernels, Columns) {
+  constexpr std::uint64_t kRows = 45, kColumns = 37;
+  const Words x = words(kRows * kColumns);
+  Words turned(kRows * kColumns), sums(kColumns), expected(kColumns);
+  simt::run(options_, &transpose_words, 4, dim3(32, 8), 32 * 33 * 8, x.data(), kRows, kColumns,
+            turned.data());
+  simt::run(options_, &sum_columns, dim3(2, 2), dim3(32, 8), 0, x.data(), kRows, kColumns,
+            std::uint64_t{23}, sums.data());
+  for (std::uint64_t i = 0; i < x.size(); ++i) {
+    ASSERT_EQ(turned[i % kColumns * kRows + i / kColumns], x[i]) << i;
+    expected[i % kColumns] += x[i];
+  }
+  EXPECT_EQ(sums, expected);
+}
+
+/// The first `size` bytes of a stream that is added to what memory holds.
+template <class Stream>
+void check_stream(const simt::Options& options, PrgKind kind, const Seed& seed, const Words& start,
+                  Stream run) {
+  Words out = start, expected = start;
+  StreamTarget target;
+  target.data = reinterpret_cast<std::uint8_t*>(out.data());
+  target.size_bytes = out.size() * 8;
+  target.units = static_cast<std::uint32_t>((target.size_bytes + 63) / 64);
+  run(options, target);
+  Prg(seed, kind).add(5, 128, expected);
+  EXPECT_EQ(out, expected);
+}
+
+TEST_P(Kernels, Streams) {
+  std::array<std::uint8_t, 32> drawn;
+  for (std::uint8_t& byte : drawn) byte = static_cast<std::uint8_t>(random_());
+  const Seed seed(drawn);
+  check_stream(options_, PrgKind::kChaCha20, seed, words(8 * 150 + 3),
+               [&](const simt::Options& options, const StreamTarget& target) {
+                 ChaChaStream stream{};
+                 std::memcpy(stream.key, seed.bytes().data(), 32);
+                 stream.index = 5, stream.counter = 2;
+                 simt::run(options, &chacha20_stream<StreamUse::kAdd>, 2, 128, 0, stream, target);
+               });
+  check_stream(options_, PrgKind::kAes128Ctr, seed, words(8 * 1100 + 7),
+               [&](const simt::Options& options, const StreamTarget& target) {
+                 AesStream stream{};
+                 math::aes128_expand_key<std::uint32_t>(seed.bytes().data(), stream.round_keys);
+                 std::memcpy(&stream.low, seed.bytes().data() + 16, 8);
+                 std::memcpy(&stream.high, seed.bytes().data() + 24, 8);
+                 stream.low += 8, stream.high ^= 5;
+                 simt::run(options, &aes128_stream<StreamUse::kAdd>, 2, 128, kAesSharedBytes,
+                           stream, target);
+               });
+}
+
+}  // namespace
+}  // namespace beaverpond::cuda
