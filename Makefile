@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 JOBS ?= $(shell nproc)
 
-.PHONY: help install install-test build demo test test-release test-asan bench test-gpu bench-gpu soak format clean
+.PHONY: help install install-test build demo test test-release test-asan bench \
+        test-gpu bench-gpu soak format clean
 
 help:
 	@echo 'make demo    install what is missing, build, and let three players train a CNN together'

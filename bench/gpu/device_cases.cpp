@@ -24,8 +24,8 @@ void guarded(DeviceBench& bench, const std::string& name, F&& f) {
 
 /// Bytes multiplied and added a second by dense tensor cores, from the data sheets; none: unknown.
 std::optional<double> int8_peak(const std::string& device) {
-  constexpr std::pair<const char*, double> kPeaks[] = {{"A100", 312e12}, {"H100 80GB HBM3", 990e12},
-                                                       {"H200", 990e12}, {"B200", 2250e12}};
+  constexpr std::pair<const char*, double> kPeaks[] = {
+      {"A100", 312e12}, {"H100 80GB HBM3", 990e12}, {"H200", 990e12}, {"B200", 2250e12}};
   for (const auto& [name, peak] : kPeaks) {
     if (device.find(name) != std::string::npos) return peak;
   }
@@ -62,9 +62,8 @@ void copy_case(DeviceBench& bench) {
   const std::uint64_t words = bench.options.quick ? 1 << 22 : 1 << 28;
   const Buffer from = random_tensor(b, words, 1);
   const Buffer to = random_tensor(b, words, 2);
-  const double seconds = time_on_device(b, bench.least_seconds(), [&] {
-    b.copy(from.words(), to.words(), kHostStream);
-  });
+  const double seconds = time_on_device(b, bench.least_seconds(),
+                                        [&] { b.copy(from.words(), to.words(), kHostStream); });
   bench.copy_bytes_per_second = 16.0 * static_cast<double>(words) / seconds;
   add_row(bench, "device/copy", 16.0 * static_cast<double>(words), "B/s", seconds, {}, {});
 }
@@ -84,12 +83,10 @@ void prg_cases(DeviceBench& bench) {
       HostWords expected(words);
       cpu->prg_fill(seed, prg, 5, 0, bytes_of(Words(expected)), kHostStream);
       if (ours != expected) return bench.report.fail(name, "the stream's words are wrong");
-      const double fill = time_on_device(b, bench.least_seconds(), [&] {
-        b.prg_fill(seed, prg, 5, 0, out.bytes(), kHostStream);
-      });
-      const double add = time_on_device(b, bench.least_seconds(), [&] {
-        b.prg_add(seed, prg, 5, out.words(), kHostStream);
-      });
+      const double fill = time_on_device(
+          b, bench.least_seconds(), [&] { b.prg_fill(seed, prg, 5, 0, out.bytes(), kHostStream); });
+      const double add = time_on_device(b, bench.least_seconds(),
+                                        [&] { b.prg_add(seed, prg, 5, out.words(), kHostStream); });
       const double bytes = 8.0 * static_cast<double>(words);
       add_row(bench, name, bytes, "B/s", fill, copy_bound(bench, bytes, bytes),
               {{"add_bytes_per_second", bytes / add}});
@@ -97,8 +94,8 @@ void prg_cases(DeviceBench& bench) {
   }
 }
 
-/// Whether c = a b, by random vectors v: c v = a (b v). Where row i of c is wrong by an odd multiple
-/// of 2^j, a vector misses it with probability 2^(j - 63), so three do up to j = 62.
+/// Whether c = a b, by random vectors v: c v = a (b v). Where row i of c is wrong by an odd
+/// multiple of 2^j, a vector misses it with probability 2^(j - 63), so three do up to j = 62.
 bool product_is_right(const HostWords& a, const HostWords& b, const HostWords& c, std::uint64_t m,
                       std::uint64_t n, std::uint64_t k) {
   std::mt19937_64 random(m * n + k);
@@ -120,8 +117,8 @@ bool product_is_right(const HostWords& a, const HostWords& b, const HostWords& c
 }
 
 void gemm_case(DeviceBench& bench, std::uint64_t m, std::uint64_t n, std::uint64_t k) {
-  const std::string name = "device/gemm/" + std::to_string(m) + "x" + std::to_string(k) + "x" +
-                           std::to_string(n);
+  const std::string name =
+      "device/gemm/" + std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
   guarded(bench, name, [&] {
     Backend& b = bench.backend;
     const Buffer x = random_tensor(b, m * k, 11);
@@ -248,15 +245,29 @@ void run_device_cases(DeviceBench& bench) {
   }
   const std::uint32_t batch = quick ? 2 : 128;
   conv_case(bench, "lenet1",
-            {.batch = batch, .height = 28, .width = 28, .in_channels = 1, .out_channels = 20,
+            {.batch = batch,
+             .height = 28,
+             .width = 28,
+             .in_channels = 1,
+             .out_channels = 20,
              .kernel = 5});
   conv_case(bench, "lenet2",
-            {.batch = batch, .height = 12, .width = 12, .in_channels = 20, .out_channels = 50,
+            {.batch = batch,
+             .height = 12,
+             .width = 12,
+             .in_channels = 20,
+             .out_channels = 50,
              .kernel = 5});
   if (!quick) {
     conv_case(bench, "vgg3x3x128",
-              {.batch = 64, .height = 32, .width = 32, .in_channels = 128, .out_channels = 128,
-               .kernel = 3, .pad_before = 1, .pad_after = 1});
+              {.batch = 64,
+               .height = 32,
+               .width = 32,
+               .in_channels = 128,
+               .out_channels = 128,
+               .kernel = 3,
+               .pad_before = 1,
+               .pad_after = 1});
   }
   relu_case(bench);
 }
