@@ -16,7 +16,8 @@ struct MeasuredDevice {
 
 /// Rows that `beaverpond-gpu-bench --tune` printed.
 constexpr MeasuredDevice kMeasured[] = {
-    {"NVIDIA H100", 132, {3500, 361000, 95, 6000}},
+    {"NVIDIA H100", 132, {2593, 438956, 53, 8604}},
+    {"NVIDIA H200", 132, {2757, 457861, 50, 8196}},
 };
 
 double rounded(std::uint64_t size, std::uint64_t tile) {
