@@ -9,6 +9,7 @@
 
 #include "beaverpond/result.h"
 #include "kernels/backend.h"
+#include "kernels/product_method.h"
 
 namespace beaverpond {
 
@@ -27,6 +28,8 @@ struct DeviceModule {
   /// The backend of one device, which has run a kernel. One thread at a time may use it. Errors:
   /// kConfig (no such device), kDeviceFailed, kOutOfMemory.
   Result<std::unique_ptr<Backend>> (*make_backend)(int device) = nullptr;
+  /// The same with one method for all products, to compare methods. Errors: as make_backend.
+  Result<std::unique_ptr<Backend>> (*make_backend_of)(int device, ProductMethod method) = nullptr;
   /// The transport among GPUs: connect_nccl_blocking() of online/transport/nccl/nccl.h.
   Result<std::unique_ptr<Transport>> (*connect_nccl)(
       Transport& control, const NcclOptions& options,

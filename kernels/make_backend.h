@@ -5,15 +5,9 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/device_name.h"
 
 namespace beaverpond {
-
-/// For --help and README.
-inline constexpr const char* kDeviceHelp =
-    "auto, cpu, cuda or cuda:N: where it computes (default: auto, a GPU if there is one)";
-
-/// Whether it is "auto", "cpu", "cuda" (the first GPU) or "cuda:N". Errors: kConfig.
-Result<void> check_device(const std::string& device);
 
 struct MadeBackend {
   std::unique_ptr<Backend> backend;

@@ -1,9 +1,11 @@
 // What a device does: kernels against its own memory bandwidth and against the CPU, bundles dealt
-// and steps trained. Without a GPU it says so and skips.
+// and steps trained. Without a GPU it says so and skips, with exit code 0.
 //
 //   beaverpond-gpu-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
+//   beaverpond-gpu-bench --tune [--quick]
 #include <cstdio>
 #include <exception>
+#include <string_view>
 
 #include "bench/gpu/cases.h"
 #include "kernels/make_backend.h"
@@ -11,7 +13,7 @@
 namespace beaverpond {
 namespace {
 
-int run(const BenchOptions& options) {
+int run(const BenchOptions& options, bool only_tune) {
   const auto make = [] { return make_backend("cuda"); };
   Result<MadeBackend> made = make();
   if (!made.ok()) {
@@ -19,6 +21,12 @@ int run(const BenchOptions& options) {
     return 0;
   }
   std::printf("%s\n", made.value().line.c_str());
+  if (only_tune) {
+    made.value().backend.reset();
+    const Result<void> tuned = tune(options);
+    if (!tuned.ok()) std::fprintf(stderr, "%s\n", tuned.error().message.c_str());
+    return tuned.ok() ? 0 : 1;
+  }
   BenchReport report;
   DeviceBench bench{*made.value().backend, options, report,
                     [&]() -> Result<std::unique_ptr<Backend>> {
@@ -35,8 +43,14 @@ int run(const BenchOptions& options) {
 
 int main(int argc, char** argv) {
   try {
+    const bool only_tune = argc > 1 && std::string_view(argv[1]) == "--tune";
+    if (only_tune) {
+      argv[1] = argv[0];
+      --argc;
+      ++argv;
+    }
     const auto options = beaverpond::parse_bench_options(argc, argv);
-    return options.has_value() ? beaverpond::run(*options) : 2;
+    return options.has_value() ? beaverpond::run(*options, only_tune) : 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

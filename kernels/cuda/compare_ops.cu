@@ -86,9 +86,15 @@ class Player {
     }
     if (correction_.size_bytes() == 0 || !work_.ok()) return;
     const std::uint8_t* const from = m.correction + first * record + correction_.from;
-    work_.note(cudaMemcpy2DAsync(to, correction_.size_bytes(), from, record,
-                                 correction_.size_bytes(), blocks, cudaMemcpyHostToDevice, stream_),
-               "upload a correction");
+    const std::uint64_t piece = correction_.size_bytes();
+    // A copy of rows may read whole rows, and the last ends where the host's memory may end.
+    if (blocks > 1) {
+      work_.note(cudaMemcpy2DAsync(to, piece, from, record, piece, blocks - 1,
+                                   cudaMemcpyHostToDevice, stream_),
+                 "upload a correction");
+    }
+    work_.copy(to + (blocks - 1) * piece, from + (blocks - 1) * record, piece,
+               cudaMemcpyHostToDevice, stream_);
   }
 
   Work& work_;

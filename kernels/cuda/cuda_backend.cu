@@ -8,6 +8,7 @@
 #include "kernels/cuda/compare_ops.h"
 #include "kernels/cuda/launch_elements.cuh"
 #include "kernels/cuda/probe.h"
+#include "kernels/cuda/products.h"
 #include "kernels/cuda/streams.h"
 #include "kernels/cuda/work.h"
 
@@ -25,8 +26,12 @@ std::uint8_t* bytes(Words words) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(MemoryPool pool, DeviceProperties properties, const ProductOptions& options)
-      : work_(std::move(pool), std::move(properties)), options_(options) {}
+  CudaBackend(MemoryPool pool, DeviceProperties properties, Stream copies, Event mark,
+              const ProductOptions& options)
+      : work_(std::move(pool), std::move(properties)),
+        copies_(std::move(copies)),
+        mark_(std::move(mark)),
+        options_(options) {}
   ~CudaBackend() override {
     // Host memory that copies still use may end with its owner: none is under way after this.
     (void)synchronize(kHostStream);
@@ -53,8 +58,12 @@ class CudaBackend final : public Backend {
                 StreamRef ref) override {
     BP_CHECK(host.size() == x.size(), "download: sizes differ");
     const Call call(*this, ref);
-    // Not on a stream of its own: what follows may overwrite x.
-    work_.copy(host.data(), x.data(), x.size(), cudaMemcpyDeviceToHost, call.stream);
+    // On a stream of its own: x stays as it is until synchronize(), so that the copy may travel
+    // beside what follows.
+    if (!work_.ok()) return;
+    work_.note(mark_.record(call.stream));
+    work_.note(mark_.wait_on(copies_.get()));
+    work_.copy(host.data(), x.data(), x.size(), cudaMemcpyDeviceToHost, copies_.get());
   }
   void zero(std::span<std::uint8_t> out, StreamRef ref) override {
     const Call call(*this, ref);
@@ -62,7 +71,9 @@ class CudaBackend final : public Backend {
   }
   Result<void> synchronize(StreamRef ref) override {
     const Call call(*this, ref);
+    const Result<void> copied = copies_.synchronize_blocking();
     work_.note(check(cudaStreamSynchronize(call.stream), "a device failed at its work"));
+    work_.note(copied);
     return work_.take_failure();
   }
 
@@ -288,19 +299,23 @@ class CudaBackend final : public Backend {
   }
 
   Work work_;
+  Stream copies_;  ///< carries downloads
+  Event mark_;
   ProductOptions options_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> make_cuda_backend(int device,
-                                                   const ProductOptions& options) {
+Result<std::unique_ptr<Backend>> make_cuda_backend(int device, ProductMethod method) {
   BP_ASSIGN(DeviceProperties properties, device_properties(device));
   const DeviceScope scope(device);
   BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory));
+  const ProductOptions options{method, rates_of(properties)};
   BP_TRY(probe_blocking(pool));
-  std::unique_ptr<Backend> backend =
-      std::make_unique<CudaBackend>(std::move(pool), std::move(properties), options);
+  BP_ASSIGN(Stream copies, pool.make_stream());
+  BP_ASSIGN(Event mark, Event::create());
+  std::unique_ptr<Backend> backend = std::make_unique<CudaBackend>(
+      std::move(pool), std::move(properties), std::move(copies), std::move(mark), options);
   return Result<std::unique_ptr<Backend>>(std::move(backend));
 }
 

@@ -5,13 +5,13 @@
 
 #include "beaverpond/result.h"
 #include "kernels/backend.h"
-#include "kernels/cuda/products.h"
+#include "kernels/product_method.h"
 
 namespace beaverpond {
 
 /// Runs a kernel on the device first (kernels/cuda/probe.h). One thread at a time may use it.
 /// Errors: kConfig (no such device), kDeviceFailed, kOutOfMemory.
 Result<std::unique_ptr<Backend>> make_cuda_backend(int device,
-                                                   const cuda::ProductOptions& options = {});
+                                                   ProductMethod method = ProductMethod::kAuto);
 
 }  // namespace beaverpond

@@ -13,6 +13,9 @@ using namespace beaverpond;
 Result<std::unique_ptr<Backend>> make_backend(int device) {
   return make_cuda_backend(device);
 }
+Result<std::unique_ptr<Backend>> make_backend_of(int device, ProductMethod method) {
+  return make_cuda_backend(device, method);
+}
 
 }  // namespace
 
@@ -22,6 +25,7 @@ beaverpond_cuda_module(int /*version*/) {
       .version = kDeviceModuleVersion,
       .device_count = &cuda::device_count,
       .make_backend = &make_backend,
+      .make_backend_of = &make_backend_of,
       .connect_nccl = &connect_nccl_blocking,
   };
   return &module;

@@ -35,11 +35,11 @@ void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B&
                        std::uint64_t* out, bool accumulate, cudaStream_t stream) {
   const unsigned columns = blocks_for(size.n, Tile::kN);
   const unsigned rows = blocks_for(size.m, Tile::kM);
-  // Where there are fewer blocks than the device takes at once, k is cut; at least 128 a part.
+  // Where there are fewer blocks than the device takes at once, k is cut; at least 32 a part.
   const std::uint64_t wanted = 2 * static_cast<std::uint64_t>(work.properties().multiprocessors);
   const std::uint64_t blocks = std::uint64_t{columns} * rows;
   std::uint64_t parts = std::min<std::uint64_t>((wanted + blocks - 1) / blocks,
-                                                (size.k + 127) / 128);
+                                                (size.k + 31) / 32);
   parts = std::max<std::uint64_t>(parts, 1);
   const auto part_k = static_cast<std::uint32_t>(
       (size.k + parts - 1) / parts + (Tile::kDepth - 1)) / Tile::kDepth * Tile::kDepth;

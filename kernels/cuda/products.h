@@ -5,24 +5,22 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/work.h"
+#include "kernels/product_method.h"
 
 namespace beaverpond::cuda {
 
-/// How a product is computed. All are exact.
-enum class ProductMethod : std::uint8_t {
-  kAuto,      ///< the one that ProductRates says is fastest
-  kWords,     ///< 64-bit integer multiplications
-  kResidues,  ///< 18 products of bytes on tensor cores
+/// What a device was measured to do, in units a nanosecond. `beaverpond-gpu-bench --tune` prints a
+/// row for the table in rates.cpp.
+struct ProductRates {
+  double words_macs = 0;       ///< multiplications and additions of words, full tiles
+  double residue_macs = 0;     ///< of bytes, full tiles, by our own kernel
+  double converted_words = 0;  ///< words to residues, and back
+  double launch_ns = 0;        ///< a kernel's own time
 };
 
-/// What a device was measured to do, in units a nanosecond; `beaverpond-gpu-bench tune` prints
-/// them. The defaults are those of an H100.
-struct ProductRates {
-  double words_macs = 3500;        ///< multiplications and additions of words, full tiles
-  double residue_macs = 500000;    ///< of bytes, full tiles
-  double converted_words = 90;     ///< words to residues, and back
-  double launch_ns = 4000;         ///< a kernel's own time
-};
+/// The measured row of the device, or for one that nobody measured the H100's row, by the number of
+/// multiprocessors.
+ProductRates rates_of(const DeviceProperties& device);
 
 /// Of a product m x n x k: the method that takes the least time by `rates`.
 ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::uint64_t n,

@@ -9,37 +9,46 @@
 
 namespace beaverpond::cuda {
 
-/// A block computes 128 x 128 results with four warps of 64 x 64, 64 bytes of k a stage.
+/// A block computes 128 x kN results with warps of 64 x 64, 64 bytes of k a stage. The wide tile
+/// asks less of the L2 cache, which bounds the narrow one; the narrow one wastes less at edges.
+template <int kN_>
 struct ProductTile {
   static constexpr int kM = 128;
-  static constexpr int kN = 128;
+  static constexpr int kN = kN_;
   static constexpr int kK = 64;
   static constexpr int kStages = 4;
-  static constexpr int kThreads = 128;
-  static constexpr int kOperandBytes = kM * kK;
-  static constexpr int kStageBytes = 2 * kOperandBytes;
+  static constexpr int kWarpsN = kN / 64;
+  static constexpr int kThreads = 2 * kWarpsN * 32;
+  static constexpr int kBlocksAtOnce = 256 / kThreads;  // on a multiprocessor
+  static constexpr int kBytesA = kM * kK;
+  static constexpr int kStageBytes = (kM + kN) * kK;
   static constexpr std::uint32_t kSharedBytes = kStages * kStageBytes;
   static constexpr int kOutPitch = kN + 16;  // of the result's tile: rows in other banks
-  /// Where 16-byte chunk `chunk` of a row lies: eight rows of one chunk are in different banks.
-  __device__ static constexpr int place(int row, int chunk) {
-    return row * kK + ((chunk ^ ((row >> 1) & 3)) << 4);
-  }
 };
+using ProductNarrow = ProductTile<128>;
+using ProductWide = ProductTile<256>;
 
-/// One stage of one operand: 128 rows of 64 bytes, rows past the end are zero.
+/// Where 16-byte chunk `chunk` of a row of a stage lies: eight rows of one chunk are in different
+/// banks.
+__device__ __forceinline__ constexpr int stage_place(int row, int chunk) {
+  return row * 64 + ((chunk ^ ((row >> 1) & 3)) << 4);
+}
+
+/// One stage of one operand: kRows rows of 64 bytes, rows past the end are zero.
+template <int kRows, int kThreads>
 __device__ __forceinline__ void load_stage(std::uint8_t* shared, const std::uint8_t* plane,
                                            std::uint32_t first_row, std::uint32_t rows,
                                            std::uint32_t pitch, std::uint32_t k) {
-  using Tile = ProductTile;
 #pragma unroll
-  for (int i = 0; i < Tile::kM * 4 / Tile::kThreads; ++i) {
-    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
+  for (int i = 0; i < kRows * 4 / kThreads; ++i) {
+    const int at = i * kThreads + static_cast<int>(threadIdx.x);
     const int row = at >> 2;
     const int chunk = at & 3;
     const std::uint32_t r = first_row + static_cast<std::uint32_t>(row);
     const bool inside = r < rows;
-    const std::uint8_t* const from = plane + std::uint64_t{inside ? r : 0} * pitch + k + 16 * chunk;
-    cp_async_16(shared + Tile::place(row, chunk), from, inside);
+    const std::uint64_t at_row = std::uint64_t{inside ? r : 0} * pitch;
+    cp_async_16(shared + stage_place(row, chunk),
+                plane + (at_row + (k + static_cast<std::uint32_t>(16 * chunk))), inside);
   }
 }
 
@@ -51,9 +60,10 @@ __device__ __forceinline__ std::uint32_t reduce(int c, std::uint32_t p, std::uin
   return r < p ? r : r - p;
 }
 
-/// grid: (n / 128, m / 128, moduli), rounded up.
-__global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(ProductPlanes planes, ModulusList moduli) {
-  using Tile = ProductTile;
+/// grid: (n / kN, m / kM, moduli), rounded up.
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtOnce)
+    multiply_residues(ProductPlanes planes, ModulusList moduli) {
   std::uint8_t* const shared = dynamic_shared<std::uint8_t>();
   const std::uint32_t modulus = blockIdx.z;
   const std::uint32_t m0 = blockIdx.y * Tile::kM;
@@ -62,8 +72,8 @@ __global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(Pr
   const std::uint8_t* const b = planes.b + std::uint64_t{modulus} * planes.n * planes.pitch;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int warp_m = warp / 2 * 64;
-  const int warp_n = warp % 2 * 64;
+  const int warp_m = warp / Tile::kWarpsN * 64;
+  const int warp_n = warp % Tile::kWarpsN * 64;
   const std::uint32_t pitch = planes.pitch;
   const std::uint32_t rows_a = planes.m;
   const std::uint32_t rows_b = planes.n;
@@ -73,8 +83,8 @@ __global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(Pr
     if (step < steps) {
       std::uint8_t* const stage = shared + step % Tile::kStages * Tile::kStageBytes;
       const std::uint32_t k = static_cast<std::uint32_t>(step * Tile::kK);
-      load_stage(stage, a, m0, rows_a, pitch, k);
-      load_stage(stage + Tile::kOperandBytes, b, n0, rows_b, pitch, k);
+      load_stage<Tile::kM, Tile::kThreads>(stage, a, m0, rows_a, pitch, k);
+      load_stage<Tile::kN, Tile::kThreads>(stage + Tile::kBytesA, b, n0, rows_b, pitch, k);
     }
     cp_async_commit();  // empty past the end, so that the count of groups stays right
   };
@@ -86,16 +96,16 @@ __global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(Pr
   unsigned right[2][4][4];  // two tiles of eight columns each
   const auto fetch = [&](int step, int half, int set) {
     const std::uint8_t* const stage_a = shared + step % Tile::kStages * Tile::kStageBytes;
-    const std::uint8_t* const stage_b = stage_a + Tile::kOperandBytes;
+    const std::uint8_t* const stage_b = stage_a + Tile::kBytesA;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int row = warp_m + 16 * i + lane % 16;
-      ldmatrix_x4(left[set][i], stage_a + Tile::place(row, 2 * half + lane / 16));
+      ldmatrix_x4(left[set][i], stage_a + stage_place(row, 2 * half + lane / 16));
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int row = warp_n + 16 * j + lane % 8 + lane / 16 * 8;
-      ldmatrix_x4(right[set][j], stage_b + Tile::place(row, 2 * half + lane / 8 % 2));
+      ldmatrix_x4(right[set][j], stage_b + stage_place(row, 2 * half + lane / 8 % 2));
     }
   };
   int sum[4][8][4] = {};
@@ -164,24 +174,6 @@ __global__ void __launch_bounds__(ProductTile::kThreads, 2) multiply_residues(Pr
     *reinterpret_cast<uint4*>(c + std::uint64_t{r} * planes.c_pitch + q) =
         *reinterpret_cast<const uint4*>(shared + row * Tile::kOutPitch + column);
   }
-}
-
-/// What cuBLASLt leaves, sums of 32 bits [m][n], as residues of one plane.
-__global__ void __launch_bounds__(256)
-    reduce_sums(const std::int32_t* sums, std::uint8_t* plane, std::uint32_t rows,
-                std::uint32_t columns, std::uint32_t sum_pitch, std::uint32_t c_pitch,
-                std::uint32_t modulus) {
-  const std::uint64_t index = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  const std::uint32_t quads = (columns + 3) / 4;
-  if (index >= std::uint64_t{quads} * rows) return;
-  const std::uint64_t row = index / quads;
-  const std::uint32_t column = static_cast<std::uint32_t>(index % quads) * 4;
-  const int4 sum = *reinterpret_cast<const int4*>(sums + row * sum_pitch + column);
-  const std::uint32_t magic = 0xffffffffu / modulus;
-  const std::uint32_t bias = ((1u << 28) + modulus - 1) / modulus * modulus;
-  *reinterpret_cast<std::uint32_t*>(plane + row * c_pitch + column) =
-      reduce(sum.x, modulus, magic, bias) | reduce(sum.y, modulus, magic, bias) << 8 |
-      reduce(sum.z, modulus, magic, bias) << 16 | reduce(sum.w, modulus, magic, bias) << 24;
 }
 
 }  // namespace beaverpond::cuda

@@ -7,13 +7,31 @@
 
 namespace beaverpond::cuda {
 
-void multiply_planes(Work& work, const ProductPlanes& planes, cudaStream_t stream) {
-  using Tile = ProductTile;
+namespace {
+
+template <class Tile>
+void multiply_with(Work& work, const ProductPlanes& planes, cudaStream_t stream) {
   ModulusList moduli;
   std::copy(std::begin(kModulus), std::end(kModulus), moduli.modulus);
   const dim3 grid(blocks_for(planes.n, Tile::kN), blocks_for(planes.m, Tile::kM), kModuli);
-  work.run("multiply residues", &multiply_residues,
+  work.run("multiply residues", &multiply_residues<Tile>,
            {grid, dim3(Tile::kThreads), Tile::kSharedBytes}, stream, planes, moduli);
+}
+
+}  // namespace
+
+void multiply_planes(Work& work, const ProductPlanes& planes, cudaStream_t stream) {
+  // Wide tiles where they fill the device and little of the last one is empty.
+  const unsigned wide = blocks_for(planes.n, ProductWide::kN);
+  const unsigned narrow = blocks_for(planes.n, ProductNarrow::kN);
+  const std::uint64_t blocks =
+      std::uint64_t{wide} * blocks_for(planes.m, ProductWide::kM) * kModuli;
+  const auto fills = 2 * static_cast<std::uint64_t>(work.properties().multiprocessors);
+  if (narrow == 2 * wide && blocks >= fills) {
+    multiply_with<ProductWide>(work, planes, stream);
+  } else {
+    multiply_with<ProductNarrow>(work, planes, stream);
+  }
 }
 
 void recover_product(Work& work, const ProductPlanes& planes, std::uint64_t* out, bool accumulate,

@@ -9,6 +9,7 @@ set(beaverpond_cuda_sources
     memory_pool.cpp
     module.cpp
     probe.cu
+    rates.cpp
     residue_stages.cu
     runtime.cpp
     streams.cu

@@ -9,7 +9,7 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/make_backend.h"
+#include "kernels/device_name.h"
 #include "offline/plan/file.h"
 #include "offline/plan/toml_text.h"
 

@@ -47,26 +47,28 @@ int dealing_threads(int wanted, MemoryKind memory) {
 }
 
 Result<std::shared_ptr<DealerTeam>> make_team(const std::string& plan_path, int players,
-                                              const FactoryConfig& config) {
+                                              const std::string& device, int wanted_threads) {
   auto team = std::make_shared<DealerTeam>();
   BP_ASSIGN(team->plan, read_plan_file(plan_path));
   for (int i = 0, threads = 1; i < threads; ++i) {
-    BP_ASSIGN(MadeBackend made, make_backend(config.device));
-    threads = dealing_threads(config.threads, made.backend->memory());
+    BP_ASSIGN(MadeBackend made, make_backend(device));
+    threads = dealing_threads(wanted_threads, made.backend->memory());
     team->backends.push_back(std::move(made.backend));
     BP_ASSIGN(Dealer dealer, Dealer::create(team->plan, players, *team->backends.back()));
     team->dealers.push_back(std::make_unique<Dealer>(std::move(dealer)));
   }
   if (team->backends.front()->memory() == MemoryKind::kDevice) {
-    BP_ASSIGN(MadeBackend made, make_backend(config.device));
+    BP_ASSIGN(MadeBackend made, make_backend(device));
     team->host_memory = std::move(made.backend);
   }
   return team;
 }
 
 /// The functions keep the team alive.
-Result<FactoryClass> make_class(const ClassConfig& one, int players, const FactoryConfig& config) {
-  BP_ASSIGN(const std::shared_ptr<DealerTeam> team, make_team(one.plan_path, players, config));
+Result<FactoryClass> make_class(const ClassConfig& one, int players, const std::string& device,
+                                int threads) {
+  BP_ASSIGN(const std::shared_ptr<DealerTeam> team,
+            make_team(one.plan_path, players, device, threads));
   FactoryClass made;
   made.name = one.name;
   made.key.plan = plan_hash(team->plan);
@@ -172,11 +174,12 @@ Result<Site> make_site(const FactoryConfig& config, Storage& storage) {
   return site;
 }
 
-Result<ServiceConfig> make_service_config(const FactoryConfig& config, int players) {
+Result<ServiceConfig> make_service_config(const FactoryConfig& config, const std::string& device,
+                                          int players) {
   ServiceConfig service;
   service.space = {ByteCount{config.disk_budget}, ByteCount{config.disk_reserve}};
   for (const ClassConfig& one : config.classes) {
-    BP_ASSIGN(FactoryClass made, make_class(one, players, config));
+    BP_ASSIGN(FactoryClass made, make_class(one, players, device, config.threads));
     service.classes.push_back({std::move(made), one.demand});
   }
   return service;
@@ -204,11 +207,12 @@ void print_event(FactoryEvent::Kind kind, std::string reason, bool json) {
   print_line(event_line(event, json));
 }
 
-/// Says what will deal. Errors: those of make_backend().
-Result<void> announce_device(const FactoryConfig& config, bool json) {
+/// Says what will deal, and names it without "auto": once chosen, no thread gets anything else.
+/// Errors: those of make_backend().
+Result<std::string> choose_device(const FactoryConfig& config, bool json) {
   BP_ASSIGN(const MadeBackend made, make_backend(config.device));
   print_event(FactoryEvent::Kind::kDevice, made.line, json);
-  return {};
+  return made.gpu < 0 ? std::string("cpu") : "cuda:" + std::to_string(made.gpu);
 }
 
 /// The players' folders and the server before them.
@@ -258,8 +262,9 @@ Result<void> run_make(const FactoryArguments& arguments, const FactorySignals& s
   PosixStorage storage;
   const FactoryConfig& config = arguments.config;
   BP_ASSIGN(const Site site, make_site(config, storage));
-  BP_TRY(announce_device(config, arguments.json));
-  BP_ASSIGN(const FactoryClass made, make_class(config.classes.at(0), site.players(), config));
+  BP_ASSIGN(const std::string device, choose_device(config, arguments.json));
+  BP_ASSIGN(const FactoryClass made,
+            make_class(config.classes.at(0), site.players(), device, config.threads));
   FactoryOptions options;
   options.pools = site.pools;
   options.key = made.key;
@@ -288,8 +293,8 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
   }
   BP_ASSIGN(const Site site, make_site(config, storage));
   const bool json = arguments.json;
-  BP_TRY(announce_device(config, json));
-  BP_ASSIGN(ServiceConfig service_config, make_service_config(config, site.players()));
+  BP_ASSIGN(const std::string device, choose_device(config, json));
+  BP_ASSIGN(ServiceConfig service_config, make_service_config(config, device, site.players()));
   StatusBoard board;
   Delivery delivery;
   if (config.delivery.has_value()) {
@@ -313,7 +318,7 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
       return std::nullopt;
     }
     auto again = read_again(arguments.config_path, config);
-    auto loaded = again.ok() ? make_service_config(*again, site.players())
+    auto loaded = again.ok() ? make_service_config(*again, device, site.players())
                              : Result<ServiceConfig>(again.error());
     if (loaded.ok()) {
       delivery.add_lanes(*loaded);

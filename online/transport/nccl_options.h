@@ -15,7 +15,7 @@ struct Api;
 
 struct NcclOptions {
   int device = 0;  ///< this player's GPU, as CUDA counts
-  /// What kHostStream stands for; null: no stream, for callers that have waited for their device, as
+  /// What kHostStream stands for; null: no stream, for callers that have waited for their device as
   /// the engine does before every opening.
   StreamRef host_stream = kHostStream;
   /// The roster's `trusted_fabric`. NCCL neither encrypts nor authenticates: without it, refused.

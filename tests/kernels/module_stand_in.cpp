@@ -25,7 +25,8 @@ Result<std::unique_ptr<Backend>> make_backend(int) {
 
 #ifndef HAS_NO_ENTRY
 extern "C" const beaverpond::DeviceModule* beaverpond_cuda_module(int) {
-  static const DeviceModule module{MODULE_VERSION, &device_count, &make_backend};
+  static const DeviceModule module{
+      .version = MODULE_VERSION, .device_count = &device_count, .make_backend = &make_backend};
   return &module;
 }
 #else

@@ -7,7 +7,7 @@ namespace beaverpond {
 TestedBackend make_tested_backend() {
   TestedBackend tested;
   tested.scale = 0.01;
-  Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0);
+  Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0, BEAVERPOND_PRODUCT_METHOD);
   if (backend.ok()) {
     tested.backend = std::move(backend).value();
   } else {

@@ -85,29 +85,36 @@ struct ResidueProduct {
     return bytes;
   }
 
+  template <class Tile>
   void multiply(const simt::Options& options, unsigned layers) {
-    simt::run(options, &multiply_residues, dim3(1, 1, layers), ProductTile::kThreads,
-              ProductTile::kSharedBytes, planes, moduli);
+    simt::run(options, &multiply_residues<Tile>, dim3(1, 1, layers), Tile::kThreads,
+              Tile::kSharedBytes, planes, moduli);
   }
 };
 
-TEST_P(Kernels, ResiduesMultiplyToTheRingsProduct) {
+template <class Tile>
+void expect_product_of_residues(const simt::Options& options, const Words& x, const Words& y) {
   using P = ResidueProduct;
-  const Words x = words(P::kM * P::kK), y = words(P::kN * P::kK);
-  ResidueProduct residues(options_, x, y);
-  residues.multiply(options_, kModuli);
+  ResidueProduct residues(options, x, y);
+  residues.multiply<Tile>(options, kModuli);
   Words out(P::kM * P::kN);
-  simt::run(options_, &recover_words<false>, 1, 256, 0, residues.planes.c, residue_recovery(),
+  simt::run(options, &recover_words<false>, 1, 256, 0, residues.planes.c, residue_recovery(),
             out.data(), P::kM, P::kN, P::kCPitch, std::uint64_t{P::kM} * P::kCPitch);
   EXPECT_EQ(out, product(x, y, P::kM, P::kN, P::kK));
 }
 
-/// One modulus: few enough threads for a look at races.
-TEST_P(Kernels, OneLayerOfResidues) {
+TEST_P(Kernels, ResiduesMultiplyToTheRingsProduct) {
   using P = ResidueProduct;
   const Words x = words(P::kM * P::kK), y = words(P::kN * P::kK);
-  ResidueProduct residues(options_, x, y);
-  residues.multiply(options_, 1);
+  expect_product_of_residues<ProductNarrow>(options_, x, y);
+  expect_product_of_residues<ProductWide>(options_, x, y);
+}
+
+template <class Tile>
+void expect_layer_of_residues(const simt::Options& options, const Words& x, const Words& y) {
+  using P = ResidueProduct;
+  ResidueProduct residues(options, x, y);
+  residues.multiply<Tile>(options, 1);
   const int p = static_cast<int>(kModulus[0]);
   for (std::uint32_t i = 0; i < P::kM; ++i) {
     for (std::uint32_t j = 0; j < P::kN; ++j) {
@@ -119,6 +126,14 @@ TEST_P(Kernels, OneLayerOfResidues) {
       ASSERT_EQ(residues.planes.c[i * P::kCPitch + j], (sum % p + p) % p) << i << "," << j;
     }
   }
+}
+
+/// One modulus: few enough threads for a look at races.
+TEST_P(Kernels, OneLayerOfResidues) {
+  using P = ResidueProduct;
+  const Words x = words(P::kM * P::kK), y = words(P::kN * P::kK);
+  expect_layer_of_residues<ProductNarrow>(options_, x, y);
+  expect_layer_of_residues<ProductWide>(options_, x, y);
 }
 
 TEST_P(Kernels, RotatedTables) {
