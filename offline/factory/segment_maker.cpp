@@ -97,8 +97,11 @@ Result<MadeSegment> SegmentMaker::make_blocking(std::uint64_t count,
   // One more than there are dealers: it is written while the others are filled.
   if (!buffers_.has_value()) buffers_.emplace(class_.dealers.size() + 1, class_.allocate);
   auto all_dealt = deal_all(writer, spec.range, seeds, stop);
+  if (!all_dealt.ok()) {
+    rest();  // memory may be what was missing
+    return std::move(all_dealt).error();
+  }
   buffers_->wipe_unused();
-  BP_TRY(std::move(all_dealt));
   MadeSegment segment;
   segment.generation_seconds = seconds_since(start);
   const auto dealt = std::chrono::steady_clock::now();

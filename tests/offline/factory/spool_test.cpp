@@ -224,6 +224,32 @@ TEST_F(SpoolTest, DownloadGoesOnWhereItStoppedAndADamagedOneBeginsAnew) {
   EXPECT_EQ(incoming->report({})->staged.size(), 1u);
 }
 
+TEST_F(SpoolTest, WhatTheFactorySendsDamagedInOnePieceIsItsFault) {
+  site_.factory.correction_size = site_.players.correction_size = 5000;
+  make(4);
+  const auto owner = site_.make_spool();
+  auto incoming = Incoming::open(site_.incoming_options(0));
+  const SegmentOffer offer = owner->sync_blocking(0, {})->offers.at(0);
+  std::vector<std::uint8_t> bytes(offer.size_bytes);
+  ASSERT_TRUE((*owner->open(0, offer.what))->read_at(0, bytes).ok());
+  const std::size_t header = 300;  // in its signature
+  for (const std::size_t at : {header, kBlockSize + 20, 2 * kBlockSize + 3, bytes.size() - 100}) {
+    bytes[at] ^= 1;
+    auto part = incoming->begin(offer);
+    ASSERT_TRUE(incoming->append(*part, bytes).ok());
+    const auto finished = incoming->finish(std::move(*part), offer);
+    ASSERT_FALSE(finished.ok()) << at;
+    EXPECT_EQ(finished.error().code, ErrorCode::kPoolCorrupt) << finished.error().message;
+    EXPECT_TRUE(incoming->report({})->staged.empty());
+    bytes[at] ^= 1;
+  }
+  // One that is too short is the network's.
+  auto part = incoming->begin(offer);
+  EXPECT_FALSE(part->resumed);
+  ASSERT_TRUE(incoming->append(*part, std::span(bytes).first(bytes.size() - 1)).ok());
+  EXPECT_EQ(incoming->finish(std::move(*part), offer).error().code, ErrorCode::kIo);
+}
+
 TEST_F(SpoolTest, PowerLossAtEveryOperationRepeatsNoBundle) {
   Consumer consumer(site_.players);
   const int crashes = campaign_size(600, 20000);
