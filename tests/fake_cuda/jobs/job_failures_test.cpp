@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 
 constexpr std::uint64_t kLeaseSteps = 2;
-constexpr std::uint64_t kBundles = 12;
+constexpr std::uint64_t kBundles = 16;
 /// Far below any patience of the players, far above what a busy machine makes of "at once".
 constexpr double kSoon = 20.0;
 constexpr int kRoundPatience = 60'000;

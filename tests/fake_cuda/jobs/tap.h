@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fake_cuda/control.h"
+#include "kernels/cuda/runtime.h"
 #include "tests/online/transport/forwarding_transport.h"
 #include "tests/online/transport/recording_transport.h"
 
@@ -108,10 +109,13 @@ class Tap final : public ForwardingTransport {
   }
 
   void add(const Tag& tag, std::span<const std::uint8_t> bytes, Way way) {
+    const cuda::DeviceScope scope(rank());
     cudaPointerAttributes attributes{};
-    const bool on_device = !bytes.empty() &&
-                           cudaPointerGetAttributes(&attributes, bytes.data()) == cudaSuccess &&
-                           attributes.type == cudaMemoryTypeDevice;
+    if (!bytes.empty()) {
+      // On a device that failed, for whoever asks: nothing leaves this player any more.
+      if (cudaPointerGetAttributes(&attributes, bytes.data()) != cudaSuccess) return;
+    }
+    const bool on_device = attributes.type == cudaMemoryTypeDevice;
     std::vector<std::uint8_t> copy(bytes.size());
     if (on_device) {
       fake_cuda::peek(bytes.data(), copy.data(), copy.size());
