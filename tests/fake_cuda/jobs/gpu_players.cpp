@@ -77,9 +77,8 @@ Result<TrainReport> GpuPlayers::run_player(int rank, const PlayerOptions& option
   if (hooks.after_step) {
     train.on_progress = [&](const TrainProgress& now) { hooks.after_step(rank, now); };
   }
-  BP_ASSIGN(TrainReport report,
-            train_blocking(job_, setup_, player->backend(), player->transport(), player->session(),
-                           player->bundles(), train));
+  BP_ASSIGN(TrainReport report, train_blocking(job_, setup_, player->backend(), player->transport(),
+                                               player->session(), player->bundles(), train));
   BP_TRY(player->finish_blocking());
   return report;
 }

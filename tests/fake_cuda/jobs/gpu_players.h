@@ -1,6 +1,6 @@
-// Players that are threads of this process, each as the program runs it: its home, its pool on disk,
-// its TLS connections, the CUDA module on a device of its own, and NCCL between the devices. Only
-// what lies below the module is a stand-in.
+// Players that are threads of this process, each as the program runs it: its home, its pool on
+// disk, its TLS connections, the CUDA module on a device of its own, and NCCL between the devices.
+// Only what lies below the module is a stand-in.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -330,9 +330,8 @@ TEST_F(JobFailures, APlayerThatDiesAmidAStepIsNamed) {
     players_.job().training.steps = 6;
     // Other places in a lease and in a step each time.
     const auto place = static_cast<std::uint32_t>(victim);
-    train_until(victim, place % kLeaseSteps, 1 + 2 * place, [](const Opening&) {
-      return make_error(ErrorCode::kCancelled, "killed");
-    });
+    train_until(victim, place % kLeaseSteps, 1 + 2 * place,
+                [](const Opening&) { return make_error(ErrorCode::kCancelled, "killed"); });
     expect(victim, {ErrorCode::kCancelled, std::nullopt, "killed"});
     expect_others_name(victim);
     expect_all_ended_within(kSoon);

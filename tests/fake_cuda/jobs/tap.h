@@ -31,7 +31,7 @@ struct Sent {
 /// An opening that is about to be made.
 struct Opening {
   int rank = 0;
-  std::uint64_t run = 0;   ///< of this session, counted from 0: the step
+  std::uint64_t run = 0;     ///< of this session, counted from 0: the step
   std::uint32_t number = 0;  ///< within the run, counted from 0
   ReduceOp op = ReduceOp::kSum;
   int nccl_call = 0;  ///< its number in the player's communicator, whose own first sum is call 0
