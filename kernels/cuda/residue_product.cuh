@@ -46,8 +46,9 @@ __device__ __forceinline__ void load_stage(std::uint8_t* shared, const std::uint
     const int chunk = at & 3;
     const std::uint32_t r = first_row + static_cast<std::uint32_t>(row);
     const bool inside = r < rows;
-    const std::uint8_t* const from = plane + std::uint64_t{inside ? r : 0} * pitch + k + 16 * chunk;
-    cp_async_16(shared + stage_place(row, chunk), from, inside);
+    const std::uint64_t at_row = std::uint64_t{inside ? r : 0} * pitch;
+    cp_async_16(shared + stage_place(row, chunk),
+                plane + (at_row + (k + static_cast<std::uint32_t>(16 * chunk))), inside);
   }
 }
 

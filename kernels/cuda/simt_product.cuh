@@ -26,9 +26,9 @@ struct SimtTile {
   static constexpr int kLoadsB = (kN * kDepth + kThreads - 1) / kThreads;
   static constexpr std::uint32_t kSharedBytes = 8 * kDepth * (kPitchA + kPitchB);
 };
-using SimtWide = SimtTile<4, 4, 16>;    ///< 64 x 64
-using SimtMiddle = SimtTile<4, 4, 8>;   ///< 128 x 32
-using SimtNarrow = SimtTile<2, 4, 4>;   ///< 128 x 16
+using SimtWide = SimtTile<4, 4, 16>;   ///< 64 x 64
+using SimtMiddle = SimtTile<4, 4, 8>;  ///< 128 x 32
+using SimtNarrow = SimtTile<2, 4, 4>;  ///< 128 x 16
 
 /// What element `at` of a tile of `lines` x kDepth words is: threads run along the direction in
 /// which neighbours lie together.
@@ -73,7 +73,7 @@ __device__ __forceinline__ void tile_store(bool contiguous_depth, int lines, int
 /// rounded up. With more than one part, sums meet by atomic additions, which commute mod 2^64: the
 /// result is the same in any order, and `out` must hold what is added to.
 template <class Tile, class A, class B>
-__global__ void __launch_bounds__(Tile::kThreads)
+__global__ void __launch_bounds__(Tile::kThreads, 1)
     multiply_words(A a, B b, std::uint64_t* out, std::uint32_t m, std::uint32_t n, std::uint32_t k,
                    std::uint32_t part_k, bool accumulate) {
   std::uint64_t* const shared_a = dynamic_shared<std::uint64_t>();

@@ -34,9 +34,11 @@ LAYERS = {
                      "kernels/gemm"],
     # The module's entry puts the module together, as a program would.
     "kernels/cuda/module": ["kernels/cuda", "online/transport/nccl"],
-    "kernels/device_module": ["kernels/backend"],
+    "kernels/device_module": ["kernels/backend", "kernels/product_method"],
+    "kernels/device_name": [],
     "kernels": ["kernels/gemm"],
-    "kernels/make_backend": ["kernels/device_module"],
+    "kernels/make_backend": ["kernels/device_module", "kernels/device_name"],
+    "kernels/product_method": [],
     "offline/plan": [],
     "offline/dealer": ["kernels/backend", "offline/plan"],
     "offline/pool": ["offline/plan"],
