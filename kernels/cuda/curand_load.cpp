@@ -9,7 +9,7 @@ namespace {
 
 constexpr const char* kLibrary = "libcurand.so.10";
 constexpr const char* kRemedy =
-    "; install cuRAND 10 (a part of the CUDA toolkit), or use --generator cpu, which gives the "
+    "; install cuRAND 10 (a part of the CUDA toolkit), or use --device cpu, which gives the "
     "same numbers";
 
 /// Fills the table; what is missing is reported once, by its name.

@@ -44,7 +44,7 @@ Result<void> check_curand(Status status, const std::string& what) {
                                                              : ErrorCode::kDeviceFailed;
   return make_error(code, "cuRAND cannot " + what + ": " + name_of(status) + " (status " +
                               std::to_string(static_cast<int>(status)) +
-                              "); use --generator cpu, which gives the same numbers");
+                              "); use --device cpu, which gives the same numbers");
 }
 
 /// A generator at a place of a sequence. Owns.

@@ -17,8 +17,8 @@ struct SyntheticRequest {
   int device = kOnHost;  ///< the GPU that computes; kOnHost: cuRAND's generator for the CPU
   std::uint64_t sequence_seed = 0;
   std::uint64_t first_word = 0;
-  /// Receives words first_word, first_word + 1 ..: 4 bytes each, little endian. Whole words, 16-byte
-  /// aligned; host memory, or with kDevice memory of `device`.
+  /// Receives words first_word, first_word + 1 ..: 4 bytes each, little endian. Whole words,
+  /// 16-byte aligned; host memory, or with kDevice memory of `device`.
   std::span<std::uint8_t> out;
   MemoryKind memory = MemoryKind::kHost;
 };

@@ -36,8 +36,9 @@ Result<SyntheticSource> SyntheticSource::open(const std::string& name) {
   const std::optional<int> gpu = gpu_of(name);
   if (!gpu.has_value() && name != "auto" && name != "curand-host") {
     return make_error(ErrorCode::kConfig, "'" + name +
-                                              "' is not a generator; write auto, cpu, curand-host, "
-                                              "cuda or, for the GPU with number 1, cuda:1");
+                                              "' is no device for this; write auto, cpu, "
+                                              "curand-host, cuda or, for the GPU with number 1, "
+                                              "cuda:1");
   }
   const bool on_host = name == "curand-host";
   SyntheticSource found;

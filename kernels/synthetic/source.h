@@ -14,9 +14,9 @@ namespace beaverpond {
 struct DeviceModule;  // kernels/device_module.h
 
 /// For --help and README.
-inline constexpr const char* kGeneratorHelp =
-    "auto, cpu, curand-host, cuda or cuda:N: what computes (default: auto, cuRAND on a GPU if there "
-    "is one, else the CPU); the result is the same";
+inline constexpr const char* kSyntheticDeviceHelp =
+    "auto, cpu, curand-host, cuda or cuda:N: what computes (default: auto, cuRAND on a GPU if "
+    "there is one, else the CPU); the result is the same";
 
 /// One generator. Copies are equal; any thread.
 class SyntheticSource {

@@ -140,7 +140,7 @@ Result<const Api*> cuda::curand::load() {
   fake_curand::World& world = fake_curand::world();
   ++world.counts.loads;
   if (!world.installed) {
-    return make_error(ErrorCode::kDeviceFailed, "no cuRAND in this test; use --generator cpu");
+    return make_error(ErrorCode::kDeviceFailed, "no cuRAND in this test; use --device cpu");
   }
   return &api;
 }

@@ -15,7 +15,7 @@ TEST(CuRandLoad, ALibraryThatLacksAFunctionIsRefusedByItsName) {
     ASSERT_FALSE(loaded.ok());
     EXPECT_EQ(loaded.error().code, ErrorCode::kDeviceFailed);
     EXPECT_THAT(loaded.error().message, HasSubstr("libcurand.so.10 has no curandSetStream"));
-    EXPECT_THAT(loaded.error().message, HasSubstr("--generator cpu"));
+    EXPECT_THAT(loaded.error().message, HasSubstr("--device cpu"));
   }
 }
 

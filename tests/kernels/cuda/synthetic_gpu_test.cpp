@@ -39,7 +39,8 @@ TEST(SyntheticGpu, GivesTheSameWordsAsTheCpu) {
   const std::uint64_t lanes = 4 * 65536;
   for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{1}, lanes - 2, 3 * lanes + 1,
                                     std::uint64_t{1} << 40, (std::uint64_t{1} << 41) + 77}) {
-    for (const std::size_t words : {std::size_t{2}, std::size_t{300'002}, std::size_t{17'000'000}}) {
+    for (const std::size_t words :
+         {std::size_t{2}, std::size_t{300'002}, std::size_t{17'000'000}}) {
       const std::uint64_t seed = 0x0123'4567'89ab'cdef;
       const Bytes ours = expected(seed, first, 4 * words);
       Bytes host(ours.size());

@@ -96,7 +96,7 @@ TEST_F(CudaSynthetic, WithoutTheLibraryItSaysWhatToDo) {
     const Result<void> filled = fill(device, 0, bytes);
     ASSERT_FALSE(filled.ok());
     EXPECT_EQ(filled.error().code, ErrorCode::kDeviceFailed);
-    EXPECT_THAT(filled.error().message, ::testing::HasSubstr("--generator cpu"));
+    EXPECT_THAT(filled.error().message, ::testing::HasSubstr("--device cpu"));
   }
 }
 
