@@ -51,9 +51,13 @@ TEST_F(Synthesize, TheSameSeedGivesTheSameBytes) {
   EXPECT_THAT(files("a"),
               ::testing::ElementsAre("test-images-idx3-ubyte", "test-labels-idx1-ubyte",
                                      "train-images-idx3-ubyte", "train-labels-idx1-ubyte"));
-  EXPECT_EQ(sha256_of(cluster_.path("a/train-images-idx3-ubyte")), "457f4672928b60a9a4ca32b005895cd58ff7838e901404d031a8de3cabdc788d");
-  EXPECT_EQ(sha256_of(cluster_.path("a/train-labels-idx1-ubyte")), "b2fbfc2a49fd5caee71368193c954a0d1a7093095894f67d19a42825c4f07d76");
-  EXPECT_EQ(sha256_of(cluster_.path("a/test-images-idx3-ubyte")), "896302ad424b49a0161d2be022308889237a71665b833e5b1f76f54266948ffb");
+  // As a program in another language made them from README.md's description.
+  EXPECT_EQ(sha256_of(cluster_.path("a/train-images-idx3-ubyte")),
+            "457f4672928b60a9a4ca32b005895cd58ff7838e901404d031a8de3cabdc788d");
+  EXPECT_EQ(sha256_of(cluster_.path("a/train-labels-idx1-ubyte")),
+            "b2fbfc2a49fd5caee71368193c954a0d1a7093095894f67d19a42825c4f07d76");
+  EXPECT_EQ(sha256_of(cluster_.path("a/test-images-idx3-ubyte")),
+            "896302ad424b49a0161d2be022308889237a71665b833e5b1f76f54266948ffb");
   // Whatever computes: a GPU where there is one.
   ASSERT_EQ(make("b", {"--images", "500", "--seed", "3"}).code, 0);
   ASSERT_EQ(make("c", {"--images", "500", "--seed", "4"}).code, 0);
