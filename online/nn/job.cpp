@@ -104,7 +104,8 @@ class JobReader {
   }
 
   void read_pool() {
-    ConfigSection s = section("pool", {"low", "high", "lease_steps", "disk_budget", "rollback", "prg"});
+    ConfigSection s =
+        section("pool", {"low", "high", "lease_steps", "disk_budget", "rollback", "prg"});
     PoolConfig& pool = job_.pool;
     pool.low = s.integer("low", 1, kMaxBundles, pool.low);
     pool.high = s.integer("high", 1, kMaxBundles, std::max(pool.high, pool.low));
