@@ -1,7 +1,7 @@
 #include "tests/fake_cuda/jobs/gpu_players.h"
 
 #include <atomic>
-#include <thread>
+#include <filesystem>
 #include <utility>
 
 #include "offline/factory/program.h"
@@ -35,9 +35,9 @@ Roster make_homes(const std::string& folder) {
 
 }  // namespace
 
-GpuPlayers::GpuPlayers(Job job, PrgKind prg)
+GpuPlayers::GpuPlayers(Job job)
     : job_(std::move(job)),
-      setup_(must(prepare_training(job_, prg), "plan")),
+      setup_(must(prepare_training(job_, job_.pool.prg), "plan")),
       roster_(make_homes(folder_.path())) {
   fake_nccl::reset();
   fake_cuda::reset({.devices = kGpuPlayers});
@@ -118,6 +118,14 @@ std::vector<GpuRun> GpuPlayers::train(const GpuRunHooks& hooks) const {
   });
   decorate_gpu_transports({});
   return runs;
+}
+
+void GpuPlayers::copy_pools(const std::string& from, const std::string& to) const {
+  for (int rank = 0; rank < kGpuPlayers; ++rank) {
+    std::filesystem::remove_all(home(rank) + to);
+    std::filesystem::copy(home(rank) + from, home(rank) + to,
+                          std::filesystem::copy_options::recursive);
+  }
 }
 
 Result<Pool> GpuPlayers::open_pool(int rank) const {

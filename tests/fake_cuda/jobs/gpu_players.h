@@ -42,7 +42,7 @@ struct GpuRunHooks {
 /// One job, its homes and pools in a folder that goes with the object, and new devices.
 class GpuPlayers {
  public:
-  GpuPlayers(Job job, PrgKind prg);
+  explicit GpuPlayers(Job job);
 
   Job& job() { return job_; }
   const TrainingSetup& setup() const { return setup_; }
@@ -55,11 +55,16 @@ class GpuPlayers {
   /// `beaverpond train --device cuda:RANK --transport nccl`, all players at once.
   std::vector<GpuRun> train(const GpuRunHooks& hooks = {}) const;
 
+  /// Copies of all pools, and these in the place of the pools.
+  void keep_pools() const { copy_pools("/pool", "/kept"); }
+  void put_pools_back() const { copy_pools("/kept", "/pool"); }
+
   /// A player's pool, as only one may hold it at a time.
   Result<Pool> open_pool(int rank) const;
 
  private:
   std::string home(int rank) const { return folder_.path() + "/player" + std::to_string(rank); }
+  void copy_pools(const std::string& from, const std::string& to) const;
   std::string plan_path() const { return folder_.path() + "/job.plan"; }
   Result<TrainReport> run_player(int rank, const PlayerOptions& options,
                                  const GpuRunHooks& hooks) const;

@@ -157,6 +157,25 @@ class JobFailures : public ::testing::Test {
     EXPECT_EQ(left[0].back().end(), kBundles);
   }
 
+  /// Of the players that ended nothing stays on devices, and what was there is wiped. Not where an
+  /// abort still hangs.
+  static void expect_nothing_stays(std::optional<int> failed_device = std::nullopt) {
+    for (int device = 0; device < kGpuPlayers; ++device) {
+      if (device == failed_device) continue;  // what it holds goes with the process
+      ASSERT_EQ(cudaSetDevice(device), cudaSuccess);
+      ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    }
+    const fake_cuda::Live live = fake_cuda::live();
+    EXPECT_EQ(live.streams, 0u);
+    EXPECT_EQ(live.events, 0u);
+    EXPECT_EQ(live.pools, 0u);
+    EXPECT_EQ(live.host_allocations, 0u);
+    if (!failed_device.has_value()) {
+      EXPECT_EQ(live.device_allocations, 0u);
+    }
+    EXPECT_EQ(fake_cuda::counts().unwiped_frees, 0u);
+  }
+
   /// A new session, after the faults: on what is left in the pools, to the twin's weights.
   void expect_the_pools_train_on() {
     EXPECT_EQ(fake_nccl::misuse(), std::vector<std::string>());
@@ -197,7 +216,7 @@ class JobFailures : public ::testing::Test {
     EXPECT_THAT(judge(runs_), IsEmpty());
   }
 
-  GpuPlayers players_{tiny_job(), PrgKind::kAes128Ctr};
+  GpuPlayers players_{tiny_job()};
   std::vector<GpuRun> runs_;
   Deadline failed_at_;
   std::uint64_t failed_in_ = 0;
@@ -214,6 +233,7 @@ TEST_F(JobFailures, OutOfMemoryAmidAStepEndsThatPlayerAndTheOthersNameIt) {
   expect(1, {ErrorCode::kOutOfMemory, std::nullopt, "use a smaller batch"});
   expect_others_name(1);
   expect_all_ended_within(kSoon);
+  expect_nothing_stays();
   expect_the_pools_train_on();
 }
 
@@ -226,6 +246,7 @@ TEST_F(JobFailures, OutOfMemoryOfTheTransportIsOneToo) {
   expect(2, {ErrorCode::kOutOfMemory, std::nullopt, "use a smaller batch"});
   expect_others_name(2);
   expect_all_ended_within(kSoon);
+  expect_nothing_stays();
   expect_the_pools_train_on();
 }
 
@@ -237,6 +258,7 @@ TEST_F(JobFailures, AKernelThatDoesNotStartIsAFailedDevice) {
   expect(2, {ErrorCode::kDeviceFailed, std::nullopt, "cudaErrorLaunchOutOfResources"});
   expect_others_name(2);
   expect_all_ended_within(kSoon);
+  expect_nothing_stays();
   expect_the_pools_train_on();
 }
 
@@ -248,6 +270,7 @@ TEST_F(JobFailures, AKernelThatFaultsStopsItsDeviceOnly) {
   expect(0, {ErrorCode::kDeviceFailed, std::nullopt, "cudaErrorIllegalAddress"});
   expect_others_name(0);
   expect_all_ended_within(kSoon);
+  expect_nothing_stays(0);
   expect_the_pools_train_on();
 }
 
@@ -259,6 +282,7 @@ TEST_F(JobFailures, ADeviceThatStopsUnderAnOpeningIsAFailedDevice) {
   expect(1, {ErrorCode::kDeviceFailed, std::nullopt, "cudaErrorECCUncorrectable"});
   expect_others_name(1);
   expect_all_ended_within(kSoon);
+  expect_nothing_stays(1);
   expect_the_pools_train_on();
 }
 
@@ -271,6 +295,7 @@ TEST_F(JobFailures, ARemoteErrorNamesThePlayerThatLeft) {
       });
   expect_others_name(2);
   expect_all_ended_within(kSoon);
+  expect_nothing_stays();
   expect_the_pools_train_on();
 }
 
@@ -295,6 +320,7 @@ TEST_F(JobFailures, ARemoteErrorThatNobodyExplainsIsAPeerLost) {
   }
   EXPECT_TRUE(unexplained);
   expect_all_ended_within(4.0 * kSlowness + kSoon);
+  expect_nothing_stays();
   expect_the_pools_train_on();
 }
 
@@ -306,6 +332,7 @@ TEST_F(JobFailures, APartThatNeverComesIsATimeout) {
   });
   expect_timeouts();
   expect_all_ended_within(4.0 * kSlowness + kSoon);
+  expect_nothing_stays();
   expect_the_pools_train_on();
 }
 
@@ -335,9 +362,21 @@ TEST_F(JobFailures, APlayerThatDiesAmidAStepIsNamed) {
     expect(victim, {ErrorCode::kCancelled, std::nullopt, "killed"});
     expect_others_name(victim);
     expect_all_ended_within(kSoon);
+    expect_nothing_stays();
     expect_the_pools_train_on();
     if (HasFailure()) return;
   }
+}
+
+TEST_F(JobFailures, TheJudgeSeesABundleThatIsOpenedTwice) {
+  // All pools are put back at once, so that no player can notice: the judge's own test.
+  players_.job().training.steps = kLeaseSteps;
+  players_.keep_pools();
+  EXPECT_THAT(judge(players_.train()), IsEmpty());
+  players_.put_pools_back();
+  EXPECT_THAT(judge(players_.train()),
+              ::testing::Contains("a bundle of an earlier lease came back"));
+  EXPECT_GT(judge_.pads_used_twice(), 0u);
 }
 
 }  // namespace

@@ -28,7 +28,9 @@ class Jobs : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Jobs, WeightsAreBitIdenticalToTheTwins) {
   const Case& c = GetParam();
-  GpuPlayers players(small_job(c.example, c.rows, c.steps), c.prg);
+  Job job = small_job(c.example, c.rows, c.steps);
+  job.pool.prg = c.prg;
+  GpuPlayers players(std::move(job));
   const Result<EmulateReport> twin = emulate(players.job(), {});
   ASSERT_TRUE(twin.ok()) << twin.error().message;
   const Result<void> made = players.make_bundles(c.steps, c.dealer);
@@ -55,7 +57,7 @@ TEST(Job, OpeningsGoFromDeviceToDeviceAndAllElseOverTls) {
   job.model.layers[0].channels = 1;
   job.model.layers[2].units = 4;
   job.reveal.loss_every = kSteps;
-  GpuPlayers players(job, PrgKind::kAes128Ctr);
+  GpuPlayers players(std::move(job));
   const Result<void> made = players.make_bundles(kSteps, "cpu");
   ASSERT_TRUE(made.ok()) << made.error().message;
   // Behind player 0's second step nobody can have come to the loss of the third.
