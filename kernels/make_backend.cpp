@@ -40,4 +40,20 @@ Result<MadeBackend> make_backend(const std::string& device) {
   return made;
 }
 
+Result<std::vector<std::string>> choose_devices(const std::string& devices, std::string& line) {
+  BP_ASSIGN(std::vector<std::string> names, split_devices(devices));
+  if (names.front() == "cuda:all") {
+    BP_ASSIGN(const DeviceModule* const module, load_cuda_module());
+    BP_ASSIGN(const int count, module->device_count());
+    names.clear();
+    for (int gpu = 0; gpu < count; ++gpu) names.push_back("cuda:" + std::to_string(gpu));
+  }
+  for (std::string& name : names) {
+    BP_ASSIGN(const MadeBackend made, make_backend(name));
+    name = made.gpu < 0 ? "cpu" : "cuda:" + std::to_string(made.gpu);
+    line += line.empty() ? made.line : ", " + made.backend->name();
+  }
+  return names;
+}
+
 }  // namespace beaverpond

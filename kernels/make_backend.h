@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/backend.h"
 #include "kernels/device_name.h"
@@ -19,5 +20,10 @@ struct MadeBackend {
 /// no other name falls back to anything. Errors: kConfig (no such name), kDeviceFailed (no such
 /// GPU, driver or module), kOutOfMemory.
 Result<MadeBackend> make_backend(const std::string& device);
+
+/// The devices of split_devices() without "auto" and "cuda:all": what stands here is there, and no
+/// name means another device later. `line` gets what they are, for a person. Errors: those of
+/// split_devices() and make_backend().
+Result<std::vector<std::string>> choose_devices(const std::string& devices, std::string& line);
 
 }  // namespace beaverpond

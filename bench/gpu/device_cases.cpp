@@ -1,6 +1,8 @@
 #include <cstdio>
 #include <exception>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "bench/gpu/cases.h"
 #include "bench/gpu/tensors.h"
@@ -20,9 +22,32 @@ void guarded(DeviceBench& bench, const std::string& name, F&& f) {
   }
 }
 
+/// Bytes multiplied and added a second by dense tensor cores, from the data sheets; none: unknown.
+std::optional<double> int8_peak(const std::string& device) {
+  constexpr std::pair<const char*, double> kPeaks[] = {
+      {"A100", 312e12}, {"H100 80GB HBM3", 990e12}, {"H200", 990e12}, {"B200", 2250e12}};
+  for (const auto& [name, peak] : kPeaks) {
+    if (device.find(name) != std::string::npos) return peak;
+  }
+  return std::nullopt;
+}
+
+/// What the row could reach if it moved `bytes` at the rate of a copy.
+Reference copy_bound(const DeviceBench& bench, double work, double bytes) {
+  return {"memory copied as fast", "measured", work / (bytes / bench.copy_bytes_per_second)};
+}
+/// What a product could reach if its 18 products of bytes ran at the data sheet's rate.
+std::optional<Reference> tensor_bound(const DeviceBench& bench) {
+  const std::optional<double> peak = int8_peak(bench.backend.name());
+  if (!peak) return std::nullopt;
+  return Reference{"int8 peak / 18", "recorded", *peak / 18};
+}
+
 void add_row(DeviceBench& bench, const std::string& name, double work, const std::string& unit,
-             double seconds, std::vector<std::pair<std::string, double>> extra) {
+             double seconds, std::optional<Reference> reference,
+             std::vector<std::pair<std::string, double>> extra) {
   BenchRow row;
+  row.reference = std::move(reference);
   row.name = name;
   row.value = work / seconds;
   row.unit = unit;
@@ -37,11 +62,10 @@ void copy_case(DeviceBench& bench) {
   const std::uint64_t words = bench.options.quick ? 1 << 22 : 1 << 28;
   const Buffer from = random_tensor(b, words, 1);
   const Buffer to = random_tensor(b, words, 2);
-  const double seconds = time_on_device(b, bench.least_seconds(), [&] {
-    b.copy(from.words(), to.words(), kHostStream);
-  });
+  const double seconds = time_on_device(b, bench.least_seconds(),
+                                        [&] { b.copy(from.words(), to.words(), kHostStream); });
   bench.copy_bytes_per_second = 16.0 * static_cast<double>(words) / seconds;
-  add_row(bench, "device/copy", 16.0 * static_cast<double>(words), "B/s", seconds, {});
+  add_row(bench, "device/copy", 16.0 * static_cast<double>(words), "B/s", seconds, {}, {});
 }
 
 void prg_cases(DeviceBench& bench) {
@@ -59,22 +83,19 @@ void prg_cases(DeviceBench& bench) {
       HostWords expected(words);
       cpu->prg_fill(seed, prg, 5, 0, bytes_of(Words(expected)), kHostStream);
       if (ours != expected) return bench.report.fail(name, "the stream's words are wrong");
-      const double fill = time_on_device(b, bench.least_seconds(), [&] {
-        b.prg_fill(seed, prg, 5, 0, out.bytes(), kHostStream);
-      });
-      const double add = time_on_device(b, bench.least_seconds(), [&] {
-        b.prg_add(seed, prg, 5, out.words(), kHostStream);
-      });
+      const double fill = time_on_device(
+          b, bench.least_seconds(), [&] { b.prg_fill(seed, prg, 5, 0, out.bytes(), kHostStream); });
+      const double add = time_on_device(b, bench.least_seconds(),
+                                        [&] { b.prg_add(seed, prg, 5, out.words(), kHostStream); });
       const double bytes = 8.0 * static_cast<double>(words);
-      add_row(bench, name, bytes, "B/s", fill,
-              {{"add_bytes_per_second", bytes / add},
-               {"of_copy", bytes / fill / bench.copy_bytes_per_second}});
+      add_row(bench, name, bytes, "B/s", fill, copy_bound(bench, bytes, bytes),
+              {{"add_bytes_per_second", bytes / add}});
     });
   }
 }
 
-/// Whether c = a b by one random vector v: c v = a (b v). A wrong c passes with probability 2^-1 at
-/// most a bit that is wrong, and errors here are of whole words; three vectors are tried.
+/// Whether c = a b, by random vectors v: c v = a (b v). Where row i of c is wrong by an odd
+/// multiple of 2^j, a vector misses it with probability 2^(j - 63), so three do up to j = 62.
 bool product_is_right(const HostWords& a, const HostWords& b, const HostWords& c, std::uint64_t m,
                       std::uint64_t n, std::uint64_t k) {
   std::mt19937_64 random(m * n + k);
@@ -96,8 +117,8 @@ bool product_is_right(const HostWords& a, const HostWords& b, const HostWords& c
 }
 
 void gemm_case(DeviceBench& bench, std::uint64_t m, std::uint64_t n, std::uint64_t k) {
-  const std::string name = "device/gemm/" + std::to_string(m) + "x" + std::to_string(k) + "x" +
-                           std::to_string(n);
+  const std::string name =
+      "device/gemm/" + std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
   guarded(bench, name, [&] {
     Backend& b = bench.backend;
     const Buffer x = random_tensor(b, m * k, 11);
@@ -112,7 +133,8 @@ void gemm_case(DeviceBench& bench, std::uint64_t m, std::uint64_t n, std::uint64
       return bench.report.fail(name, "the product is wrong");
     }
     const double seconds = time_on_device(b, bench.least_seconds(), multiply);
-    add_row(bench, name, static_cast<double>(m * n) * static_cast<double>(k), "MAC/s", seconds, {});
+    add_row(bench, name, static_cast<double>(m * n) * static_cast<double>(k), "MAC/s", seconds,
+            tensor_bound(bench), {});
   });
 }
 
@@ -148,7 +170,7 @@ void conv_case(DeviceBench& bench, const std::string& net, const Conv2dShape& s)
       const double seconds = time_on_device(b, bench.least_seconds(), convolve);
       const double macs = static_cast<double>(s.patch_rows() * s.patch_columns()) *
                           static_cast<double>(s.out_channels);
-      add_row(bench, name, macs, "MAC/s", seconds, {});
+      add_row(bench, name, macs, "MAC/s", seconds, tensor_bound(bench), {});
     });
   }
 }
@@ -201,10 +223,10 @@ void relu_case(DeviceBench& bench) {
     if (results[0] != results[1]) return bench.report.fail(name, "a result's share is wrong");
     const double material =
         static_cast<double>(layout.correction_record_bytes() + 2 * layout.mask_record_bytes());
-    add_row(bench, name, static_cast<double>(count), "elements/s", seconds,
-            {{"material_bytes_per_element", material / 512},
-             {"of_copy", material / 512 * static_cast<double>(count) / seconds /
-                             bench.copy_bytes_per_second}});
+    const double elements = static_cast<double>(count);
+    add_row(bench, name, elements, "elements/s", seconds,
+            copy_bound(bench, elements, material / 512 * elements),
+            {{"material_bytes_per_element", material / 512}});
   });
 }
 
@@ -223,15 +245,29 @@ void run_device_cases(DeviceBench& bench) {
   }
   const std::uint32_t batch = quick ? 2 : 128;
   conv_case(bench, "lenet1",
-            {.batch = batch, .height = 28, .width = 28, .in_channels = 1, .out_channels = 20,
+            {.batch = batch,
+             .height = 28,
+             .width = 28,
+             .in_channels = 1,
+             .out_channels = 20,
              .kernel = 5});
   conv_case(bench, "lenet2",
-            {.batch = batch, .height = 12, .width = 12, .in_channels = 20, .out_channels = 50,
+            {.batch = batch,
+             .height = 12,
+             .width = 12,
+             .in_channels = 20,
+             .out_channels = 50,
              .kernel = 5});
   if (!quick) {
     conv_case(bench, "vgg3x3x128",
-              {.batch = 64, .height = 32, .width = 32, .in_channels = 128, .out_channels = 128,
-               .kernel = 3, .pad_before = 1, .pad_after = 1});
+              {.batch = 64,
+               .height = 32,
+               .width = 32,
+               .in_channels = 128,
+               .out_channels = 128,
+               .kernel = 3,
+               .pad_before = 1,
+               .pad_after = 1});
   }
   relu_case(bench);
 }

@@ -1,5 +1,5 @@
 // What a device does: kernels against its own memory bandwidth and against the CPU, bundles dealt
-// and steps trained. Without a GPU it says so and skips.
+// and steps trained. Without a GPU it says so and skips, with exit code 0.
 //
 //   beaverpond-gpu-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
 //   beaverpond-gpu-bench --tune [--quick]

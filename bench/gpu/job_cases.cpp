@@ -71,7 +71,8 @@ Result<void> bundles_case(DeviceBench& bench, const std::string& name, const std
 /// Steps of two players, who share the device, over local transports.
 Result<void> step_case(DeviceBench& bench, const std::string& name, const std::string& file) {
   const std::uint64_t steps = bench.options.quick ? 3 : 8;
-  BP_ASSIGN(const TrainingCase test, make_training_case(bench.options.examples + "/" + file, steps));
+  BP_ASSIGN(const TrainingCase test,
+            make_training_case(bench.options.examples + "/" + file, steps));
   BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, kPlayers, steps));
   const auto transports = make_local_transports(kPlayers);
   std::vector<std::unique_ptr<Backend>> backends;
@@ -79,8 +80,8 @@ Result<void> step_case(DeviceBench& bench, const std::string& name, const std::s
     BP_ASSIGN(std::unique_ptr<Backend> backend, bench.make_backend());
     backends.push_back(std::move(backend));
   }
-  std::vector<Result<TrainReport>> reports(
-      kPlayers, make_error(ErrorCode::kCancelled, "did not run"));
+  std::vector<Result<TrainReport>> reports(kPlayers,
+                                           make_error(ErrorCode::kCancelled, "did not run"));
   std::vector<std::thread> threads;
   std::vector<std::chrono::steady_clock::time_point> marks;
   for (std::size_t rank = 0; rank < kPlayers; ++rank) {
@@ -91,9 +92,8 @@ Result<void> step_case(DeviceBench& bench, const std::string& name, const std::s
           marks.push_back(std::chrono::steady_clock::now());
         };
       }
-      reports[rank] = train_player_blocking(test, *transports[rank],
-                                            std::move(dealt.of_player[rank]), train,
-                                            backends[rank].get());
+      reports[rank] = train_player_blocking(
+          test, *transports[rank], std::move(dealt.of_player[rank]), train, backends[rank].get());
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -138,16 +138,16 @@ void run_job_cases(DeviceBench& bench) {
     triples(1024, std::nullopt);
     triples(4096, std::nullopt);
   }
-  for (const auto& [net, file] : {std::pair{"netA", "netA.toml"}, {"netD", "chameleon.toml"},
-                                  {"minionn", "minionn.toml"}, {"lenet", "lenet.toml"}}) {
+  for (const auto& [net, file] : {std::pair{"netA", "netA.toml"},
+                                  {"netD", "chameleon.toml"},
+                                  {"minionn", "minionn.toml"},
+                                  {"lenet", "lenet.toml"}}) {
     if (bench.options.quick && std::string(net) != "netA") continue;
     const std::string job = file;
-    run(std::string("device/factory/") + net + "-b128", [&](const std::string& name) {
-      return bundles_case(bench, name, job);
-    });
-    run(std::string("device/step/") + net + "-b128", [&](const std::string& name) {
-      return step_case(bench, name, job);
-    });
+    run(std::string("device/factory/") + net + "-b128",
+        [&](const std::string& name) { return bundles_case(bench, name, job); });
+    run(std::string("device/step/") + net + "-b128",
+        [&](const std::string& name) { return step_case(bench, name, job); });
   }
 }
 

@@ -61,8 +61,8 @@ double time_on_device(Backend& backend, double least_seconds, const std::functio
   seconds(1);  // modules load, memory grows
   const double once = std::max(seconds(1), 1e-7);
   constexpr int kRuns = 5;
-  const int calls = static_cast<int>(
-      std::clamp(std::ceil(least_seconds / kRuns / once), 1.0, 10000.0));
+  const int calls =
+      static_cast<int>(std::clamp(std::ceil(least_seconds / kRuns / once), 1.0, 10000.0));
   std::vector<double> runs;
   for (int run = 0; run < kRuns; ++run) runs.push_back(seconds(calls) / calls);
   return median(runs);

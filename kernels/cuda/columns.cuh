@@ -10,14 +10,15 @@ namespace beaverpond::cuda {
 /// Sums of columns: a block adds rows of 32 columns and meets others by atomic additions, which
 /// commute mod 2^64. `out` was zeroed. block (32, 8); grid (columns / 32, parts of rows).
 __global__ void __launch_bounds__(256)
-    sum_columns(const std::uint64_t* x, std::uint64_t rows, std::uint64_t columns, std::uint64_t part,
-                std::uint64_t* out) {
+    sum_columns(const std::uint64_t* x, std::uint64_t rows, std::uint64_t columns,
+                std::uint64_t part, std::uint64_t* out) {
   const std::uint64_t column = std::uint64_t{blockIdx.x} * 32 + threadIdx.x;
   if (column >= columns) return;
   const std::uint64_t begin = std::uint64_t{blockIdx.y} * part;
   const std::uint64_t end = begin + part < rows ? begin + part : rows;
   std::uint64_t sum = 0;
-  for (std::uint64_t row = begin + threadIdx.y; row < end; row += 8) sum += x[row * columns + column];
+  for (std::uint64_t row = begin + threadIdx.y; row < end; row += 8)
+    sum += x[row * columns + column];
   atomicAdd(reinterpret_cast<unsigned long long*>(out + column),
             static_cast<unsigned long long>(sum));
 }

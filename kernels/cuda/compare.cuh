@@ -32,9 +32,9 @@ struct CompareJob {
 
 /// Where a thread's planes lie.
 struct HalfLane {
-  std::uint32_t block;  ///< counted over the whole tensor
-  std::uint32_t local;  ///< among the pieces at hand
-  std::uint32_t lane;   ///< 0 .. 15
+  std::uint32_t block;   ///< counted over the whole tensor
+  std::uint32_t local;   ///< among the pieces at hand
+  std::uint32_t lane;    ///< 0 .. 15
   std::uint32_t halves;  ///< 32-bit words of a plane of this block in packed wires
   bool active;           ///< this block is at hand
   bool travels;          ///< this lane is part of the packed planes
@@ -307,8 +307,8 @@ __global__ void __launch_bounds__(128)
   const std::uint8_t* const arrays = record + (layout.words_offset() - layout.packed_offset());
   const auto array = [&](int index) {
     return reinterpret_cast<const std::uint64_t*>(
-        arrays + layout.word_array_bytes() *
-                     static_cast<std::uint64_t>(index < 0 ? 0 : index))[in_block];
+        arrays +
+        layout.word_array_bytes() * static_cast<std::uint64_t>(index < 0 ? 0 : index))[in_block];
   };
   const auto packed = [&](int index) {
     return load_packed_word(record + layout.packed_array_bytes() * static_cast<unsigned>(index) +

@@ -1,8 +1,7 @@
-#include "kernels/cuda/compare_ops.h"
-
 #include <algorithm>
 
 #include "kernels/cuda/compare.cuh"
+#include "kernels/cuda/compare_ops.h"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/launch_elements.cuh"
 #include "kernels/cuda/streams.h"
@@ -20,8 +19,8 @@ struct Chunks {
 
   Chunks(const CompareState& state, std::uint64_t piece_bytes)
       : blocks(state.layout->blocks(state.count)),
-        per_chunk(std::max<std::uint64_t>(
-            1, kChunkBytes / std::max<std::uint64_t>(piece_bytes, 64))) {}
+        per_chunk(
+            std::max<std::uint64_t>(1, kChunkBytes / std::max<std::uint64_t>(piece_bytes, 64))) {}
 };
 
 /// A range of bytes of every block's record.
@@ -144,8 +143,9 @@ void compare_leaves(Work& work, const CompareState& state, Words out, cudaStream
   Player player(work, state, mask_planes(layout), {0, layout.products_offset()}, stream);
   player.for_each_chunk([&](const CompareJob& job, RecordPieces masks, RecordPieces tables) {
     constexpr unsigned kThreads = 64;
-    work.run("compare: leaves", &compare_leaves_kernel, half_lanes(job, kThreads, kThreads / 32 * kWarpPlanesBytes),
-             stream, job, state.opened.data(), masks, tables, halves(out));
+    work.run("compare: leaves", &compare_leaves_kernel,
+             half_lanes(job, kThreads, kThreads / 32 * kWarpPlanesBytes), stream, job,
+             state.opened.data(), masks, tables, halves(out));
   });
 }
 
@@ -187,13 +187,12 @@ void compare_finish(Work& work, const CompareState& state, ConstWords final, Con
     finish.out = out.data();
     finish.b_out = b.empty() ? nullptr : b.data();
     finish.material = material;
-    work.run("compare: finish", &compare_finish_kernel,
-             {dim3(job.blocks * 4), dim3(128), 0}, stream, job, finish);
+    work.run("compare: finish", &compare_finish_kernel, {dim3(job.blocks * 4), dim3(128), 0},
+             stream, job, finish);
   });
 }
 
-void bit_to_word(Work& work, const BitShare& bit, bool designated, Words out,
-                 cudaStream_t stream) {
+void bit_to_word(Work& work, const BitShare& bit, bool designated, Words out, cudaStream_t stream) {
   for_elements(work,
                BitToWordElement{bit.delta.data(), bit.b.data(), designated ? 1u : 0u, out.data()},
                out.size(), stream);

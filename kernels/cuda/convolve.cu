@@ -64,8 +64,8 @@ void convolve(Work& work, const ProductOptions& options, ConvKind kind, const Co
       const std::uint32_t image_pixels = index(std::uint64_t{s.batch} * s.height * s.width);
       const std::uint32_t depth = index(std::uint64_t{s.kernel} * s.kernel * s.out_channels);
       const WeightOperand weights{y, s.in_channels, FastDivide(s.out_channels), true};
-      multiply_any(work, options, {image_pixels, s.in_channels, depth}, gradient_of(s, x),
-                   weights, out, accumulate, stream);
+      multiply_any(work, options, {image_pixels, s.in_channels, depth}, gradient_of(s, x), weights,
+                   out, accumulate, stream);
       return;
     }
   }

@@ -1,11 +1,10 @@
-#include "kernels/cuda/cuda_backend.h"
-
 #include <algorithm>
 #include <string>
 #include <utility>
 
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/compare_ops.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/launch_elements.cuh"
 #include "kernels/cuda/probe.h"
 #include "kernels/cuda/products.h"
@@ -182,8 +181,8 @@ class CudaBackend final : public Backend {
     const Call call(*this, ref);
     const std::uint64_t tiles = std::uint64_t{blocks_for(m, 32)} * blocks_for(n, 32);
     work_.run("transpose", &transpose_words,
-              {dim3(static_cast<unsigned>(tiles)), dim3(32, 8), 32 * 33 * 8}, call.stream,
-              x.data(), m, n, out.data());
+              {dim3(static_cast<unsigned>(tiles)), dim3(32, 8), 32 * 33 * 8}, call.stream, x.data(),
+              m, n, out.data());
   }
   void rows(std::uint64_t row_words, std::uint64_t begin, std::uint64_t step, ConstWords x,
             Words out, StreamRef ref) override {
@@ -200,14 +199,12 @@ class CudaBackend final : public Backend {
     elements(SpreadRowsElement{x.data(), row_words, begin, step, out.data()}, x.size(), ref);
   }
   void window(const Pool2dShape& shape, ConstWords x, Words out, StreamRef ref) override {
-    BP_CHECK(x.size() == shape.image_shape().count() &&
-                 out.size() == shape.taps() * shape.pixels(),
+    BP_CHECK(x.size() == shape.image_shape().count() && out.size() == shape.taps() * shape.pixels(),
              "window: sizes do not fit");
     elements(WindowElement{geometry(shape), x.data(), shape.pixels(), out.data()}, out.size(), ref);
   }
   void window_grad(const Pool2dShape& shape, ConstWords x, Words out, StreamRef ref) override {
-    BP_CHECK(out.size() == shape.image_shape().count() &&
-                 x.size() == shape.taps() * shape.pixels(),
+    BP_CHECK(out.size() == shape.image_shape().count() && x.size() == shape.taps() * shape.pixels(),
              "window_grad: sizes do not fit");
     zero(bytes_of(out), ref);
     elements(WindowGradElement{geometry(shape), x.data(), shape.pixels(), out.data()}, x.size(),
@@ -228,8 +225,7 @@ class CudaBackend final : public Backend {
     const Call call(*this, ref);
     cuda::compare_nodes(work_, state, leaf, out, call.stream);
   }
-  void compare_root(const CompareState& state, ConstWords root, Words out,
-                    StreamRef ref) override {
+  void compare_root(const CompareState& state, ConstWords root, Words out, StreamRef ref) override {
     const Call call(*this, ref);
     cuda::compare_root(work_, state, root, out, call.stream);
   }

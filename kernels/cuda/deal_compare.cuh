@@ -85,11 +85,10 @@ __global__ void __launch_bounds__(64) deal_planes_kernel(const __grid_constant__
     return BlockWords{reinterpret_cast<const std::uint64_t*>(job.mask_record(of)),
                       of < job.blocks ? 512u : 0u};
   };
-  const std::uint32_t* const planes =
-      planes_of_warp(masks_of(block & ~1u), masks_of(block | 1u));
+  const std::uint32_t* const planes = planes_of_warp(masks_of(block & ~1u), masks_of(block | 1u));
   if (block >= job.blocks) return;
-  const auto* const mask_planes = reinterpret_cast<const std::uint32_t*>(
-      job.mask_record(block) + layout.mask_planes_offset());
+  const auto* const mask_planes =
+      reinterpret_cast<const std::uint32_t*>(job.mask_record(block) + layout.mask_planes_offset());
   auto* const record = reinterpret_cast<std::uint32_t*>(job.record(block)) + lane;
   for (int i = 0; i < layout.chunks; ++i) {
     const CompareChunk& chunk = layout.chunk[i];
@@ -121,9 +120,8 @@ __global__ void __launch_bounds__(64) deal_planes_kernel(const __grid_constant__
   };
   for (int i = 0; i < layout.nodes; ++i) {
     const CompareNode& node = layout.node[i];
-    with_leaf_shape(node, [&]<int inputs, bool wants_p>() {
-      deal.template operator()<inputs, wants_p>(node);
-    });
+    with_leaf_shape(
+        node, [&]<int inputs, bool wants_p>() { deal.template operator()<inputs, wants_p>(node); });
   }
   if (layout.has_root) {
     switch (layout.root.inputs) {

@@ -31,20 +31,17 @@ void meet(Work& work, const Seed& seed, PrgKind prg, std::uint64_t index, Stream
   if (r.to == r.from) return;
   const StreamStart start{&seed, prg, index, r.first_block * r.record_bytes + r.from};
   const std::uint64_t piece = r.to - r.from;
-  const StreamPieces pieces{r.target,
-                            (r.blocks - 1) * r.target_record_bytes + piece,
-                            r.blocks,
-                            piece,
-                            r.record_bytes,
-                            r.target_record_bytes};
+  const StreamPieces pieces{r.target,       (r.blocks - 1) * r.target_record_bytes + piece,
+                            r.blocks,       piece,
+                            r.record_bytes, r.target_record_bytes};
   run_stream(work, start, use, pieces, stream);
 }
 
 /// One chunk of the dealer's blocks.
 class DealChunk {
  public:
-  DealChunk(Work& work, const Backend::DealCompare& deal, std::uint64_t first,
-            std::uint64_t blocks, cudaStream_t stream)
+  DealChunk(Work& work, const Backend::DealCompare& deal, std::uint64_t first, std::uint64_t blocks,
+            cudaStream_t stream)
       : work_(work),
         deal_(deal),
         layout_(*deal.layout),
@@ -73,10 +70,11 @@ class DealChunk {
     }
     constexpr unsigned kThreads = 64;
     work_.run("deal: planes", &deal_planes_kernel,
-              {dim3(blocks_for(blocks_ * 16, kThreads)), dim3(kThreads), kThreads / 32 * kWarpPlanesBytes}, stream_,
-              job);
-    work_.run("deal: words", &deal_words_kernel, {dim3(blocks_for(blocks_ * 512, 128)), dim3(128),
-              0}, stream_, job);
+              {dim3(blocks_for(blocks_ * 16, kThreads)), dim3(kThreads),
+               kThreads / 32 * kWarpPlanesBytes},
+              stream_, job);
+    work_.run("deal: words", &deal_words_kernel,
+              {dim3(blocks_for(blocks_ * 512, 128)), dim3(128), 0}, stream_, job);
     for (std::size_t player = 0; player < deal_.seeds.size(); ++player) {
       if (static_cast<int>(player) == deal_.designated) continue;
       take_out(deal_.seeds[player], job.records, memory + at_packed);
@@ -125,10 +123,10 @@ class DealChunk {
     meet(work_, seed, deal_.prg, index, StreamUse::kFill,
          {first_, blocks_, record_, planes, words, packed, packed_}, stream_);
     const std::uint64_t piece_words = packed_ / static_cast<unsigned>(layout_.packed_bytes);
-    for_elements(work_,
-                 SubtractPackedElement{planes, record_, piece_words, layout_.packed_bytes, packed,
-                                       records},
-                 blocks_ * piece_words, stream_);
+    for_elements(
+        work_,
+        SubtractPackedElement{planes, record_, piece_words, layout_.packed_bytes, packed, records},
+        blocks_ * piece_words, stream_);
   }
 
   Work& work_;
@@ -176,8 +174,7 @@ void lookup_finish(Work& work, const Material& material, int bits, ConstWords op
       work.copy(tables, material.correction + first * size * 8, count * size * 8,
                 cudaMemcpyHostToDevice, stream);
     } else {
-      run_stream(work,
-                 {material.seed, material.prg, material.correction_stream, first * size * 8},
+      run_stream(work, {material.seed, material.prg, material.correction_stream, first * size * 8},
                  StreamUse::kFill, whole(tables, count * size * 8), stream);
     }
     for_elements(work,
@@ -202,16 +199,17 @@ void deal_lookup(Work& work, const Backend::DealLookup& deal, cudaStream_t strea
                player == 0 ? StreamUse::kFill : StreamUse::kAdd,
                whole(memory + at_masks, deal.count * 8), stream);
   }
-  work.run("rotate tables", &rotate_tables,
-           {dim3(static_cast<unsigned>(deal.count)), dim3(256), static_cast<std::uint32_t>(size) * 16},
-           stream, reinterpret_cast<const std::uint64_t*>(memory + at_table),
-           reinterpret_cast<const std::uint64_t*>(memory + at_masks),
-           static_cast<std::uint32_t>(size), deal.correction.data());
+  work.run(
+      "rotate tables", &rotate_tables,
+      {dim3(static_cast<unsigned>(deal.count)), dim3(256), static_cast<std::uint32_t>(size) * 16},
+      stream, reinterpret_cast<const std::uint64_t*>(memory + at_table),
+      reinterpret_cast<const std::uint64_t*>(memory + at_masks), static_cast<std::uint32_t>(size),
+      deal.correction.data());
   for (std::size_t player = 0; player < deal.seeds.size(); ++player) {
     if (static_cast<int>(player) == deal.designated) continue;
     run_stream(work, {&deal.seeds[player], deal.prg, deal.correction_stream, 0},
-               StreamUse::kSubtract,
-               whole(deal.correction.data(), deal.correction.size_bytes()), stream);
+               StreamUse::kSubtract, whole(deal.correction.data(), deal.correction.size_bytes()),
+               stream);
   }
 }
 

@@ -1,5 +1,5 @@
-// What players and dealers of a comparison share on the device: planes of 32 elements a thread, node
-// shapes as template arguments, packed words.
+// What players and dealers of a comparison share on the device: planes of 32 elements a thread,
+// node shapes as template arguments, packed words.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ __device__ __forceinline__ void with_leaf_shape(const CompareNode& node, F&& f) 
   }
 }
 
-/// Shared memory of a warp for planes_of_warp: its 1024 words, rows of 32 in other banks; the planes
-/// take the same place afterwards.
+/// Shared memory of a warp for planes_of_warp: its 1024 words, rows of 32 in other banks; the
+/// planes take the same place afterwards.
 inline constexpr std::uint32_t kWarpPlanesBytes = 32 * 33 * 8;
 
 /// The planes of a thread lie this many words apart in shared memory.
@@ -56,13 +56,12 @@ struct BlockWords {
   std::uint64_t limit;
 };
 
-/// Bit planes of the two blocks of a warp: thread t of sixteen gets those of words 32 t .. 32 t + 31
-/// of its block, plane j at [j * kPlaneStride] of what is returned. Memory is read in order.
+/// Bit planes of the two blocks of a warp: thread t of sixteen gets those of words 32 t .. 32 t +
+/// 31 of its block, plane j at [j * kPlaneStride] of what is returned. Memory is read in order.
 __device__ __forceinline__ std::uint32_t* planes_of_warp(const BlockWords& even,
                                                          const BlockWords& odd) {
   const std::uint32_t lane = threadIdx.x % 32;
-  std::uint8_t* const mine =
-      dynamic_shared<std::uint8_t>() + threadIdx.x / 32 * kWarpPlanesBytes;
+  std::uint8_t* const mine = dynamic_shared<std::uint8_t>() + threadIdx.x / 32 * kWarpPlanesBytes;
   auto* const staged = reinterpret_cast<std::uint64_t*>(mine);
 #pragma unroll 8
   for (std::uint32_t row = 0; row < 16; ++row) {
@@ -97,8 +96,7 @@ __device__ __forceinline__ std::uint64_t load_packed_word(const std::uint8_t* fr
   for (int b = 0; b < bytes; ++b) word |= std::uint64_t{from[b]} << (8 * b);
   return word;
 }
-__device__ __forceinline__ void store_packed_word(std::uint64_t word, int bytes,
-                                                  std::uint8_t* to) {
+__device__ __forceinline__ void store_packed_word(std::uint64_t word, int bytes, std::uint8_t* to) {
   for (int b = 0; b < bytes; ++b) to[b] = static_cast<std::uint8_t>(word >> (8 * b));
 }
 

@@ -15,8 +15,8 @@ void for_elements(Work& work, const F& f, std::uint64_t count, cudaStream_t stre
   if (count == 0) return;
   // Enough to fill the device many times over; threads then take several elements each.
   const unsigned most = 64u * static_cast<unsigned>(work.properties().multiprocessors);
-  const unsigned blocks = static_cast<unsigned>(
-      std::min<std::uint64_t>((count + 255) / 256, std::max(most, 1u)));
+  const unsigned blocks =
+      static_cast<unsigned>(std::min<std::uint64_t>((count + 255) / 256, std::max(most, 1u)));
   work.run("work on elements", &for_each_index<F>, {dim3(blocks), dim3(256), 0}, stream, f, count);
 }
 

@@ -37,13 +37,13 @@ struct Patches {
     const std::uint32_t kx = by_kernel.split(tap);
     const std::uint32_t ox = out_width.split(pixel);
     const std::uint32_t oy = out_height.split(pixel);
-    const std::int32_t y = static_cast<std::int32_t>(oy) * stride - pad +
-                           static_cast<std::int32_t>(tap);
-    const std::int32_t x = static_cast<std::int32_t>(ox) * stride - pad +
-                           static_cast<std::int32_t>(kx);
+    const std::int32_t y =
+        static_cast<std::int32_t>(oy) * stride - pad + static_cast<std::int32_t>(tap);
+    const std::int32_t x =
+        static_cast<std::int32_t>(ox) * stride - pad + static_cast<std::int32_t>(kx);
     if (y < 0 || y >= height || x < 0 || x >= width) return 0;
-    const std::uint64_t row = std::uint64_t{pixel} * static_cast<std::uint32_t>(height) +
-                              static_cast<std::uint32_t>(y);
+    const std::uint64_t row =
+        std::uint64_t{pixel} * static_cast<std::uint32_t>(height) + static_cast<std::uint32_t>(y);
     return __ldg(images +
                  (row * static_cast<std::uint32_t>(width) + static_cast<std::uint32_t>(x)) *
                      channels +
@@ -85,18 +85,17 @@ struct GradientOperand {
     const std::uint32_t channel = by_channels.split(k);
     const std::int32_t kx = static_cast<std::int32_t>(by_kernel.split(k));
     const std::int32_t x = static_cast<std::int32_t>(width.split(row)) + pad - kx;
-    const std::int32_t y = static_cast<std::int32_t>(height.split(row)) + pad -
-                           static_cast<std::int32_t>(k);
+    const std::int32_t y =
+        static_cast<std::int32_t>(height.split(row)) + pad - static_cast<std::int32_t>(k);
     if (x < 0 || y < 0) return 0;
     std::uint32_t ox = static_cast<std::uint32_t>(x);
     std::uint32_t oy = static_cast<std::uint32_t>(y);
     if (by_stride.split(ox) != 0 || by_stride.split(oy) != 0) return 0;
     if (ox >= static_cast<std::uint32_t>(out_width)) return 0;
     if (oy >= static_cast<std::uint32_t>(out_height)) return 0;
-    const std::uint64_t line =
-        std::uint64_t{row} * static_cast<std::uint32_t>(out_height) + oy;
-    return __ldg(gradient +
-                 (line * static_cast<std::uint32_t>(out_width) + ox) * out_channels + channel);
+    const std::uint64_t line = std::uint64_t{row} * static_cast<std::uint32_t>(out_height) + oy;
+    return __ldg(gradient + (line * static_cast<std::uint32_t>(out_width) + ox) * out_channels +
+                 channel);
   }
 };
 

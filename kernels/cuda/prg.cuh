@@ -169,9 +169,8 @@ __global__ void __launch_bounds__(128) aes128_stream(AesStream stream, StreamTar
     std::uint32_t rows[32];
 #pragma unroll
     for (unsigned j = 0; j < 32; ++j) {
-      rows[j] = static_cast<std::uint32_t>((stream.low + std::uint64_t{units[first + 8 * j].x} * 4 +
-                                           part) >>
-                                          (32 * half));
+      rows[j] = static_cast<std::uint32_t>(
+          (stream.low + std::uint64_t{units[first + 8 * j].x} * 4 + part) >> (32 * half));
     }
     transpose32(rows);
 #pragma unroll

@@ -38,11 +38,11 @@ void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B&
   // Where there are fewer blocks than the device takes at once, k is cut; at least 32 a part.
   const std::uint64_t wanted = 2 * static_cast<std::uint64_t>(work.properties().multiprocessors);
   const std::uint64_t blocks = std::uint64_t{columns} * rows;
-  std::uint64_t parts = std::min<std::uint64_t>((wanted + blocks - 1) / blocks,
-                                                (size.k + 31) / 32);
+  std::uint64_t parts = std::min<std::uint64_t>((wanted + blocks - 1) / blocks, (size.k + 31) / 32);
   parts = std::max<std::uint64_t>(parts, 1);
-  const auto part_k = static_cast<std::uint32_t>(
-      (size.k + parts - 1) / parts + (Tile::kDepth - 1)) / Tile::kDepth * Tile::kDepth;
+  const auto part_k =
+      static_cast<std::uint32_t>((size.k + parts - 1) / parts + (Tile::kDepth - 1)) / Tile::kDepth *
+      Tile::kDepth;
   const unsigned layers = std::max(1u, blocks_for(size.k, std::max<std::uint32_t>(part_k, 1)));
   if (layers > 1 && !accumulate) work.zero(out, std::uint64_t{size.m} * size.n * 8, stream);
   // Grid rows are limited to 65535.
@@ -58,9 +58,8 @@ void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B&
 }
 
 template <class Source>
-void convert(Work& work, const Source& source, bool fold, std::uint8_t* planes,
-             std::uint32_t rows, std::uint32_t first_k, std::uint32_t depth, std::uint32_t pitch,
-             cudaStream_t stream) {
+void convert(Work& work, const Source& source, bool fold, std::uint8_t* planes, std::uint32_t rows,
+             std::uint32_t first_k, std::uint32_t depth, std::uint32_t pitch, cudaStream_t stream) {
   work.run("take residues", &make_residues<Source>,
            {dim3(blocks_for(rows, ResidueTile::kRows), blocks_for(pitch, ResidueTile::kDepth)),
             dim3(ResidueTile::kThreads), ResidueTile::kSharedBytes},

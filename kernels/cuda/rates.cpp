@@ -16,7 +16,8 @@ struct MeasuredDevice {
 
 /// Rows that `beaverpond-gpu-bench --tune` printed.
 constexpr MeasuredDevice kMeasured[] = {
-    {"NVIDIA H100", 132, {3500, 361000, 95, 6000}},
+    {"NVIDIA H100", 132, {2593, 438956, 53, 8604}},
+    {"NVIDIA H200", 132, {2757, 457861, 50, 8196}},
 };
 
 double rounded(std::uint64_t size, std::uint64_t tile) {
@@ -26,9 +27,10 @@ double rounded(std::uint64_t size, std::uint64_t tile) {
 }  // namespace
 
 ProductRates rates_of(const DeviceProperties& device) {
-  const auto* const found = std::find_if(
-      std::begin(kMeasured), std::end(kMeasured),
-      [&](const MeasuredDevice& row) { return std::string_view(device.name).starts_with(row.name); });
+  const auto* const found =
+      std::find_if(std::begin(kMeasured), std::end(kMeasured), [&](const MeasuredDevice& row) {
+        return std::string_view(device.name).starts_with(row.name);
+      });
   if (found != std::end(kMeasured)) return found->rates;
   const MeasuredDevice& known = kMeasured[0];
   const double share = static_cast<double>(std::max(device.multiprocessors, 1)) /
@@ -41,8 +43,8 @@ ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::ui
                              std::uint64_t k) {
   const std::uint64_t tile_n = n <= 16 ? 16 : n <= 32 ? 32 : 64;
   const std::uint64_t tile_m = n <= 32 ? 128 : 64;
-  const double words = rates.launch_ns + rounded(m, tile_m) * rounded(n, tile_n) *
-                                             rounded(k, 16) / rates.words_macs;
+  const double words =
+      rates.launch_ns + rounded(m, tile_m) * rounded(n, tile_n) * rounded(k, 16) / rates.words_macs;
   const double macs = kModuli * rounded(m, 128) * rounded(n, 128) * rounded(k, 64);
   const double converted = static_cast<double>(m) * rounded(k, 64) +
                            static_cast<double>(n) * rounded(k, 64) +

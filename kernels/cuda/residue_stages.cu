@@ -1,8 +1,7 @@
-#include "kernels/cuda/residue_stages.h"
-
 #include <algorithm>
 
 #include "kernels/cuda/residue_product.cuh"
+#include "kernels/cuda/residue_stages.h"
 #include "kernels/cuda/residues.cuh"
 
 namespace beaverpond::cuda {

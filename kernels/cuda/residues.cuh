@@ -35,8 +35,7 @@ __device__ __forceinline__ uint4 residues_of(const std::uint32_t (&low)[ResidueT
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int at = 4 * quad + j;
-      const std::uint32_t t =
-          __dp4a(low[at], w.low[i], __dp4a(high[at], w.high[i], w.start[i]));
+      const std::uint32_t t = __dp4a(low[at], w.low[i], __dp4a(high[at], w.high[i], w.start[i]));
       const std::uint64_t scaled = std::uint64_t{t} * w.magic[i] + w.middle[i];
       byte[j] = t - static_cast<std::uint32_t>(scaled >> 32) * w.modulus[i];
     }

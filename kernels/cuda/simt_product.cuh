@@ -26,9 +26,9 @@ struct SimtTile {
   static constexpr int kLoadsB = (kN * kDepth + kThreads - 1) / kThreads;
   static constexpr std::uint32_t kSharedBytes = 8 * kDepth * (kPitchA + kPitchB);
 };
-using SimtWide = SimtTile<4, 4, 16>;    ///< 64 x 64
-using SimtMiddle = SimtTile<4, 4, 8>;   ///< 128 x 32
-using SimtNarrow = SimtTile<2, 4, 4>;   ///< 128 x 16
+using SimtWide = SimtTile<4, 4, 16>;   ///< 64 x 64
+using SimtMiddle = SimtTile<4, 4, 8>;  ///< 128 x 32
+using SimtNarrow = SimtTile<2, 4, 4>;  ///< 128 x 16
 
 /// What element `at` of a tile of `lines` x kDepth words is: threads run along the direction in
 /// which neighbours lie together.

@@ -1,10 +1,9 @@
-#include "kernels/cuda/streams.h"
-
 #include <algorithm>
 #include <cstring>
 
 #include "beaverpond/check.h"
 #include "kernels/cuda/prg.cuh"
+#include "kernels/cuda/streams.h"
 
 namespace beaverpond::cuda {
 namespace {
@@ -86,8 +85,8 @@ void run_stream(Work& work, const StreamStart& start, StreamUse use, const Strea
            "a chacha20 stream ends after 2^32 blocks");
   // Whole records a launch; a single piece is cut anywhere.
   const bool single = pieces.pieces == 1;
-  const std::uint64_t per_launch = single ? kMostUnits : std::max<std::uint64_t>(
-                                                             1, kMostUnits / piece);
+  const std::uint64_t per_launch =
+      single ? kMostUnits : std::max<std::uint64_t>(1, kMostUnits / piece);
   const std::uint64_t count = single ? piece : pieces.pieces;
   for (std::uint64_t first = 0; first < count; first += per_launch) {
     const std::uint64_t part = std::min(per_launch, count - first);

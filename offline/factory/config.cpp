@@ -212,7 +212,7 @@ Result<FactoryConfig> build_config(const Reader& reader, const toml::table& tabl
                         "order ('pools' is missing), or a [delivery] section, and not both");
   }
   BP_ASSIGN(config.device, reader.text(table, "device", "\"cuda:0\"", config.device));
-  if (auto known = check_device(config.device); !known.ok()) {
+  if (auto known = split_devices(config.device); !known.ok()) {
     return reader.wrong(table.get("device")->source(), "device: " + known.error().message);
   }
   BP_ASSIGN(const std::uint64_t threads, reader.number(table, "threads", 1024, 0));

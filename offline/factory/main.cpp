@@ -50,6 +50,14 @@ void add_device(CLI::App& command, std::string& device) {
       });
 }
 
+void add_devices(CLI::App& command, std::string& devices) {
+  command.add_option("--device", devices, beaverpond::kDevicesHelp)
+      ->check([](const std::string& names) -> std::string {
+        const auto known = beaverpond::split_devices(names);
+        return known.ok() ? "" : known.error().message;
+      });
+}
+
 void add_common(CLI::App& command, Flags& flags) {
   beaverpond::FactoryConfig& config = flags.arguments.config;
   command.add_option("--plan", flags.one.plan_path, "plan file (beaverpond plan -o x.plan)");
@@ -62,7 +70,7 @@ void add_common(CLI::App& command, Flags& flags) {
   command.add_option("--lane", flags.one.lane, "lane to fill")->capture_default_str();
   command.add_option("--segment-bundles", flags.one.segment_bundles,
                      "bundles per file (default: about 64 MiB per player and file)");
-  add_device(command, config.device);
+  add_devices(command, config.device);
   command
       .add_option("--threads", config.threads,
                   "dealing threads (default: one per core, or two for a GPU)")

@@ -46,29 +46,33 @@ int dealing_threads(int wanted, MemoryKind memory) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+/// Threads take the devices in turn.
 Result<std::shared_ptr<DealerTeam>> make_team(const std::string& plan_path, int players,
-                                              const std::string& device, int wanted_threads) {
+                                              const std::vector<std::string>& devices,
+                                              int wanted_threads) {
   auto team = std::make_shared<DealerTeam>();
   BP_ASSIGN(team->plan, read_plan_file(plan_path));
+  const auto several = static_cast<int>(devices.size());
   for (int i = 0, threads = 1; i < threads; ++i) {
-    BP_ASSIGN(MadeBackend made, make_backend(device));
+    BP_ASSIGN(MadeBackend made, make_backend(devices[static_cast<std::size_t>(i % several)]));
     threads = dealing_threads(wanted_threads, made.backend->memory());
+    if (wanted_threads == 0) threads *= several;
     team->backends.push_back(std::move(made.backend));
     BP_ASSIGN(Dealer dealer, Dealer::create(team->plan, players, *team->backends.back()));
     team->dealers.push_back(std::make_unique<Dealer>(std::move(dealer)));
   }
   if (team->backends.front()->memory() == MemoryKind::kDevice) {
-    BP_ASSIGN(MadeBackend made, make_backend(device));
+    BP_ASSIGN(MadeBackend made, make_backend(devices.front()));
     team->host_memory = std::move(made.backend);
   }
   return team;
 }
 
 /// The functions keep the team alive.
-Result<FactoryClass> make_class(const ClassConfig& one, int players, const std::string& device,
-                                int threads) {
+Result<FactoryClass> make_class(const ClassConfig& one, int players,
+                                const std::vector<std::string>& devices, int threads) {
   BP_ASSIGN(const std::shared_ptr<DealerTeam> team,
-            make_team(one.plan_path, players, device, threads));
+            make_team(one.plan_path, players, devices, threads));
   FactoryClass made;
   made.name = one.name;
   made.key.plan = plan_hash(team->plan);
@@ -174,12 +178,12 @@ Result<Site> make_site(const FactoryConfig& config, Storage& storage) {
   return site;
 }
 
-Result<ServiceConfig> make_service_config(const FactoryConfig& config, const std::string& device,
-                                          int players) {
+Result<ServiceConfig> make_service_config(const FactoryConfig& config,
+                                          const std::vector<std::string>& devices, int players) {
   ServiceConfig service;
   service.space = {ByteCount{config.disk_budget}, ByteCount{config.disk_reserve}};
   for (const ClassConfig& one : config.classes) {
-    BP_ASSIGN(FactoryClass made, make_class(one, players, device, config.threads));
+    BP_ASSIGN(FactoryClass made, make_class(one, players, devices, config.threads));
     service.classes.push_back({std::move(made), one.demand});
   }
   return service;
@@ -208,11 +212,12 @@ void print_event(FactoryEvent::Kind kind, std::string reason, bool json) {
 }
 
 /// Says what will deal, and names it without "auto": once chosen, no thread gets anything else.
-/// Errors: those of make_backend().
-Result<std::string> choose_device(const FactoryConfig& config, bool json) {
-  BP_ASSIGN(const MadeBackend made, make_backend(config.device));
-  print_event(FactoryEvent::Kind::kDevice, made.line, json);
-  return made.gpu < 0 ? std::string("cpu") : "cuda:" + std::to_string(made.gpu);
+/// Errors: those of choose_devices().
+Result<std::vector<std::string>> choose_dealing(const FactoryConfig& config, bool json) {
+  std::string line;
+  BP_ASSIGN(std::vector<std::string> devices, choose_devices(config.device, line));
+  print_event(FactoryEvent::Kind::kDevice, line, json);
+  return devices;
 }
 
 /// The players' folders and the server before them.
@@ -262,9 +267,9 @@ Result<void> run_make(const FactoryArguments& arguments, const FactorySignals& s
   PosixStorage storage;
   const FactoryConfig& config = arguments.config;
   BP_ASSIGN(const Site site, make_site(config, storage));
-  BP_ASSIGN(const std::string device, choose_device(config, arguments.json));
+  BP_ASSIGN(const std::vector<std::string> devices, choose_dealing(config, arguments.json));
   BP_ASSIGN(const FactoryClass made,
-            make_class(config.classes.at(0), site.players(), device, config.threads));
+            make_class(config.classes.at(0), site.players(), devices, config.threads));
   FactoryOptions options;
   options.pools = site.pools;
   options.key = made.key;
@@ -293,8 +298,8 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
   }
   BP_ASSIGN(const Site site, make_site(config, storage));
   const bool json = arguments.json;
-  BP_ASSIGN(const std::string device, choose_device(config, json));
-  BP_ASSIGN(ServiceConfig service_config, make_service_config(config, device, site.players()));
+  BP_ASSIGN(const std::vector<std::string> devices, choose_dealing(config, json));
+  BP_ASSIGN(ServiceConfig service_config, make_service_config(config, devices, site.players()));
   StatusBoard board;
   Delivery delivery;
   if (config.delivery.has_value()) {
@@ -318,7 +323,7 @@ Result<void> run_serve(const FactoryArguments& arguments, const FactorySignals& 
       return std::nullopt;
     }
     auto again = read_again(arguments.config_path, config);
-    auto loaded = again.ok() ? make_service_config(*again, device, site.players())
+    auto loaded = again.ok() ? make_service_config(*again, devices, site.players())
                              : Result<ServiceConfig>(again.error());
     if (loaded.ok()) {
       delivery.add_lanes(*loaded);

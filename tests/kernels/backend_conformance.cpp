@@ -46,8 +46,8 @@ TEST_F(BackendConformance, StreamsAreTheSameWords) {
 }
 
 TEST_F(BackendConformance, Elements) {
-  for (const std::size_t count : {std::size_t{1}, std::size_t{255}, std::size_t{1000},
-                                  scaled(300000)}) {
+  for (const std::size_t count :
+       {std::size_t{1}, std::size_t{255}, std::size_t{1000}, scaled(300000)}) {
     const HostWords x = random_words(count, random_);
     const HostWords y = random_words(count, random_);
     const std::uint64_t c = random_();
@@ -55,9 +55,8 @@ TEST_F(BackendConformance, Elements) {
       same(what + " " + std::to_string(count), {x, y}, count,
            [&](Backend& b, const Tensors& t, const Tensor& out) { f(b, t, out); });
     };
-    with("add", [](Backend& b, const Tensors& t, const Tensor& o) {
-      b.add(t[0], t[1], o, kHostStream);
-    });
+    with("add",
+         [](Backend& b, const Tensors& t, const Tensor& o) { b.add(t[0], t[1], o, kHostStream); });
     with("subtract", [](Backend& b, const Tensors& t, const Tensor& o) {
       b.subtract(t[0], t[1], o, kHostStream);
     });
@@ -70,9 +69,8 @@ TEST_F(BackendConformance, Elements) {
       b.subtract_scaled(c, t[1], o, kHostStream);
       b.shift_left(o, 13, o, kHostStream);
     });
-    with("copy", [](Backend& b, const Tensors& t, const Tensor& o) {
-      b.copy(t[0], o, kHostStream);
-    });
+    with("copy",
+         [](Backend& b, const Tensors& t, const Tensor& o) { b.copy(t[0], o, kHostStream); });
     with("public words", [&](Backend& b, const Tensors& t, const Tensor& o) {
       b.add_public(t[0], y, true, o, kHostStream);
       b.multiply_public(o, x, o, kHostStream);
@@ -82,7 +80,8 @@ TEST_F(BackendConformance, Elements) {
       b.multiply_public(o, one, o, kHostStream);
       EXPECT_TRUE(b.synchronize(kHostStream).ok());
     });
-    with("zero", [](Backend& b, const Tensors&, const Tensor& o) { b.zero(o.bytes(), kHostStream); });
+    with("zero",
+         [](Backend& b, const Tensors&, const Tensor& o) { b.zero(o.bytes(), kHostStream); });
   }
 }
 
@@ -90,21 +89,19 @@ TEST_F(BackendConformance, Layout) {
   struct Case {
     std::uint64_t m, n;
   };
-  for (const Case c : {Case{1, 1}, Case{3, 70}, Case{65, 33}, Case{128, 10}, Case{700, 257},
-                       Case{2, 5000}}) {
+  for (const Case c :
+       {Case{1, 1}, Case{3, 70}, Case{65, 33}, Case{128, 10}, Case{700, 257}, Case{2, 5000}}) {
     const HostWords x = random_words(c.m * c.n, random_);
     const HostWords row = random_words(c.n, random_);
     const std::string what = std::to_string(c.m) + "x" + std::to_string(c.n);
     same("transpose " + what, {x}, x.size(), [&](Backend& b, const Tensors& t, const Tensor& o) {
       b.transpose(c.m, c.n, t[0], o, kHostStream);
     });
-    same("add_row " + what, {x, row}, x.size(),
-         [&](Backend& b, const Tensors& t, const Tensor& o) {
-           b.add_row(t[0], t[1], o, kHostStream);
-         });
-    same("sum_rows " + what, {x}, c.n, [&](Backend& b, const Tensors& t, const Tensor& o) {
-      b.sum_rows(t[0], o, kHostStream);
+    same("add_row " + what, {x, row}, x.size(), [&](Backend& b, const Tensors& t, const Tensor& o) {
+      b.add_row(t[0], t[1], o, kHostStream);
     });
+    same("sum_rows " + what, {x}, c.n,
+         [&](Backend& b, const Tensors& t, const Tensor& o) { b.sum_rows(t[0], o, kHostStream); });
     const std::uint64_t picked = (c.m + 1) / 2;
     same("rows " + what, {x}, picked * c.n, [&](Backend& b, const Tensors& t, const Tensor& o) {
       b.rows(c.n, 0, 2, t[0], o, kHostStream);
@@ -154,13 +151,13 @@ TEST_F(BackendConformance, MatMulOfAnyShape) {
   struct Case {
     std::uint64_t m, n, k;
   };
-  std::vector<Case> cases = {{1, 1, 1},    {3, 5, 7},     {17, 16, 33},  {70, 10, 300},
+  std::vector<Case> cases = {{1, 1, 1},     {3, 5, 7},     {17, 16, 33},  {70, 10, 300},
                              {100, 20, 65}, {64, 50, 64},  {129, 65, 15}, {5, 64, 3000},
                              {1, 200, 129}, {200, 1, 1000}};
   if (tested().scale >= 1) {
-    for (const Case c : {Case{512, 512, 512}, Case{130, 257, 1000}, Case{1000, 300, 129},
-                         Case{256, 256, 11136}, Case{256, 256, 11137}, Case{140, 200, 30000},
-                         Case{5000, 1, 5000}, Case{20, 25, 73728}}) {
+    for (const Case c :
+         {Case{512, 512, 512}, Case{130, 257, 1000}, Case{1000, 300, 129}, Case{256, 256, 11136},
+          Case{256, 256, 11137}, Case{140, 200, 30000}, Case{5000, 1, 5000}, Case{20, 25, 73728}}) {
       cases.push_back(c);
     }
   }
@@ -200,18 +197,46 @@ TEST_F(BackendConformance, MatMulOfExtremeWords) {
 TEST_F(BackendConformance, Convolutions) {
   std::vector<Conv2dShape> shapes = {
       {.batch = 2, .height = 9, .width = 7, .in_channels = 3, .out_channels = 4, .kernel = 3},
-      {.batch = 3, .height = 8, .width = 8, .in_channels = 1, .out_channels = 5, .kernel = 5,
-       .stride = 2, .pad_before = 2, .pad_after = 2},
-      {.batch = 1, .height = 6, .width = 10, .in_channels = 17, .out_channels = 33, .kernel = 3,
-       .stride = 3, .pad_before = 0, .pad_after = 1},
+      {.batch = 3,
+       .height = 8,
+       .width = 8,
+       .in_channels = 1,
+       .out_channels = 5,
+       .kernel = 5,
+       .stride = 2,
+       .pad_before = 2,
+       .pad_after = 2},
+      {.batch = 1,
+       .height = 6,
+       .width = 10,
+       .in_channels = 17,
+       .out_channels = 33,
+       .kernel = 3,
+       .stride = 3,
+       .pad_before = 0,
+       .pad_after = 1},
       {.batch = 2, .height = 5, .width = 5, .in_channels = 2, .out_channels = 70, .kernel = 1}};
   if (tested().scale >= 1) {
-    shapes.push_back({.batch = 128, .height = 28, .width = 28, .in_channels = 1,
-                      .out_channels = 20, .kernel = 5});
-    shapes.push_back({.batch = 128, .height = 12, .width = 12, .in_channels = 20,
-                      .out_channels = 50, .kernel = 5});
-    shapes.push_back({.batch = 16, .height = 14, .width = 14, .in_channels = 128,
-                      .out_channels = 128, .kernel = 3, .pad_before = 1, .pad_after = 1});
+    shapes.push_back({.batch = 128,
+                      .height = 28,
+                      .width = 28,
+                      .in_channels = 1,
+                      .out_channels = 20,
+                      .kernel = 5});
+    shapes.push_back({.batch = 128,
+                      .height = 12,
+                      .width = 12,
+                      .in_channels = 20,
+                      .out_channels = 50,
+                      .kernel = 5});
+    shapes.push_back({.batch = 16,
+                      .height = 14,
+                      .width = 14,
+                      .in_channels = 128,
+                      .out_channels = 128,
+                      .kernel = 3,
+                      .pad_before = 1,
+                      .pad_after = 1});
   }
   for (const Conv2dShape& s : shapes) {
     const HostWords images = random_words(s.image_shape().count(), random_);

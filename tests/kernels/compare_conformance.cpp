@@ -16,12 +16,18 @@ struct CompareCase {
   int shift;
 };
 constexpr CompareCase kCases[] = {
-    {CompareUse::kTruncate, 1},          {CompareUse::kTruncate, 16},
-    {CompareUse::kTruncate, 24},         {CompareUse::kTruncate, 60},
-    {CompareUse::kReluTruncate, 5},      {CompareUse::kReluTruncate, 16},
-    {CompareUse::kReluTruncate, 20},     {CompareUse::kReluTruncate, 33},
-    {CompareUse::kTruncateTimesBit, 16}, {CompareUse::kTruncateTimesBit, 13},
-    {CompareUse::kRelu, 0},              {CompareUse::kMultiplyBit, 0},
+    {CompareUse::kTruncate, 1},
+    {CompareUse::kTruncate, 16},
+    {CompareUse::kTruncate, 24},
+    {CompareUse::kTruncate, 60},
+    {CompareUse::kReluTruncate, 5},
+    {CompareUse::kReluTruncate, 16},
+    {CompareUse::kReluTruncate, 20},
+    {CompareUse::kReluTruncate, 33},
+    {CompareUse::kTruncateTimesBit, 16},
+    {CompareUse::kTruncateTimesBit, 13},
+    {CompareUse::kRelu, 0},
+    {CompareUse::kMultiplyBit, 0},
 };
 bool takes_bit(CompareUse use) {
   return use == CompareUse::kTruncateTimesBit || use == CompareUse::kMultiplyBit;
@@ -34,9 +40,8 @@ std::string describe(const CompareCase& c, std::size_t count) {
 
 /// All that one player's rounds write, on one backend. Openings are random words: each round is a
 /// function of what it is given, whatever that is.
-std::vector<HostWords> run_rounds(Backend& backend, const CompareLayout& layout,
-                                  std::size_t count, const Material& material,
-                                  std::uint64_t seed) {
+std::vector<HostWords> run_rounds(Backend& backend, const CompareLayout& layout, std::size_t count,
+                                  const Material& material, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   const auto tensor = [&](std::size_t words) {
     return Tensor(backend, random_words(words, random));
@@ -77,9 +82,8 @@ std::vector<HostWords> run_rounds(Backend& backend, const CompareLayout& layout,
     backend.compare_root(state, root, out_final, kHostStream);
   }
   backend.compare_finish(state, final_bits, x, forward, out, b, kHostStream);
-  std::vector<HostWords> all = {out_open.read(), out_leaf.read(), out_root.read(),
-                                out_final.read(), out.read(),      b.read(),
-                                delta.read(),    kept.read()};
+  std::vector<HostWords> all = {out_open.read(), out_leaf.read(), out_root.read(), out_final.read(),
+                                out.read(),      b.read(),        delta.read(),    kept.read()};
   if (layout.wants_sign) {
     const Tensor word(backend, HostWords(count));
     backend.bit_to_word({delta.words(), b.words()}, material.designated, word, kHostStream);
@@ -111,8 +115,8 @@ TEST_F(CompareConformance, EveryRound) {
         const auto expected = run_rounds(cpu(), layout, count, material, draw);
         const auto actual = run_rounds(device(), layout, count, material, draw);
         ASSERT_EQ(expected.size(), actual.size());
-        const char* const names[] = {"open", "leaves", "nodes", "root", "result", "b",
-                                     "delta", "kept", "bit"};
+        const char* const names[] = {"open", "leaves", "nodes", "root", "result",
+                                     "b",    "delta",  "kept",  "bit"};
         for (std::size_t i = 0; i < expected.size(); ++i) {
           SCOPED_TRACE(names[i]);
           // `kept` holds scratch of the backend's own where the last block has no elements.
@@ -192,15 +196,13 @@ TEST_F(CompareConformance, Lookups) {
         material.designated = designated;
         material.correction =
             designated ? reinterpret_cast<const std::uint8_t*>(correction.data()) : nullptr;
-        same("open", {x}, count,
-             [&](Backend& b, const std::vector<Tensor>& t, const Tensor& o) {
-               b.lookup_open(material, bits, t[0], o, kHostStream);
-             });
-        same("finish", {x}, count,
-             [&](Backend& b, const std::vector<Tensor>& t, const Tensor& o) {
-               b.lookup_finish(material, bits, t[0], o, kHostStream);
-               EXPECT_TRUE(b.synchronize(kHostStream).ok());
-             });
+        same("open", {x}, count, [&](Backend& b, const std::vector<Tensor>& t, const Tensor& o) {
+          b.lookup_open(material, bits, t[0], o, kHostStream);
+        });
+        same("finish", {x}, count, [&](Backend& b, const std::vector<Tensor>& t, const Tensor& o) {
+          b.lookup_finish(material, bits, t[0], o, kHostStream);
+          EXPECT_TRUE(b.synchronize(kHostStream).ok());
+        });
       }
     }
   }

@@ -19,6 +19,23 @@ TEST(MakeBackend, KnowsItsNames) {
   }
 }
 
+TEST(MakeBackend, SeveralGpusShareTheWork) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(split_devices("auto").value(), Names{"auto"});
+  EXPECT_EQ(split_devices("cuda:all").value(), Names{"cuda:all"});
+  EXPECT_EQ(split_devices("cuda:3,cuda:0,cuda:1").value(), (Names{"cuda:3", "cuda:0", "cuda:1"}));
+  for (const char* devices : {"", ",", "cuda:0,", ",cuda:0", "cuda:0,cuda:0", "cuda,cuda:0",
+                              "cpu,cuda:0", "cuda:0,auto", "cuda:all,cuda:0", "cuda:0 cuda:1"}) {
+    const auto split = split_devices(devices);
+    ASSERT_FALSE(split.ok()) << devices;
+    EXPECT_EQ(split.error().code, ErrorCode::kConfig);
+  }
+  std::string line;
+  EXPECT_EQ(choose_devices("cpu", line).value(), Names{"cpu"});
+  EXPECT_NE(line.find("computing on cpu"), std::string::npos) << line;
+  EXPECT_FALSE(choose_devices("cuda:998,cuda:999", line).ok());
+}
+
 TEST(MakeBackend, TheCpuIsAlwaysThereAndSaysSo) {
   const Result<MadeBackend> made = make_backend("cpu");
   ASSERT_TRUE(made.ok());

@@ -39,8 +39,8 @@ class Tensor {
     EXPECT_TRUE(backend.synchronize(kHostStream).ok());
   }
   Words words() const { return buffer_.words().first(count_); }
-  operator Words() const { return words(); }            // NOLINT: reads as the span it is
-  operator ConstWords() const { return words(); }       // NOLINT
+  operator Words() const { return words(); }       // NOLINT: reads as the span it is
+  operator ConstWords() const { return words(); }  // NOLINT
   std::span<std::uint8_t> bytes() const { return buffer_.bytes(); }
   HostWords read() const {
     HostWords host(count_);
