@@ -18,8 +18,8 @@ TEST(CuRand, TheHostsGeneratorGivesTheSameWordsAsOurOwn) {
       for (const std::size_t count : {std::size_t{1}, std::size_t{6}, std::size_t{300'001}}) {
         std::vector<std::uint8_t> theirs(4 * count);
         std::vector<std::uint8_t> ours(4 * count);
-        const Result<void> filled = fill_synthetic_blocking(
-            {.sequence_seed = seed, .first_word = first, .out = theirs});
+        const Result<void> filled =
+            fill_synthetic_blocking({.sequence_seed = seed, .first_word = first, .out = theirs});
         ASSERT_TRUE(filled.ok()) << filled.error().message;
         ASSERT_TRUE(SyntheticSource().fill_blocking(seed, first, ours).ok());
         EXPECT_TRUE(theirs == ours) << seed << " " << first << " " << count;

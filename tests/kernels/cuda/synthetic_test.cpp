@@ -110,8 +110,8 @@ TEST_F(CudaSynthetic, ADeviceThereIsNotIsRefused) {
 
 TEST_F(CudaSynthetic, EachCallOfTheLibraryMayFail) {
   Bytes bytes(64);
-  for (const Call call : {Call::kCreate, Call::kOrdering, Call::kSeed, Call::kOffset,
-                          Call::kStream, Call::kGenerate}) {
+  for (const Call call : {Call::kCreate, Call::kOrdering, Call::kSeed, Call::kOffset, Call::kStream,
+                          Call::kGenerate}) {
     fake_curand::fail_call(call, 1, Status::kLaunchFailure);
     const Result<void> filled = fill(0, 0, bytes);
     ASSERT_FALSE(filled.ok());
