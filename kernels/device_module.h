@@ -17,9 +17,9 @@ class Transport;          // online/transport/transport.h
 struct NcclOptions;       // online/transport/nccl_options.h
 struct SyntheticRequest;  // kernels/synthetic/request.h
 
-/// Changes with this struct, with Backend and with everything these name: module and program are
-/// C++ to each other, and come from one version of the sources.
-inline constexpr int kDeviceModuleVersion = 2;
+/// Of the headers that module and program share, which are C++ to each other: a module of other
+/// sources is refused. A digest of those headers; tests/tidy says when it is another.
+inline constexpr int 
 
 /// What a module offers. Function pointers, none null. Lives as long as the program.
 struct DeviceModule {

@@ -1,135 +1,130 @@
-// How fast a factory fills the pools of three players on this machine: dealt, sealed, written,
-// synced and published, against dealing the same bundles into memory. Both with one dealer, taking
-// turns. Afterwards every chunk of every pool is authenticated.
+// How fast a factory serves three players over loopback: `triple-factory serve` deals, seals,
+// writes and delivers, three `triple-factory pull` fetch, check and publish, all on this machine
+// and its disk, in a steady state. Against the dealer alone, into memory, before and after.
 //
 //   beaverpond-serve-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <future>
 #include <string>
 #include <vector>
 
 #include "bench/dealing/dealing.h"
+#include "bench/offline/delivery_site.h"
 #include "bench/report/report.h"
-#include "offline/factory/factory.h"
-#include "offline/pool/dealer_key.h"
-#include "offline/pool/pool_key.h"
-#include "offline/pool/posix_storage.h"
-#include "offline/pool/verify.h"
 
 namespace beaverpond {
 namespace {
 
 constexpr int kPlayers = 3;
-constexpr std::uint64_t kSegmentBundles = 3;  // a correction for each player's file
+constexpr int kThreads = 1;  // that deal, alone and in the factory
+constexpr std::uint64_t kSegmentBundles = 3;  // the default for this plan
+constexpr std::uint64_t kAheadBundles = 12;
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
 }
 
-class ServeBench {
+/// Deals for the players into memory that is used again.
+class DealingAlone {
  public:
-  ServeBench(std::string root, Plan plan)
-      : root_(std::move(root)), plan_(std::move(plan)), backend_(make_cpu_backend()) {}
-
-  Result<void> prepare() {
-    BP_ASSIGN(DealerKey key, DealerKey::generate());
-    dealer_key_ = std::make_unique<DealerKey>(std::move(key));
-    BP_ASSIGN(Dealer dealer, Dealer::create(plan_, kPlayers, *backend_));
-    dealer_ = std::make_unique<Dealer>(std::move(dealer));
-    BP_ASSIGN(Buffer memory, backend_->allocate(plan_.correction_size));
-    memory_ = std::make_unique<Buffer>(std::move(memory));
-    FactoryOptions options;
-    for (int player = 0; player < kPlayers; ++player) {
-      const std::string directory = root_ + "/pool" + std::to_string(player);
-      options.pools.directories.push_back(directory);
-      BP_ASSIGN(const PublicKey pool_key, create_pool_key(pool_key_path(directory)));
-      options.pools.pool_keys.push_back(pool_key);
-    }
-    options.pools.storage = &storage_;
-    options.pools.dealer_key = dealer_key_.get();
-    pools_ = options.pools;
-    options.key.plan = plan_hash(plan_);
-    options.prg = plan_.prg;
-    options.correction_size = plan_.correction_size;
-    options.segment_bundles = kSegmentBundles;
-    options.dealers = {
-        [this](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
-          return dealer_->deal(seeds, designated, correction, kHostStream);
-        }};
-    BP_ASSIGN(Factory factory, Factory::open(std::move(options)));
-    factory_ = std::make_unique<Factory>(std::move(factory));
-    return {};
+  static Result<DealingAlone> create(const Plan& plan) {
+    DealingAlone alone;
+    alone.backend_ = make_cpu_backend();
+    BP_ASSIGN(Dealer dealer, Dealer::create(plan, kPlayers, *alone.backend_));
+    alone.dealer_ = std::make_unique<Dealer>(std::move(dealer));
+    BP_ASSIGN(Buffer memory, alone.backend_->allocate(plan.correction_size));
+    alone.memory_ = std::make_unique<Buffer>(std::move(memory));
+    BP_TRY(alone.deal(1));  // memory and tables are touched for the first time
+    alone.rates.clear();
+    return alone;
   }
 
-  Result<void> turn() {
-    const auto start = std::chrono::steady_clock::now();
-    for (std::uint64_t i = 0; i < kSegmentBundles; ++i) {
+  Result<void> deal(int bundles) {
+    for (int i = 0; i < bundles; ++i) {
+      const auto start = Clock::now();
       BP_ASSIGN(const std::vector<Seed> seeds, fresh_seeds(kPlayers));
-      BP_TRY(dealer_->deal(seeds, designated_player(i, kPlayers), memory_->bytes(), kHostStream));
+      BP_TRY(dealer_->deal(seeds, i % kPlayers, memory_->bytes(), kHostStream));
+      rates.push_back(1 / seconds_between(start, Clock::now()));
     }
-    dealing.push_back(kSegmentBundles / seconds_since(start));
-    const auto published = std::chrono::steady_clock::now();
-    BP_TRY(factory_->make_blocking(kSegmentBundles));
-    serving.push_back(kSegmentBundles / seconds_since(published));
-    bundles_ += kSegmentBundles;
     return {};
   }
 
-  /// Whether every player has all that was published, undamaged.
-  Result<bool> is_right() {
-    for (int player = 0; player < kPlayers; ++player) {
-      const auto index = static_cast<std::size_t>(player);
-      PoolOptions options;
-      options.directory = pools_.directories[index];
-      options.storage = &storage_;
-      options.identity.player = player;
-      options.identity.players = kPlayers;
-      options.dealer_key = dealer_key_->public_key();
-      options.pool_key = pools_.pool_keys[index];
-      BP_ASSIGN(const PoolReport report, verify_pool_blocking(options));
-      if (!report.damaged.empty() || report.bundles != bundles_) return false;
-    }
-    return true;
-  }
-
-  FactoryTotals totals() const { return factory_->totals(); }
-
-  std::vector<double> dealing, serving;  ///< bundles/s
+  std::vector<double> rates;  ///< bundles/s
 
  private:
-  std::string root_;
-  Plan plan_;
   std::unique_ptr<Backend> backend_;
-  PosixStorage storage_;
-  std::unique_ptr<DealerKey> dealer_key_;
   std::unique_ptr<Dealer> dealer_;
   std::unique_ptr<Buffer> memory_;
-  PoolSetOptions pools_;
-  std::unique_ptr<Factory> factory_;
-  std::uint64_t bundles_ = 0;
 };
+
+/// Costs of `bundles` in the steady state.
+struct Sustained {
+  std::uint64_t bundles = 0;
+  double seconds = 0;
+  double factory_cpu_seconds = 0;
+  double players_cpu_seconds = 0;
+};
+
+/// From one publication to a later one, after the first have passed.
+Result<Sustained> measure(DeliverySite& site, double at_least_seconds) {
+  const auto deadline = [] { return Clock::now() + std::chrono::seconds(120); };
+  BP_ASSIGN(Delivered first, site.wait_for_more(deadline()));
+  while (first.bundles < kSegmentBundles) {
+    BP_ASSIGN(first, site.wait_for_more(deadline()));
+  }
+  while (true) {
+    BP_ASSIGN(const Delivered last, site.wait_for_more(deadline()));
+    Sustained sustained;
+    sustained.bundles = last.bundles - first.bundles;
+    sustained.seconds = seconds_between(first.when, last.when);
+    sustained.factory_cpu_seconds = last.factory_cpu_seconds - first.factory_cpu_seconds;
+    sustained.players_cpu_seconds = last.players_cpu_seconds - first.players_cpu_seconds;
+    if (sustained.seconds >= at_least_seconds) return sustained;
+  }
+}
 
 Result<void> run(BenchReport& report, const std::string& name, const BenchOptions& options,
                  const std::string& root) {
   BP_ASSIGN(const Job job, read_job(options.examples + "/lenet.toml"));
   BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
-  const std::uint64_t bytes = setup.plan.correction_size.value;
-  ServeBench bench(root, setup.plan);
-  BP_TRY(bench.prepare());
-  for (int i = 0; i < (options.quick ? 1 : 3); ++i) BP_TRY(bench.turn());
-  BP_ASSIGN(const bool right, bench.is_right());
-  if (!right) {
+  BP_ASSIGN(DealingAlone alone, DealingAlone::create(setup.plan));
+  const int turn = options.quick ? 2 : 9;
+  BP_TRY(alone.deal(turn));
+  DeliverySiteOptions wanted;
+  wanted.root = root;
+  wanted.players = kPlayers;
+  wanted.threads = kThreads;
+  wanted.segment_bundles = kSegmentBundles;
+  wanted.ahead_bundles = kAheadBundles;
+  BP_ASSIGN(const auto site, DeliverySite::start(wanted, setup.plan));
+  BP_ASSIGN(const Sustained sustained, measure(*site, options.quick ? 0 : 20));
+  site->stop();
+  BP_TRY(alone.deal(turn));
+  BP_ASSIGN(const std::uint64_t verified, site->verify());
+  if (verified < sustained.bundles + kSegmentBundles) {
     report.fail(name, "the pools do not hold what was published");
     return {};
   }
+  const auto bundles = static_cast<double>(sustained.bundles);
+  const auto bytes = static_cast<double>(setup.plan.correction_size.value);
   BenchRow row;
   row.name = name;
-  row.value = median(bench.serving);
+  row.value = bundles / sustained.seconds;
   row.unit = "bundles/s";
-  row.reference = Reference{"dealing alone", "measured", median(bench.dealing)};
-  row.extra = {{"bytes", static_cast<double>(bytes)}, {"players", kPlayers}};
+  row.reference = Reference{"dealing alone", "measured", median(alone.rates)};
+  row.extra = {{"cpu_seconds",
+                (sustained.factory_cpu_seconds + sustained.players_cpu_seconds) / bundles},
+               {"factory_cpu_seconds", sustained.factory_cpu_seconds / bundles},
+               {"players_cpu_seconds", sustained.players_cpu_seconds / bundles},
+               {"bytes", bytes},
+               {"players", kPlayers},
+               {"dealing_threads", kThreads},
+               {"seconds", sustained.seconds}};
   report.add(std::move(row));
   return {};
 }
@@ -141,7 +136,7 @@ int run(const BenchOptions& options) {
     // Beside the results, not in a temporary folder, which may be no disk.
     const std::filesystem::path json(options.json_path);
     std::filesystem::path root = json.has_parent_path() ? json.parent_path() : ".";
-    root /= "beaverpond-serve-bench";
+    root = std::filesystem::absolute(root) / "beaverpond-serve-bench";
     std::filesystem::remove_all(root);
     std::filesystem::create_directories(root);
     const Result<void> done = run(report, name, options, root);

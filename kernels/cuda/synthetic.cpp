@@ -108,7 +108,7 @@ Result<void> next_by_way_of(Generator& generator, const Buffer& scratch,
 
 Result<void> fill_by_device(const Api& api, const SyntheticRequest& request) {
   BP_TRY(device_properties(request.device));
-  const DeviceScope scope(request.device);
+  BP_TRY(use_device(request.device));
   BP_ASSIGN(MemoryPool pool, MemoryPool::create(request.device, ByteCount{0}));
   BP_ASSIGN(const Stream stream, pool.make_stream());
   BP_ASSIGN(Generator generator, Generator::create(api, request));

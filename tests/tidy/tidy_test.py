@@ -4,6 +4,7 @@
 Usage: tidy_test.py SOURCE_FOLDER CXX_COMPILER
 """
 
+import hashlib
 import os
 import re
 import subprocess
@@ -325,6 +326,19 @@ class Tidy(unittest.TestCase):
 
         with ThreadPoolExecutor(max_workers=2) as pool:
             self.expect_none([p for found in pool.map(compile_alone, headers) for p in found])
+
+    def test_module_version(self):
+        """A CUDA module of other headers must not be called: its version is their digest."""
+        headers = sorted(p for folder in ('include/beaverpond', 'kernels', 'online/transport')
+                         for p in (ROOT / folder).glob('*.h'))
+        headers.append(ROOT / 'online/transport/nccl/nccl_options.h')
+        pattern = r'kDeviceModuleVersion = 0x[0-9a-f]+;'
+        digest = hashlib.sha256()
+        for header in headers:
+            digest.update(re.sub(pattern, '', header.read_text()).encode())
+        wanted = 'kDeviceModuleVersion = 0x' + digest.hexdigest()[:7] + ';'
+        text = (ROOT / 'kernels/device_module.h').read_text()
+        self.assertIn(wanted, text, 'kernels/device_module.h: write ' + wanted)
 
 
 if __name__ == "__main__":

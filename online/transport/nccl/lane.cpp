@@ -161,7 +161,7 @@ Lane::~Lane() {
 }
 
 Result<void> Lane::connect_blocking(const UniqueId& id, Deadline deadline) {
-  const cuda::DeviceScope scope(fabric_.options.device);
+  BP_TRY(cuda::use_device(fabric_.options.device));
   const std::string what = "connecting by NCCL";
   Config config;
   config.blocking = 0;
@@ -206,7 +206,9 @@ Result<void> Lane::greet_blocking(Deadline deadline) {
 
 Result<std::shared_ptr<Work>> Lane::start(const Call& call, std::string what, StreamRef stream) {
   if (std::optional<Error> error = fabric_.failure()) return give_up(*std::move(error));
-  const cuda::DeviceScope scope(fabric_.options.device);
+  if (Result<void> used = cuda::use_device(fabric_.options.device); !used.ok()) {
+    return give_up(used.error());
+  }
   Result<std::shared_ptr<Work>> work = queue(call, std::move(what), stream);
   if (!work.ok()) return give_up(work.error());
   if (Result<void> result = advance(false); !result.ok()) return give_up(result.error());
@@ -232,7 +234,7 @@ Result<std::shared_ptr<Work>> Lane::queue(const Call& call, std::string what, St
 }
 
 Result<void> Lane::finish_blocking(const std::shared_ptr<Work>& work, Deadline deadline) {
-  const cuda::DeviceScope scope(fabric_.options.device);
+  BP_TRY(cuda::use_device(fabric_.options.device));
   Patience patience(fabric_, deadline, work->what);
   for (;;) {
     if (comm_ == nullptr) return *fabric_.failure();  // nothing else ends it while it is in use

@@ -145,7 +145,9 @@ class NcclTransport final : public Transport {
   Operation start(const Call& call, std::span<const std::uint8_t> bytes, const Tag& tag,
                   StreamRef stream, OverControl over_control) {
     // Else CUDA asks, and starts to use, the thread's current device: another player's, perhaps.
-    const cuda::DeviceScope scope(fabric_->options.device);
+    if (Result<void> used = cuda::use_device(fabric_->options.device); !used.ok()) {
+      return failed(used.error());
+    }
     const Result<bool> device = on_device(bytes);
     if (!device.ok()) return failed(device.error());
     if (!*device) return over_control();

@@ -109,7 +109,7 @@ class Tap final : public ForwardingTransport {
   }
 
   void add(const Tag& tag, std::span<const std::uint8_t> bytes, Way way) {
-    const cuda::DeviceScope scope(rank());
+    (void)cuda::use_device(rank());
     cudaPointerAttributes attributes{};
     if (!bytes.empty()) {
       // On a device that failed, for whoever asks: nothing leaves this player any more.
