@@ -40,8 +40,8 @@ Result<void> check_curand(Status status, const std::string& what) {
   if (status == Status::kSuccess) return {};
   // CUDA's note of the same failure is not for whoever calls CUDA next.
   cudaGetLastError();
-  const ErrorCode code = status == Status::kAllocationFailed ? ErrorCode::kOutOfMemory
-                                                             : ErrorCode::kDeviceFailed;
+  const ErrorCode code =
+      status == Status::kAllocationFailed ? ErrorCode::kOutOfMemory : ErrorCode::kDeviceFailed;
   return make_error(code, "cuRAND cannot " + what + ": " + name_of(status) + " (status " +
                               std::to_string(static_cast<int>(status)) +
                               "); use --device cpu, which gives the same numbers");
@@ -55,8 +55,8 @@ class Generator {
     Generator made(api);
     const bool on_host = request.device == SyntheticRequest::kOnHost;
     const auto create = on_host ? api.create_generator_host : api.create_generator;
-    BP_TRY(check_curand(create(&made.handle_, curand::RngType::kPhilox4x32x10),
-                        "make a generator"));
+    BP_TRY(
+        check_curand(create(&made.handle_, curand::RngType::kPhilox4x32x10), "make a generator"));
     BP_TRY(check_curand(api.set_ordering(made.handle_, curand::Ordering::kLegacy),
                         "keep its legacy order"));
     BP_TRY(check_curand(api.set_seed(made.handle_, request.sequence_seed), "take a sequence"));
@@ -136,8 +136,7 @@ Result<void> fill_synthetic_blocking(const SyntheticRequest& request) {
   if (request.device != SyntheticRequest::kOnHost) return fill_by_device(*api, request);
   BP_CHECK(request.memory == MemoryKind::kHost, "the CPU cannot fill a GPU's memory");
   BP_ASSIGN(Generator generator, Generator::create(*api, request));
-  return in_parts(request.out,
-                  [&](std::span<std::uint8_t> part) { return generator.next(part); });
+  return in_parts(request.out, [&](std::span<std::uint8_t> part) { return generator.next(part); });
 }
 
 }  // namespace beaverpond::cuda

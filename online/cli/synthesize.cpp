@@ -187,8 +187,8 @@ Result<void> run_synthesize(const SynthesizeCommand& options) {
   std::error_code failure;
   std::filesystem::create_directories(options.folder, failure);
   if (failure) return make_error(ErrorCode::kIo, options.folder + ": " + failure.message());
-  BP_ASSIGN(Part training, create_part(options.folder + "/train", MadeUpPart::kTraining,
-                                       options.images, shape));
+  BP_ASSIGN(Part training,
+            create_part(options.folder + "/train", MadeUpPart::kTraining, options.images, shape));
   BP_ASSIGN(Part test, create_part(options.folder + "/test", MadeUpPart::kTest, tests, shape));
   for (Part* const part : {&training, &test}) BP_TRY(write_part(*part, shape, data));
   for (Part* const part : {&training, &test}) {
@@ -200,8 +200,8 @@ Result<void> run_synthesize(const SynthesizeCommand& options) {
               training.images, test.images, options.shape.c_str(), shape.classes);
   std::printf("test_images = \"%s\"\ntest_labels = \"%s\"\n", test.image_file.path().c_str(),
               test.label_file.path().c_str());
-  std::printf("train_images = \"%s\"\ntrain_labels = \"%s\"\n",
-              training.image_file.path().c_str(), training.label_file.path().c_str());
+  std::printf("train_images = \"%s\"\ntrain_labels = \"%s\"\n", training.image_file.path().c_str(),
+              training.label_file.path().c_str());
   return {};
 }
 

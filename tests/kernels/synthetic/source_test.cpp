@@ -33,19 +33,18 @@ TEST(Philox, GivesThePapersWords) {
               ElementsAre(0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u));
   EXPECT_THAT(philox4x32_10({~0u, ~0u, ~0u, ~0u}, ~std::uint64_t{0}),
               ElementsAre(0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu));
-  EXPECT_THAT(
-      philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0'a4093822),
-      ElementsAre(0xd16cfe09u, 0x94fdcceb, 0x5001e420u, 0x24126ea1u));
+  EXPECT_THAT(philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0'a4093822),
+              ElementsAre(0xd16cfe09u, 0x94fdcceb, 0x5001e420u, 0x24126ea1u));
 }
 
 // Recorded from libcurand 10.4: CURAND_RNG_PSEUDO_PHILOX4_32_10, legacy order, on the host.
 TEST(SyntheticSource, GivesCuRandsWords) {
   constexpr std::uint64_t kSeed = 0x12345678'9abcdef0;
   const SyntheticSource cpu;
-  EXPECT_THAT(words_of(cpu, kSeed, 0, 12),
-              ElementsAre(0x092c9b44u, 0x78384bc0u, 0xc9fb80beu, 0x2b3be4ddu, 0x392fd6b2u,
-                          0x26fc076cu, 0x74ce119eu, 0x54e7cb63u, 0x8ab1a19du, 0x25d82783u,
-                          0x3209f83bu, 0x4d4aebb8u));
+  EXPECT_THAT(
+      words_of(cpu, kSeed, 0, 12),
+      ElementsAre(0x092c9b44u, 0x78384bc0u, 0xc9fb80beu, 0x2b3be4ddu, 0x392fd6b2u, 0x26fc076cu,
+                  0x74ce119eu, 0x54e7cb63u, 0x8ab1a19du, 0x25d82783u, 0x3209f83bu, 0x4d4aebb8u));
   EXPECT_THAT(words_of(cpu, kSeed, 69999, 1), ElementsAre(0x80d1706cu));
   EXPECT_THAT(words_of(cpu, kSeed, std::uint64_t{1} << 34, 2),
               ElementsAre(0x5eb697e9u, 0x63c4d692u));

@@ -15,10 +15,9 @@ Result<void> fill(const SyntheticRequest& request) {
   if (request.device == 0 && std::getenv("BEAVERPOND_TEST_NO_GPU") != nullptr) {
     return make_error(ErrorCode::kDeviceFailed, "no GPU today; use another day");
   }
-  const std::uint32_t answer[4] = {static_cast<std::uint32_t>(request.device),
-                                   static_cast<std::uint32_t>(request.sequence_seed),
-                                   static_cast<std::uint32_t>(request.first_word),
-                                   static_cast<std::uint32_t>(request.memory)};
+  const std::uint32_t answer[4] = {
+      static_cast<std::uint32_t>(request.device), static_cast<std::uint32_t>(request.sequence_seed),
+      static_cast<std::uint32_t>(request.first_word), static_cast<std::uint32_t>(request.memory)};
   if (request.out.size() >= sizeof answer) std::memcpy(request.out.data(), answer, sizeof answer);
   return {};
 }

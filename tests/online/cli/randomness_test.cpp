@@ -13,8 +13,8 @@ namespace beaverpond::testing {
 namespace {
 
 using Arguments = std::vector<std::string>;
-using ::testing::HasSubstr;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 
 class Randomness : public ::testing::Test {
  protected:

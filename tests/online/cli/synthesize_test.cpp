@@ -116,8 +116,7 @@ TEST(MadeUpData, APieceIsThatOfTheWhole) {
   };
   const auto whole = draw(MadeUpPart::kTraining, 0, 20);
   const auto piece = draw(MadeUpPart::kTraining, 7, 5);
-  EXPECT_TRUE(std::equal(piece.first.begin(), piece.first.end(),
-                         whole.first.begin() + 7 * 30));
+  EXPECT_TRUE(std::equal(piece.first.begin(), piece.first.end(), whole.first.begin() + 7 * 30));
   EXPECT_TRUE(std::equal(piece.second.begin(), piece.second.end(), whole.second.begin() + 7));
   EXPECT_NE(draw(MadeUpPart::kTest, 0, 20), whole);
 }
@@ -177,8 +176,8 @@ learning_rate = 0.06
 )";
   job += "test_images = \"" + data + "test-images-idx3-ubyte\"\n" + "test_labels = \"" + data +
          "test-labels-idx1-ubyte\"\n";
-  for (const char* const owner : {"player = 0\nrows = [0, 1000]\n",
-                                  "player = 1\nrows = [1000, 2000]\n"}) {
+  for (const char* const owner :
+       {"player = 0\nrows = [0, 1000]\n", "player = 1\nrows = [1000, 2000]\n"}) {
     job += std::string("[[data.owner]]\n") + owner + "train_images = \"" + data +
            "train-images-idx3-ubyte\"\ntrain_labels = \"" + data + "train-labels-idx1-ubyte\"\n";
   }
