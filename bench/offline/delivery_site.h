@@ -78,7 +78,7 @@ class DeliverySite {
   Result<void> prepare(const Plan& plan);
   Result<void> start_programs();
   Result<void> write_rosters() const;
-  Result<void> take(std::size_t player, const std::vector<std::string>& lines);
+  void take(std::size_t player, const std::vector<std::string>& lines);
   Result<void> spend(std::uint64_t end);
   std::string home(std::size_t player) const;
   std::string factory_home() const { return options_.root + "/dealer"; }

@@ -41,20 +41,24 @@ class DealingAlone {
     alone.memory_ = std::make_unique<Buffer>(std::move(memory));
     BP_TRY(alone.deal(1));  // memory and tables are touched for the first time
     alone.rates.clear();
+    alone.cpu_seconds.clear();
     return alone;
   }
 
   Result<void> deal(int bundles) {
     for (int i = 0; i < bundles; ++i) {
       const auto start = Clock::now();
+      const double cpu = thread_cpu_seconds();
       BP_ASSIGN(const std::vector<Seed> seeds, fresh_seeds(kPlayers));
       BP_TRY(dealer_->deal(seeds, i % kPlayers, memory_->bytes(), kHostStream));
       rates.push_back(1 / seconds_between(start, Clock::now()));
+      cpu_seconds.push_back(thread_cpu_seconds() - cpu);
     }
     return {};
   }
 
-  std::vector<double> rates;  ///< bundles/s
+  std::vector<double> rates;        ///< bundles/s
+  std::vector<double> cpu_seconds;  ///< of one bundle
 
  private:
   std::unique_ptr<Backend> backend_;
@@ -121,6 +125,7 @@ Result<void> run(BenchReport& report, const std::string& name, const BenchOption
                 (sustained.factory_cpu_seconds + sustained.players_cpu_seconds) / bundles},
                {"factory_cpu_seconds", sustained.factory_cpu_seconds / bundles},
                {"players_cpu_seconds", sustained.players_cpu_seconds / bundles},
+               {"offline_seconds", median(alone.cpu_seconds)},
                {"bytes", bytes},
                {"players", kPlayers},
                {"dealing_threads", kThreads},

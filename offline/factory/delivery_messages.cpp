@@ -7,7 +7,7 @@
 namespace beaverpond {
 namespace {
 
-constexpr std::string_view kFirstLine = "beaverpond-sync 1";
+constexpr std::string_view kFirstLine = "beaverpond-sync 2";
 constexpr std::size_t kMostLines = 100000;
 
 template <class Number>
@@ -99,8 +99,7 @@ std::string encode_sync_answer(const SyncAnswer& answer) {
   std::string text = std::string(kFirstLine) + "\n";
   for (const LaneKey& key : answer.lanes) text += "lane " + key_text(key, ' ') + "\n";
   for (const SegmentOffer& offer : answer.offers) {
-    text += "offer " + lane_range_path(offer.what) + " " + std::to_string(offer.size_bytes) + " " +
-            to_hex(offer.hash) + "\n";
+    text += "offer " + lane_range_path(offer.what) + " " + std::to_string(offer.size_bytes) + "\n";
   }
   for (const LaneRange& what : answer.publish) text += "publish " + lane_range_path(what) + "\n";
   for (const LaneRange& what : answer.drop) text += "drop " + lane_range_path(what) + "\n";
@@ -136,8 +135,7 @@ Result<SyncAnswer> decode_sync_answer(std::string_view text) {
       return true;
     }
     SegmentOffer offer;
-    if (words.size() != 4 || kind != "offer" || !parse_decimal(words[2], offer.size_bytes) ||
-        !parse_hash(words[3], offer.hash)) {
+    if (words.size() != 3 || kind != "offer" || !parse_decimal(words[2], offer.size_bytes)) {
       return false;
     }
     const auto what = parse_lane_range(std::string(words[1]));

@@ -35,7 +35,6 @@ struct SyncRequest {
 struct SegmentOffer {
   LaneRange what;
   std::uint64_t size_bytes = 0;
-  Hash256 hash{};  ///< SHA-256 of the file
   friend bool operator==(const SegmentOffer&, const SegmentOffer&) = default;
 };
 

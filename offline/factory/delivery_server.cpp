@@ -50,8 +50,9 @@ struct DeliveryServer::State {
     if (!size.ok()) return fail(response, 500, size.error());
     response.set_content_provider(
         *size, "application/octet-stream",
-        [file](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
-          std::vector<std::uint8_t> piece(std::min(length, kPieceBytes));
+        [file, memory = std::make_shared<std::vector<std::uint8_t>>(kPieceBytes)](
+            std::size_t offset, std::size_t length, httplib::DataSink& sink) {
+          const std::span piece = std::span(*memory).first(std::min(length, kPieceBytes));
           const auto read = file->read_at(offset, piece);
           if (!read.ok() || *read == 0) return false;
           return sink.write(reinterpret_cast<const char*>(piece.data()), *read);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "offline/factory/spool.h"
 #include "offline/pool/import.h"
 #include "offline/pool/ledger.h"
 #include "offline/pool/segment.h"
@@ -22,6 +21,11 @@ std::string replace_all(std::string text, char from, char to) {
 std::optional<LaneRange> parse_incoming(const std::string& name, std::string_view suffix) {
   if (!name.ends_with(suffix)) return std::nullopt;
   return parse_lane_range(replace_all(name.substr(0, name.size() - suffix.size()), '+', '/'));
+}
+
+/// What bytes that were lost look like to a check.
+bool is_damage(ErrorCode code) {
+  return code == ErrorCode::kPoolCorrupt || code == ErrorCode::kRosterMismatch;
 }
 
 }  // namespace
@@ -108,36 +112,34 @@ Result<Incoming::Part> Incoming::begin(const SegmentOffer& offer) {
   const auto mode = begun ? Storage::Mode::kReadWrite : Storage::Mode::kCreateNew;
   BP_ASSIGN(part.file, options_.storage->open(part.path, mode));
   BP_ASSIGN(part.size_bytes, part.file->size());
+  part.resumed = part.size_bytes != 0;
   return part;
 }
 
 Result<void> Incoming::append(Part& part, std::span<const std::uint8_t> bytes) {
   BP_TRY(part.file->write_at(part.size_bytes, bytes));
+  part.file->start_writeback(part.size_bytes, bytes.size());
   part.size_bytes += bytes.size();
   return {};
 }
 
 Result<void> Incoming::finish(Part part, const SegmentOffer& offer) {
-  // After a power loss the part may have the right size and the wrong bytes.
-  BP_ASSIGN(const Hash256 hash, hash_file(*part.file));
-  if (part.size_bytes != offer.size_bytes || hash != offer.hash) {
-    part.file.reset();
-    BP_TRY(options_.storage->unlink(part.path));
-    return make_error(ErrorCode::kIo, "the download of " + lane_range_path(offer.what) +
-                                          " was damaged and is begun again; if this comes back, "
-                                          "check the disks of both sides");
+  // Checked first: meanwhile the disk works.
+  Result<void> outcome = options_.check(part.path, offer.what);
+  const bool damaged =
+      part.size_bytes != offer.size_bytes ||
+      (!outcome.ok() && part.resumed && is_damage(outcome.error().code));
+  if (damaged) {
+    outcome = make_error(ErrorCode::kIo, "the download of " + lane_range_path(offer.what) +
+                                             " was damaged and is begun again; if this comes "
+                                             "back, check the disks of both sides");
   }
-  auto synced = part.file->sync();
+  if (outcome.ok()) outcome = part.file->sync();
   part.file.reset();
-  if (!synced.ok()) {
-    // After a failed sync nobody knows what is on the disk, and a second one would not tell.
+  if (!outcome.ok()) {
+    // Also after a failed sync: nobody knows what is on the disk, and a second one would not tell.
     (void)options_.storage->unlink(part.path);
-    return synced;
-  }
-  auto checked = options_.check(part.path, offer.what);
-  if (!checked.ok()) {
-    (void)options_.storage->unlink(part.path);
-    return checked;
+    return outcome;
   }
   BP_TRY(options_.storage->rename(part.path, path(offer.what, kWhole)));
   return options_.storage->sync_directory(directory());

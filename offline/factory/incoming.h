@@ -51,11 +51,13 @@ class Incoming {
     std::string path;
     std::unique_ptr<StorageFile> file;
     std::uint64_t size_bytes = 0;
+    bool resumed = false;  ///< some of it came from an earlier attempt
   };
   Result<Part> begin(const SegmentOffer& offer);
   Result<void> append(Part& part, std::span<const std::uint8_t> bytes);
-  /// Hashes, checks and stages a complete file. Where size or hash are wrong it is removed, so that
-  /// the next attempt begins anew. Errors: kIo (that), those of `check`, kNoSpace.
+  /// Checks and stages a complete file. One that is damaged is removed, and what had been resumed is
+  /// then downloaded anew, since a power loss may have hurt it. Errors: kIo (that), those of
+  /// `check`, kNoSpace.
   Result<void> finish(Part part, const SegmentOffer& offer);
 
   Result<void> publish(const LaneRange& what);

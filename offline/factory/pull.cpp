@@ -5,6 +5,13 @@
 #include <thread>
 
 namespace beaverpond {
+namespace {
+
+constexpr std::size_t kWriteBytes = 1 << 20;
+/// Well below the time after which the factory closes a connection that is not used.
+constexpr std::chrono::seconds kIdleLimit{2};
+
+}  // namespace
 
 struct Puller::State {
   State(PullOptions given, Incoming opened)
@@ -19,6 +26,8 @@ struct Puller::State {
   std::string place() const { return options.host + ":" + std::to_string(options.port); }
   Error unreachable(httplib::Error error) const;
   Error refused(int status, const std::string& said) const;
+  /// Closes a connection that the other side may be closing, so that the next request opens one.
+  void before_request();
   Result<SyncAnswer> sync();
   Result<void> download(const SegmentOffer& offer);
   void sleep() const;
@@ -26,6 +35,7 @@ struct Puller::State {
   PullOptions options;
   Incoming incoming;
   httplib::SSLClient client;
+  std::chrono::steady_clock::time_point used;
   std::vector<LaneKey> lanes;
   bool away = false;
 };
@@ -70,10 +80,16 @@ Error Puller::State::refused(int status, const std::string& said) const {
                               ": " + said.substr(0, 500));
 }
 
+void Puller::State::before_request() {
+  if (std::chrono::steady_clock::now() - used > kIdleLimit) client.stop();
+}
+
 Result<SyncAnswer> Puller::State::sync() {
   BP_ASSIGN(const SyncRequest request, incoming.report(lanes));
+  before_request();
   const httplib::Result answered =
       client.Post("/v1/sync", encode_sync_request(request), "text/plain");
+  used = std::chrono::steady_clock::now();
   if (!answered) return unreachable(answered.error());
   if (answered->status != 200) return refused(answered->status, answered->body);
   return decode_sync_answer(answered->body);
@@ -92,8 +108,16 @@ Result<void> Puller::State::download(const SegmentOffer& offer) {
     }
     const int expected = part.size_bytes > 0 ? 206 : 200;
     Result<void> written;
+    std::vector<std::uint8_t> waiting;  // the library hands out 4 KiB at a time
+    waiting.reserve(kWriteBytes + (64 << 10));
+    const auto write = [&]() -> Result<void>& {
+      written = incoming.append(part, waiting);
+      waiting.clear();
+      return written;
+    };
     int status = 0;
     std::string said;
+    before_request();
     const httplib::Result answered = client.Get(
         "/v1/segments/" + lane_range_path(offer.what), headers,
         [&](const httplib::Response& response) {
@@ -105,10 +129,13 @@ Result<void> Puller::State::download(const SegmentOffer& offer) {
             said.append(data, std::min<std::size_t>(size, 500));
             return said.size() < 5000;
           }
-          if (stopped() || part.size_bytes + size > offer.size_bytes) return false;
-          written = incoming.append(part, {reinterpret_cast<const std::uint8_t*>(data), size});
-          return written.ok();
+          if (stopped() || part.size_bytes + waiting.size() + size > offer.size_bytes) return false;
+          waiting.insert(waiting.end(), data, data + size);
+          if (waiting.size() < kWriteBytes) return true;
+          return write().ok();
         });
+    used = std::chrono::steady_clock::now();
+    if (written.ok() && !waiting.empty()) (void)write();  // also of a download that was cut off: it is resumed
     BP_TRY(std::move(written));
     if (stopped()) return {};
     if (status != 0 && status != expected) return refused(status, said);
@@ -133,10 +160,8 @@ Result<bool> Puller::turn_blocking() {
     BP_TRY(state.incoming.publish(what));
     state.emit({PullEvent::Kind::kPublished, what, 0, 0, ""});
   }
-  for (const SegmentOffer& offer : answer.offers) {
-    if (state.stopped()) return true;
-    BP_TRY(state.download(offer));
-  }
+  // One at a time: the others wait for what this player does not say that it holds.
+  if (!answer.offers.empty() && !state.stopped()) BP_TRY(state.download(answer.offers.front()));
   return new_lanes || !answer.drop.empty() || !answer.publish.empty() || !answer.offers.empty();
 }
 

@@ -1,7 +1,5 @@
 #include "offline/factory/spool.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 
 #include "offline/pool/export.h"
@@ -71,7 +69,6 @@ Result<void> Spool::take_watermark(int player, const LaneWatermark& lane) {
   for (const PublishedRange& range : ranges) {
     if (range.end() > ledger.watermark()) continue;
     BP_TRY(storage_->unlink(folder + "/" + segment_name(range, kSegmentSuffix)));
-    hashes_.erase({player, LaneRange{lane.key, range}});
   }
   return storage_->sync_directory(folder);
 }
@@ -94,9 +91,7 @@ Result<std::vector<Spool::Entry>> Spool::entries(int player, const LaneKey& key)
 }
 
 Result<void> Spool::acknowledge(int player, const LaneRange& what) {
-  BP_TRY(leave_name_blocking(*storage_, lane_of(player, what.key), what.range));
-  hashes_.erase({player, what});
-  return {};
+  return leave_name_blocking(*storage_, lane_of(player, what.key), what.range);
 }
 
 Result<void> Spool::answer_lane(int player, const LaneKey& key, const SyncRequest& request,
@@ -150,7 +145,6 @@ Result<void> Spool::answer_lane(int player, const LaneKey& key, const SyncReques
     SegmentOffer offer;
     offer.what = entry.what;
     offer.size_bytes = entry.size_bytes;
-    BP_ASSIGN(offer.hash, hash_of(player, entry.what));
     answer.offers.push_back(offer);
   }
   return {};
@@ -159,32 +153,6 @@ Result<void> Spool::answer_lane(int player, const LaneKey& key, const SyncReques
 Result<std::unique_ptr<StorageFile>> Spool::open(int player, const LaneRange& what) {
   return storage_->open(lane_of(player, what.key) + "/" + segment_name(what.range, kSegmentSuffix),
                         Storage::Mode::kRead);
-}
-
-Result<Hash256> Spool::hash_of(int player, const LaneRange& what) {
-  const auto known = hashes_.find({player, what});
-  if (known != hashes_.end()) return known->second;
-  BP_ASSIGN(const auto file, open(player, what));
-  BP_ASSIGN(const Hash256 hash, hash_file(*file));
-  hashes_[{player, what}] = hash;
-  return hash;
-}
-
-Result<Hash256> hash_file(StorageFile& file) {
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                        EVP_MD_CTX_free);
-  BP_CHECK(context != nullptr && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1,
-           "SHA-256 is always available");
-  std::vector<std::uint8_t> piece(1 << 20);
-  for (std::uint64_t at = 0;;) {
-    BP_ASSIGN(const std::size_t read, file.read_at(at, piece));
-    BP_CHECK(EVP_DigestUpdate(context.get(), piece.data(), read) == 1, "SHA-256 takes bytes");
-    at += read;
-    if (read < piece.size()) break;
-  }
-  Hash256 hash{};
-  BP_CHECK(EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) == 1, "SHA-256 ends");
-  return hash;
 }
 
 }  // namespace beaverpond

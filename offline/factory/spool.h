@@ -3,7 +3,6 @@
 // no copy of what it has delivered.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,9 +12,6 @@
 #include "offline/pool/identity.h"
 
 namespace beaverpond {
-
-/// SHA-256 of a whole file. Errors: kIo.
-Result<Hash256> hash_file(StorageFile& file);
 
 /// Threads: all calls may run at once, and beside the thread that publishes into the folders.
 class Spool {
@@ -47,14 +43,12 @@ class Spool {
   Result<void> acknowledge(int player, const LaneRange& what);
   Result<void> answer_lane(int player, const LaneKey& key, const SyncRequest& request,
                            SyncAnswer& answer);
-  Result<Hash256> hash_of(int player, const LaneRange& what);
 
   Storage* storage_;
   std::vector<std::string> directories_;
   PoolIdentity identity_;
   std::mutex mutex_;  // of all below, and of changes to the folders
   std::vector<LaneKey> lanes_;
-  std::map<std::pair<int, LaneRange>, Hash256> hashes_;
 };
 
 }  // namespace beaverpond

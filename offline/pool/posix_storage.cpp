@@ -71,6 +71,12 @@ class PosixFile final : public StorageFile {
     return {};
   }
 
+  void start_writeback(std::uint64_t offset, std::uint64_t size) override {
+    // Does not wait, and takes no error away from the sync that follows.
+    (void)::sync_file_range(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(size),
+                            SYNC_FILE_RANGE_WRITE);
+  }
+
   Result<void> sync() override {
     // Not repeated on EINTR either: what an interrupted sync left behind is unknown.
     if (::fdatasync(fd_.get()) != 0) return os_error("sync", path_, errno);

@@ -95,6 +95,7 @@ class SegmentWriter {
   std::size_t filled_ = 0;           // of chunk_
   std::vector<std::uint8_t> tags_;
   std::uint64_t appended_ = 0;
+  std::uint64_t written_back_ = 0;  // the disk was told to begin with what lies before
 };
 
 }  // namespace beaverpond

@@ -5,6 +5,9 @@
 namespace beaverpond {
 namespace {
 
+/// As much at a time as keeps a disk busy.
+constexpr std::uint64_t kWritebackBytes = 8 << 20;
+
 /// Fresh for this file: random bytes, and its first seed, which is as secret and differs in every
 /// segment even where the generator of a cloned machine repeats.
 Result<SecretKey> draw_file_key(const SegmentHeader& header, const Seed& first,
@@ -101,6 +104,11 @@ Result<void> SegmentWriter::flush_chunk() {
   const CipherTag tag = cipher_.finish();
   BP_TRY(file_->write_at(header_.payload_offset() + at, std::span(chunk_).first(filled_)));
   tags_.insert(tags_.end(), tag.begin(), tag.end());
+  const std::uint64_t written = header_.payload_offset() + at + filled_;
+  if (written - written_back_ >= kWritebackBytes) {
+    file_->start_writeback(written_back_, written - written_back_);
+    written_back_ = written;
+  }
   filled_ = 0;
   return {};
 }

@@ -22,6 +22,9 @@ class StorageFile {
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::uint8_t> bytes) = 0;
   /// Writes all of `bytes`, extending the file where needed. Not durable before sync().
   virtual Result<void> write_at(std::uint64_t offset, std::span<const std::uint8_t> bytes) = 0;
+  /// A hint: these bytes stay as they are, the disk may begin with them, so that sync() waits less.
+  /// Promises nothing; sync() reports what fails.
+  virtual void start_writeback(std::uint64_t /*offset*/, std::uint64_t /*size*/) {}
   /// Makes the content durable (fdatasync). After an error the content on disk is unknown, and a
   /// second call may report success for data that was dropped: never retry, drop the file.
   virtual Result<void> sync() = 0;

@@ -24,7 +24,7 @@ SyncRequest request_example() {
 SyncAnswer answer_example() {
   SyncAnswer answer;
   answer.lanes = {range_of(1, 0).key, range_of(2, 0).key};
-  answer.offers = {{range_of(1, 48), 123456, Hash256{7}}, {range_of(2, 16), 1, Hash256{8}}};
+  answer.offers = {{range_of(1, 48), 123456}, {range_of(2, 16), 1}};
   answer.publish = {range_of(1, 32)};
   answer.drop = {range_of(2, 0)};
   return answer;
