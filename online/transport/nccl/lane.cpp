@@ -335,8 +335,8 @@ Status Lane::make(const Work& work) {
   return Status::kInvalidUsage;
 }
 
-/// What stands behind NCCL's calls on the stream, such as the XOR of what was gathered, comes to its
-/// turn when they are stopped, and writes to the callers' buffers.
+/// What stands behind NCCL's calls on the stream, such as the XOR of what was gathered, comes to
+/// its turn when they are stopped, and writes to the callers' buffers.
 bool Lane::drain_blocking() {
   const Clock::time_point deadline = Clock::now() + fabric_.options.abort_timeout;
   Pauses pauses;
