@@ -360,11 +360,11 @@ Error Lane::give_up(Error error) {
   issued_.clear();
   const std::string limit = std::to_string(fabric_.options.abort_timeout.count()) + " ms";
   if (!ended) {
-    error.message += "; NCCL's abort did not return in " + limit +
-                     " and is left behind: end this process soon";
+    error.message +=
+        "; NCCL's abort did not return in " + limit + " and is left behind: end this process soon";
   } else if (!drain_blocking()) {
-    error.message += "; the GPU did not come to rest in " + limit +
-                     " after NCCL's abort: end this process soon";
+    error.message +=
+        "; the GPU did not come to rest in " + limit + " after NCCL's abort: end this process soon";
   }
   return error;
 }
