@@ -23,7 +23,7 @@ install-test:
 
 build: install
 	@cmake --preset release >/dev/null
-	@cmake --build --preset release -j $(JOBS) --target beaverpond triple-factory
+	@cmake --build --preset release -j $(JOBS) --target programs
 
 demo: build
 	@online/examples/demo build/release build/demo

@@ -13,12 +13,13 @@
 
 namespace beaverpond {
 
-class Transport;     // online/transport/transport.h
-struct NcclOptions;  // online/transport/nccl_options.h
+class Transport;          // online/transport/transport.h
+struct NcclOptions;       // online/transport/nccl_options.h
+struct SyntheticRequest;  // kernels/synthetic/request.h
 
-/// Changes with this struct, with Backend and with everything these name: module and program are
-/// C++ to each other, and come from one version of the sources.
-inline constexpr int kDeviceModuleVersion = 1;
+/// Of the headers that module and program share, which are C++ to each other: a module of other
+/// sources is refused. A digest of those headers; tests/tidy says when it is another.
+inline constexpr int kDeviceModuleVersion = 0xa81931a;
 
 /// What a module offers. Function pointers, none null. Lives as long as the program.
 struct DeviceModule {
@@ -34,6 +35,9 @@ struct DeviceModule {
   Result<std::unique_ptr<Transport>> (*connect_nccl)(
       Transport& control, const NcclOptions& options,
       std::chrono::steady_clock::time_point deadline) = nullptr;
+  /// Words for made-up data and inputs of benchmarks, by cuRAND: fill_synthetic_blocking() of
+  /// kernels/cuda/synthetic.h. Never for anything of a run: only kernels/synthetic may call it.
+  Result<void> (*fill_synthetic_blocking)(const SyntheticRequest& request) = nullptr;
 };
 
 /// The one function a module exports. `version` is the caller's; the answer carries the module's.

@@ -32,7 +32,10 @@ Result<MadeBackend> make_backend(const std::string& device) {
     made.gpu = number;
     return made;
   }
-  if (device != "auto") return std::move(gpu).error();
+  // A GPU that is there and has no memory left is no reason to compute elsewhere.
+  if (device != "auto" || gpu.error().code != ErrorCode::kDeviceFailed) {
+    return std::move(gpu).error();
+  }
   MadeBackend made = made_of(make_cpu_backend());
   // Without the remedy: nobody asked for a GPU.
   const std::string& why = gpu.error().message;

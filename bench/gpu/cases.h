@@ -21,8 +21,8 @@ struct DeviceBench {
 };
 
 /// Memory copies, streams, products, convolutions, rounds of a ReLU. Each result is verified first:
-/// streams, ReLU and small products word by word against the CPU's backend, large products by a
-/// random vector.
+/// streams, convolutions and ReLU word by word against the CPU's backend, products by three random
+/// vectors.
 void run_device_cases(DeviceBench& bench);
 /// Bundles dealt (every byte as the CPU's dealer) and training steps of two players (weights as the
 /// plaintext twin's).

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "bench/gpu/cases.h"
+#include "bench/gpu/tensors.h"
 #include "kernels/make_backend.h"
 
 namespace beaverpond {
@@ -20,7 +21,7 @@ int run(const BenchOptions& options, bool only_tune) {
     std::printf("skipped: %s\n", made.error().message.c_str());
     return 0;
   }
-  std::printf("%s\n", made.value().line.c_str());
+  std::printf("%s; inputs by %s\n", made.value().line.c_str(), input_source().line().c_str());
   if (only_tune) {
     made.value().backend.reset();
     const Result<void> tuned = tune(options);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "bench/report/report.h"
 
@@ -13,12 +14,32 @@ void require(const Result<void>& result) {
   if (!result.ok()) throw std::runtime_error(result.error().message);
 }
 
+const SyntheticSource& input_source() {
+  static const SyntheticSource source = [] {
+    // Never fails: "auto" falls back to the CPU.
+    Result<SyntheticSource> found = SyntheticSource::open("auto");
+    if (!found.ok()) throw std::runtime_error(found.error().message);
+    return std::move(found).value();
+  }();
+  return source;
+}
+
 Buffer random_tensor(Backend& backend, std::uint64_t count, std::uint64_t salt) {
   Result<Buffer> buffer = backend.allocate(ByteCount{count * 8});
   if (!buffer.ok()) throw std::runtime_error(buffer.error().message);
-  const Seed zero;
-  backend.prg_fill(zero, PrgKind::kChaCha20, salt, 0, buffer.value().bytes(), kHostStream);
-  require(backend.synchronize(kHostStream));
+  const std::span<std::uint8_t> out = buffer.value().bytes();
+  require(backend.synchronize(kHostStream));  // allocate() clears
+  const SyntheticSource cpu;
+  if (backend.memory() == MemoryKind::kHost) {
+    require(cpu.fill_blocking(salt, 0, out));
+  } else if (input_source().on_gpu()) {
+    require(input_source().fill_blocking(salt, 0, out, MemoryKind::kDevice));
+  } else {
+    std::vector<std::uint64_t> host(count);
+    require(cpu.fill_blocking(salt, 0, bytes_of(Words(host))));
+    backend.upload(bytes_of(Words(host)), out, kHostStream);
+    require(backend.synchronize(kHostStream));
+  }
   return std::move(buffer).value();
 }
 

@@ -7,14 +7,17 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/synthetic/source.h"
 
 namespace beaverpond {
 
 /// Aborts the benchmark by an exception, which main() prints.
 void require(const Result<void>& result);
 
-/// `count` words of the backend's memory, random by a stream of its own (no secret: index `salt` of
-/// an all-zero seed).
+/// What makes random_tensor()'s words in a GPU's memory: cuRAND on the first GPU, which is the one
+/// that is measured, or the CPU.
+const SyntheticSource& input_source();
+/// `count` words of the backend's memory, the first of sequence `salt`: the same on every backend.
 Buffer random_tensor(Backend& backend, std::uint64_t count, std::uint64_t salt);
 std::vector<std::uint64_t> download_words(Backend& backend, ConstWords words);
 

@@ -9,18 +9,15 @@
 namespace beaverpond::cuda {
 namespace {
 
-/// Records are expanded this many bytes at a time, at most.
-constexpr std::uint64_t kChunkBytes = std::uint64_t{128} << 20;
-
 /// The blocks of a comparison, as many at a time as their pieces fit.
 struct Chunks {
   std::uint64_t blocks;
   std::uint64_t per_chunk;
 
-  Chunks(const CompareState& state, std::uint64_t piece_bytes)
+  Chunks(const CompareState& state, std::uint64_t piece_bytes, std::uint64_t chunk_bytes)
       : blocks(state.layout->blocks(state.count)),
         per_chunk(
-            std::max<std::uint64_t>(1, kChunkBytes / std::max<std::uint64_t>(piece_bytes, 64))) {}
+            std::max<std::uint64_t>(1, chunk_bytes / std::max<std::uint64_t>(piece_bytes, 64))) {}
 };
 
 /// A range of bytes of every block's record.
@@ -40,7 +37,7 @@ class Player {
         masks_(masks),
         correction_(correction),
         stream_(stream),
-        chunks_(state, masks.size_bytes() + correction.size_bytes()) {}
+        chunks_(state, masks.size_bytes() + correction.size_bytes(), work.limits().chunk_bytes) {}
 
   /// Calls f(job, mask pieces, correction pieces) for each chunk.
   template <class F>

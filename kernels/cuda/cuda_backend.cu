@@ -26,8 +26,8 @@ std::uint8_t* bytes(Words words) {
 class CudaBackend final : public Backend {
  public:
   CudaBackend(MemoryPool pool, DeviceProperties properties, Stream copies, Event mark,
-              const ProductOptions& options)
-      : work_(std::move(pool), std::move(properties)),
+              const ProductOptions& options, const WorkLimits& limits)
+      : work_(std::move(pool), std::move(properties), limits),
         copies_(std::move(copies)),
         mark_(std::move(mark)),
         options_(options) {}
@@ -43,7 +43,7 @@ class CudaBackend final : public Backend {
 
   Result<Buffer> allocate(ByteCount size) override { return work_.pool().allocate(size); }
   Result<Buffer> allocate_host(ByteCount size) override {
-    const DeviceScope scope(work_.device());
+    BP_TRY(use_device(work_.device()));
     return allocate_pinned(size);
   }
 
@@ -104,6 +104,12 @@ class CudaBackend final : public Backend {
   }
   void conv2d(ConvKind kind, const Conv2dShape& shape, ConstWords x, ConstWords y, Words out,
               bool accumulate, StreamRef ref) override {
+    BP_CHECK(x.size() == (kind == ConvKind::kGradInput ? shape.result_shape() : shape.image_shape())
+                             .count() &&
+                 y.size() ==
+                     (kind == ConvKind::kGradWeight ? shape.result_shape() : shape.weight_shape())
+                         .count(),
+             "conv2d: sizes do not fit the shape");
     const Call call(*this, ref);
     convolve(work_, options_, kind, shape, x.data(), y.data(), out.data(), accumulate, call.stream);
   }
@@ -260,9 +266,9 @@ class CudaBackend final : public Backend {
  private:
   /// One call: its stream, and the device made the thread's.
   struct Call {
-    Call(const CudaBackend& backend, StreamRef ref)
-        : scope(backend.work_.device()), stream(backend.work_.stream_of(ref)) {}
-    DeviceScope scope;
+    Call(CudaBackend& backend, StreamRef ref) : stream(backend.work_.stream_of(ref)) {
+      backend.work_.note(use_device(backend.work_.device()));
+    }
     cudaStream_t stream;
   };
 
@@ -302,16 +308,17 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> make_cuda_backend(int device, ProductMethod method) {
+Result<std::unique_ptr<Backend>> make_cuda_backend(int device, ProductMethod method,
+                                                   const WorkLimits& limits) {
   BP_ASSIGN(DeviceProperties properties, device_properties(device));
-  const DeviceScope scope(device);
+  BP_TRY(use_device(device));
   BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory));
   const ProductOptions options{method, rates_of(properties)};
   BP_TRY(probe_blocking(pool));
   BP_ASSIGN(Stream copies, pool.make_stream());
   BP_ASSIGN(Event mark, Event::create());
   std::unique_ptr<Backend> backend = std::make_unique<CudaBackend>(
-      std::move(pool), std::move(properties), std::move(copies), std::move(mark), options);
+      std::move(pool), std::move(properties), std::move(copies), std::move(mark), options, limits);
   return Result<std::unique_ptr<Backend>>(std::move(backend));
 }
 

@@ -11,8 +11,6 @@
 namespace beaverpond::cuda {
 namespace {
 
-/// Scratch memory of one piece of work, at most about this much.
-constexpr std::uint64_t kChunkBytes = std::uint64_t{128} << 20;
 constexpr std::uint64_t kMostTableWords = 4096;
 
 /// A range of every block's record meets the same range of the stream's records.
@@ -145,7 +143,7 @@ void deal_compare(Work& work, const Backend::DealCompare& deal, cudaStream_t str
   const CompareLayout& layout = *deal.layout;
   const std::uint64_t blocks = layout.blocks(deal.count);
   const std::uint64_t per_chunk =
-      std::max<std::uint64_t>(1, kChunkBytes / (2 * layout.mask_record_bytes()));
+      std::max<std::uint64_t>(1, work.limits().chunk_bytes / (2 * layout.mask_record_bytes()));
   for (std::uint64_t first = 0; first < blocks; first += per_chunk) {
     DealChunk(work, deal, first, std::min(per_chunk, blocks - first), stream).run();
   }
@@ -165,7 +163,8 @@ void lookup_finish(Work& work, const Material& material, int bits, ConstWords op
                    cudaStream_t stream) {
   const std::uint64_t size = std::uint64_t{1} << bits;
   // A multiple of 64 bytes of tables at a time.
-  const std::uint64_t per_chunk = std::max<std::uint64_t>(8, kChunkBytes / (size * 8));
+  const std::uint64_t per_chunk =
+      std::max<std::uint64_t>(8, work.limits().chunk_bytes / (size * 8) / 8 * 8);
   for (std::uint64_t first = 0; first < out.size(); first += per_chunk) {
     const std::uint64_t count = std::min<std::uint64_t>(per_chunk, out.size() - first);
     std::uint8_t* const tables = work.scratch(count * size * 8, stream);

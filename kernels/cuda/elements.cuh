@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device.h"
+#include "kernels/math/window.h"
 
 namespace beaverpond::cuda {
 
@@ -107,16 +108,10 @@ struct WindowGeometry {
     rest /= out_width;
     const std::int64_t oy = static_cast<std::int64_t>(rest % out_height);
     const std::int64_t image = static_cast<std::int64_t>(rest / out_height);
-    const std::int64_t y = inside(oy * stride + tap / window_width - pad, height);
-    const std::int64_t x = inside(ox * stride + tap % window_width - pad, width);
+    const std::int64_t y = math::tap_place(oy * stride + tap / window_width - pad, height, clamp);
+    const std::int64_t x = math::tap_place(ox * stride + tap % window_width - pad, width, clamp);
     if (y < 0 || x < 0) return -1;
     return ((image * height + y) * width + x) * channels + static_cast<std::int64_t>(channel);
-  }
-  __device__ std::int64_t inside(std::int64_t at, std::uint32_t size) const {
-    const std::int64_t end = static_cast<std::int64_t>(size);
-    if (at >= 0 && at < end) return at;
-    if (!clamp) return -1;
-    return at < 0 ? 0 : end - 1;
   }
 };
 /// out[tap, pixel] = the image word seen.

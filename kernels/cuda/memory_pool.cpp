@@ -42,7 +42,7 @@ class PoolState {
   PoolState(const PoolState&) = delete;
   PoolState& operator=(const PoolState&) = delete;
   ~PoolState() {
-    const DeviceScope scope(device_);
+    (void)use_device(device_);  // a device that failed does nothing more
     cudaStreamDestroy(home_);
     if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
   }
@@ -89,7 +89,7 @@ class PoolState {
 
 Result<cudaStream_t> PoolState::attach() {
   const std::lock_guard lock(mutex_);
-  const DeviceScope scope(device_);
+  BP_TRY(use_device(device_));
   cudaStream_t stream = nullptr;
   BP_TRY(check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cannot make a stream"));
   streams_.push_back(stream);
@@ -105,7 +105,7 @@ Result<cudaStream_t> PoolState::attach() {
 
 void PoolState::detach(cudaStream_t stream) {
   const std::lock_guard lock(mutex_);
-  const DeviceScope scope(device_);
+  (void)use_device(device_);  // a device that failed does nothing more
   // A device that failed runs nothing that would need an order.
   if (Result<void> marked = joined_.record(stream); marked) (void)joined_.wait_on(home_);
   std::erase(streams_, stream);
@@ -114,7 +114,7 @@ void PoolState::detach(cudaStream_t stream) {
 
 Result<void*> PoolState::allocate(std::uint64_t size_bytes, cudaStream_t stream) {
   const std::lock_guard lock(mutex_);
-  const DeviceScope scope(device_);
+  BP_TRY(use_device(device_));
   const cudaStream_t first = stream == nullptr ? home_ : stream;
   void* memory = nullptr;
   const cudaError_t status = pool_ != nullptr
@@ -139,7 +139,7 @@ Result<void*> PoolState::allocate(std::uint64_t size_bytes, cudaStream_t stream)
 
 void PoolState::free(void* memory, const Allocation& allocation) {
   const std::lock_guard lock(mutex_);
-  const DeviceScope scope(device_);
+  (void)use_device(device_);  // a device that failed does nothing more
   cudaStream_t last = home_;
   if (allocation.stream != nullptr && attached(allocation.stream)) {
     last = allocation.stream;
@@ -161,7 +161,7 @@ void PoolState::free(void* memory, const Allocation& allocation) {
 
 Result<void> PoolState::trim(std::uint64_t keep_bytes) {
   if (pool_ == nullptr) return {};
-  const DeviceScope scope(device_);
+  BP_TRY(use_device(device_));
   return check(cudaMemPoolTrimTo(pool_, keep_bytes), "cannot give memory back");
 }
 
@@ -212,7 +212,7 @@ Result<void> Stream::synchronize_blocking() const {
 
 Result<MemoryPool> MemoryPool::create(int device, ByteCount keep) {
   BP_ASSIGN(const DeviceProperties properties, device_properties(device));
-  const DeviceScope scope(device);
+  BP_TRY(use_device(device));
   BP_ASSIGN(Event joined, Event::create());
   cudaStream_t home = nullptr;
   BP_TRY(check(cudaStreamCreateWithFlags(&home, cudaStreamNonBlocking), "cannot make a stream"));

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/synthetic.h"
 #include "kernels/device_module.h"
 #include "online/transport/nccl/nccl.h"
 
@@ -27,6 +28,7 @@ beaverpond_cuda_module(int /*version*/) {
       .make_backend = &make_backend,
       .make_backend_of = &make_backend_of,
       .connect_nccl = &connect_nccl_blocking,
+      .fill_synthetic_blocking = &cuda::fill_synthetic_blocking,
   };
   return &module;
 }

@@ -14,7 +14,7 @@ constexpr unsigned kCount = 100;  // not a multiple of a warp
 
 Result<void> probe_blocking(MemoryPool& pool) {
   const std::string what = "cuda:" + std::to_string(pool.device()) + " does not run this module";
-  const DeviceScope scope(pool.device());
+  BP_TRY(use_device(pool.device()));
   BP_ASSIGN(const Buffer words, pool.allocate(ByteCount{kCount * 8}));
   BP_ASSIGN(const Buffer seen, allocate_pinned(ByteCount{kCount * 8}));
   auto* const out = reinterpret_cast<unsigned long long*>(words.words().data());

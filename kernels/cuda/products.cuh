@@ -45,10 +45,9 @@ void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B&
       Tile::kDepth;
   const unsigned layers = std::max(1u, blocks_for(size.k, std::max<std::uint32_t>(part_k, 1)));
   if (layers > 1 && !accumulate) work.zero(out, std::uint64_t{size.m} * size.n * 8, stream);
-  // Grid rows are limited to 65535.
-  constexpr unsigned kMostRows = 65535;
-  for (unsigned first = 0; first < rows; first += kMostRows) {
-    const unsigned some = std::min(kMostRows, rows - first);
+  const unsigned most_rows = work.limits().grid_rows;
+  for (unsigned first = 0; first < rows; first += most_rows) {
+    const unsigned some = std::min(most_rows, rows - first);
     const std::uint32_t skip = first * Tile::kM;
     work.run("multiply matrices", &multiply_words<Tile, RowsFrom<A>, B>,
              {dim3(columns, some, layers), dim3(Tile::kThreads), Tile::kSharedBytes}, stream,
@@ -67,44 +66,42 @@ void convert(Work& work, const Source& source, bool fold, std::uint8_t* planes, 
            std::uint64_t{rows} * pitch);
 }
 
-/// Rows of A at a time, so that the planes of one piece stay below about 2 GiB.
-inline std::uint32_t residue_rows(const ProductSize& size, std::uint32_t pitch,
-                                  std::uint32_t c_pitch) {
-  constexpr std::uint64_t kMostBytes = std::uint64_t{2} << 30;
-  const std::uint64_t row = std::uint64_t{kModuli} * (std::uint64_t{pitch} + c_pitch);
-  const std::uint64_t rows = std::max<std::uint64_t>(kMostBytes / row / 128 * 128, 128);
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(rows, size.m));
+/// Rows of an operand at a time, so that their planes stay below the limit.
+inline std::uint32_t residue_rows(const Work& work, std::uint32_t rows, std::uint64_t row_bytes) {
+  const std::uint64_t fit = work.limits().plane_bytes / (kModuli * row_bytes) / 128 * 128;
+  return static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(std::max<std::uint64_t>(fit, 128), rows));
 }
 
 template <class A, class B>
 void multiply_by_residues(Work& work, const ProductSize& size, const A& a, const B& b,
                           std::uint64_t* out, bool accumulate, cudaStream_t stream) {
-  const std::uint32_t c_pitch = (size.n + 15) / 16 * 16;
-  for (std::uint32_t k0 = 0; k0 < size.k; k0 += kMaxResidueDepth) {
-    const std::uint32_t depth = std::min(kMaxResidueDepth, size.k - k0);
+  const std::uint32_t most_depth = work.limits().residue_depth;
+  for (std::uint32_t k0 = 0; k0 < size.k; k0 += most_depth) {
+    const std::uint32_t depth = std::min(most_depth, size.k - k0);
     const std::uint32_t pitch = (depth + 63) / 64 * 64;
-    const std::uint32_t some = residue_rows(size, pitch, c_pitch);
+    const std::uint32_t most_n = residue_rows(work, size.n, pitch);
+    const std::uint32_t c_pitch = (most_n + 15) / 16 * 16;
+    const std::uint32_t most_m = residue_rows(work, size.m, std::uint64_t{pitch} + c_pitch);
     Carving parts;
-    const std::uint64_t at_a = parts.add(std::uint64_t{kModuli} * some * pitch);
-    const std::uint64_t at_b = parts.add(std::uint64_t{kModuli} * size.n * pitch);
-    const std::uint64_t at_c = parts.add(std::uint64_t{kModuli} * some * c_pitch);
+    const std::uint64_t at_a = parts.add(std::uint64_t{kModuli} * most_m * pitch);
+    const std::uint64_t at_b = parts.add(std::uint64_t{kModuli} * most_n * pitch);
+    const std::uint64_t at_c = parts.add(std::uint64_t{kModuli} * most_m * c_pitch);
     std::uint8_t* const memory = work.scratch(parts.size_bytes(), stream);
     if (memory == nullptr) return;
-    convert(work, b, true, memory + at_b, size.n, k0, depth, pitch, stream);
-    for (std::uint32_t row = 0; row < size.m; row += some) {
-      const std::uint32_t rows = std::min(some, size.m - row);
-      convert(work, RowsFrom<A>{a, row}, false, memory + at_a, rows, k0, depth, pitch, stream);
-      ProductPlanes planes;
-      planes.a = memory + at_a;
-      planes.b = memory + at_b;
-      planes.c = memory + at_c;
-      planes.m = rows;
-      planes.n = size.n;
-      planes.pitch = pitch;
-      planes.c_pitch = c_pitch;
-      multiply_planes(work, planes, stream);
-      recover_product(work, planes, out + std::uint64_t{row} * size.n, accumulate || k0 > 0,
-                      stream);
+    ProductPlanes planes{memory + at_a, memory + at_b, memory + at_c, 0, 0, pitch, c_pitch};
+    for (std::uint32_t column = 0; column < size.n; column += most_n) {
+      planes.n = std::min(most_n, size.n - column);
+      convert(work, RowsFrom<B>{b, column}, true, memory + at_b, planes.n, k0, depth, pitch,
+              stream);
+      for (std::uint32_t row = 0; row < size.m; row += most_m) {
+        planes.m = std::min(most_m, size.m - row);
+        convert(work, RowsFrom<A>{a, row}, false, memory + at_a, planes.m, k0, depth, pitch,
+                stream);
+        multiply_planes(work, planes, stream);
+        recover_product(work, planes, out + std::uint64_t{row} * size.n + column, size.n,
+                        accumulate || k0 > 0, stream);
+      }
     }
   }
 }

@@ -10,8 +10,8 @@ namespace beaverpond::cuda {
 
 /// planes.c = the residues of the product of planes.a and planes.b.
 void multiply_planes(Work& work, const ProductPlanes& planes, cudaStream_t stream);
-/// out[m, n] (+)= the words whose residues planes.c holds.
-void recover_product(Work& work, const ProductPlanes& planes, std::uint64_t* out, bool accumulate,
-                     cudaStream_t stream);
+/// out[m, n] (+)= the words whose residues planes.c holds; rows of out are `out_pitch` words apart.
+void recover_product(Work& work, const ProductPlanes& planes, std::uint64_t* out,
+                     std::uint32_t out_pitch, bool accumulate, cudaStream_t stream);
 
 }  // namespace beaverpond::cuda

@@ -11,7 +11,7 @@ inline constexpr int kModuli = 18;
 inline constexpr std::uint32_t kModulus[kModuli] = {256, 255, 253, 251, 247, 241, 239, 233, 229,
                                                     227, 223, 217, 211, 199, 197, 193, 191, 181};
 /// |sum| <= k 2^126 must stay below M / 2 = 2^139.45, with room for the quotient's rounding: the
-/// limit is 11,186.
+/// limit is 11,213.
 inline constexpr std::uint32_t kMaxResidueDepth = 11136;
 
 /// How the words of one operand become residues: byte weights 256^j (times a factor) mod p, and

@@ -92,12 +92,13 @@ __global__ void __launch_bounds__(ResidueTile::kThreads)
 }
 
 /// C mod 2^64 = sum r_i (M/p_i) - rint(sum r_i / p_i) M, four neighbours of a row a thread.
-/// `pitch`: bytes between rows of the planes, a multiple of 4; out has `columns` words a row.
+/// `pitch`: bytes between rows of the planes, a multiple of 4; rows of out are `out_pitch` words
+/// apart.
 template <bool kAccumulate>
 __global__ void __launch_bounds__(256)
     recover_words(const std::uint8_t* planes, ResidueRecovery recovery, std::uint64_t* out,
-                  std::uint32_t rows, std::uint32_t columns, std::uint32_t pitch,
-                  std::uint64_t plane_bytes) {
+                  std::uint32_t out_pitch, std::uint32_t rows, std::uint32_t columns,
+                  std::uint32_t pitch, std::uint64_t plane_bytes) {
   const std::uint32_t quads = (columns + 3) / 4;
   const std::uint64_t index = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (index >= std::uint64_t{quads} * rows) return;
@@ -119,7 +120,7 @@ __global__ void __launch_bounds__(256)
       quotient[j] += residue * recovery.fraction[i];
     }
   }
-  std::uint64_t* const target = out + std::uint64_t{row} * columns + column;
+  std::uint64_t* const target = out + std::uint64_t{row} * out_pitch + column;
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     if (column + static_cast<std::uint32_t>(j) >= columns) return;

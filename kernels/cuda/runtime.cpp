@@ -70,13 +70,10 @@ Result<DeviceProperties> device_properties(int device) {
   return properties;
 }
 
-DeviceScope::DeviceScope(int device) {
-  changed_ = cudaGetDevice(&before_) == cudaSuccess && before_ != device &&
-             cudaSetDevice(device) == cudaSuccess;
-}
-
-DeviceScope::~DeviceScope() {
-  if (changed_) cudaSetDevice(before_);
+Result<void> use_device(int device) {
+  int current = 0;
+  if (cudaGetDevice(&current) == cudaSuccess && current == device) return {};
+  return check(cudaSetDevice(device), "cannot use cuda:" + std::to_string(device));
 }
 
 Result<Event> Event::create() {

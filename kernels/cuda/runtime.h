@@ -35,21 +35,10 @@ struct DeviceProperties {
 /// Errors: kConfig (no such device), kDeviceFailed.
 Result<DeviceProperties> device_properties(int device);
 
-/// Makes `device` the calling thread's for its own lifetime, then restores what was. CUDA's calls
-/// that name neither stream nor device mean the thread's device. A device that cannot be had shows
-/// at the calls that follow.
-class DeviceScope {
- public:
-  explicit DeviceScope(int device);
-  ~DeviceScope();
-  // It belongs to a block of code, not to a value.
-  DeviceScope(const DeviceScope&) = delete;
-  DeviceScope& operator=(const DeviceScope&) = delete;
-
- private:
-  int before_ = 0;
-  bool changed_ = false;
-};
+/// Makes `device` the calling thread's, which stays so: CUDA's calls that name neither stream nor
+/// device mean the thread's device. It is never put back, since naming a device makes a context on
+/// it, and players must not take memory of each other's GPUs. Errors: kDeviceFailed, kOutOfMemory.
+Result<void> use_device(int device);
 
 /// A point in a stream that others wait for. Owns; made for the calling thread's device.
 class Event {

@@ -1,5 +1,6 @@
 # The sources of the CUDA module, relative to this folder. One list for nvcc and for the build
-# against the stand-ins (tests/fake_cuda), which takes the .cu files as C++.
+# against the stand-ins (tests/fake_cuda), which takes the .cu files as C++ and has its own place of
+# curand_load.cpp.
 set(beaverpond_cuda_sources
     compare_ops.cu
     convolve.cu
@@ -13,4 +14,5 @@ set(beaverpond_cuda_sources
     residue_stages.cu
     runtime.cpp
     streams.cu
+    synthetic.cpp
     xor_parts.cu)

@@ -9,8 +9,6 @@ namespace beaverpond::cuda {
 namespace {
 
 constexpr std::uint64_t kUnit = 64;
-/// One launch: 32 GiB, so that units are numbers FastDivide takes.
-constexpr std::uint64_t kMostUnits = std::uint64_t{1} << 29;
 
 template <StreamUse use>
 void launch_chacha20(Work& work, const ChaChaStream& start, const StreamTarget& target,
@@ -85,8 +83,8 @@ void run_stream(Work& work, const StreamStart& start, StreamUse use, const Strea
            "a chacha20 stream ends after 2^32 blocks");
   // Whole records a launch; a single piece is cut anywhere.
   const bool single = pieces.pieces == 1;
-  const std::uint64_t per_launch =
-      single ? kMostUnits : std::max<std::uint64_t>(1, kMostUnits / piece);
+  const std::uint64_t most = work.limits().stream_units;
+  const std::uint64_t per_launch = single ? most : std::max<std::uint64_t>(1, most / piece);
   const std::uint64_t count = single ? piece : pieces.pieces;
   for (std::uint64_t first = 0; first < count; first += per_launch) {
     const std::uint64_t part = std::min(per_launch, count - first);

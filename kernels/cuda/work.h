@@ -11,18 +11,20 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/memory_pool.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/work_limits.h"
 
 namespace beaverpond::cuda {
 
 /// One thread at a time.
 class Work {
  public:
-  Work(MemoryPool pool, DeviceProperties properties)
-      : pool_(std::move(pool)), properties_(std::move(properties)) {}
+  Work(MemoryPool pool, DeviceProperties properties, const WorkLimits& limits)
+      : pool_(std::move(pool)), properties_(std::move(properties)), limits_(limits) {}
 
   MemoryPool& pool() { return pool_; }
   int device() const { return pool_.device(); }
   const DeviceProperties& properties() const { return properties_; }
+  const WorkLimits& limits() const { return limits_; }
   cudaStream_t stream_of(StreamRef stream) const { return pool_.stream_of(stream); }
 
   bool ok() const { return !failure_.has_value(); }
@@ -90,6 +92,7 @@ class Work {
 
   MemoryPool pool_;
   DeviceProperties properties_;
+  WorkLimits limits_;
   std::vector<Scratch> scratch_;
   std::optional<Error> failure_;
 };

@@ -55,7 +55,6 @@ Result<void> Factory::make_blocking(std::uint64_t bundles) {
     if (options_.on_event) options_.on_event(event);
     made += count;
   }
-  maker_.rest();
   return {};
 }
 

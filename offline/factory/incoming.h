@@ -55,8 +55,8 @@ class Incoming {
   };
   Result<Part> begin(const SegmentOffer& offer);
   Result<void> append(Part& part, std::span<const std::uint8_t> bytes);
-  /// Checks and stages a complete file. One that is damaged is removed; what had been resumed is
-  /// then downloaded anew, since a power loss may have hurt it. Errors: kIo (that), those of
+  /// Checks and stages a complete file. One that is damaged is removed, and what had been resumed
+  /// is then downloaded anew, since a power loss may have hurt it. Errors: kIo (that), those of
   /// `check`, kNoSpace.
   Result<void> finish(Part part, const SegmentOffer& offer);
 

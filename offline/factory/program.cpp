@@ -57,6 +57,7 @@ Result<std::shared_ptr<DealerTeam>> make_team(const std::string& plan_path, int 
     BP_ASSIGN(MadeBackend made, make_backend(devices[static_cast<std::size_t>(i % several)]));
     threads = dealing_threads(wanted_threads, made.backend->memory());
     if (wanted_threads == 0) threads *= several;
+    threads = std::max(threads, several);
     team->backends.push_back(std::move(made.backend));
     BP_ASSIGN(Dealer dealer, Dealer::create(team->plan, players, *team->backends.back()));
     team->dealers.push_back(std::make_unique<Dealer>(std::move(dealer)));

@@ -135,8 +135,8 @@ Result<void> Puller::State::download(const SegmentOffer& offer) {
           return write().ok();
         });
     used = std::chrono::steady_clock::now();
-    // Also of a download that was cut off: it is resumed.
-    if (written.ok() && !waiting.empty()) (void)write();
+    if (written.ok() && !waiting.empty())
+      (void)write();  // also of a download that was cut off: it is resumed
     BP_TRY(std::move(written));
     if (stopped()) return {};
     if (status != 0 && status != expected) return refused(status, said);

@@ -94,14 +94,7 @@ Result<MadeSegment> SegmentMaker::make_blocking(std::uint64_t count,
   BP_ASSIGN(spec.range.set_id, seeds_.make_set_id());
   BP_ASSIGN(const auto seeds, seeds_.make_seeds(spec.range.set_id, pools_->players(), count));
   BP_ASSIGN(SegmentSetWriter writer, SegmentSetWriter::create_blocking(*pools_, spec, seeds));
-  // One more than there are dealers: it is written while the others are filled.
-  if (!buffers_.has_value()) buffers_.emplace(class_.dealers.size() + 1, class_.allocate);
-  auto all_dealt = deal_all(writer, spec.range, seeds, stop);
-  if (!all_dealt.ok()) {
-    rest();  // memory may be what was missing
-    return std::move(all_dealt).error();
-  }
-  buffers_->wipe_unused();
+  BP_TRY(deal_all(writer, spec.range, seeds, stop));
   MadeSegment segment;
   segment.generation_seconds = seconds_since(start);
   const auto dealt = std::chrono::steady_clock::now();
@@ -117,13 +110,15 @@ Result<void> SegmentMaker::deal_all(SegmentSetWriter& writer, const PublishedRan
                                     const std::vector<std::vector<Seed>>& seeds,
                                     const std::atomic<bool>* stop) {
   const std::size_t workers = class_.dealers.size();
+  // One more than there are dealers: it is written while the others are filled.
+  BufferCache cache(workers + 1, class_.allocate);
   struct Job {
     BufferCache::Buffer buffer;
     std::future<Result<void>> dealt;
   };
-  std::deque<Job> jobs;  // waits for its threads before the buffers go back
+  std::deque<Job> jobs;  // declared after the cache and the seeds: waits for its threads first
   const auto start = [&](std::uint64_t index) -> Result<void> {
-    BP_ASSIGN(auto buffer, buffers_->take(class_.correction_size.value));
+    BP_ASSIGN(auto buffer, cache.take(class_.correction_size.value));
     std::vector<Seed> bundle_seeds;
     for (const auto& of_player : seeds) bundle_seeds.push_back(of_player[index]);
     const int designated = designated_player(range.first + index, pools_->players());

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,8 +56,6 @@ class SegmentMaker {
   /// Numbers, deals and publishes one segment. `stop` (may be null) is looked at between bundles.
   /// Errors: kCancelled, kNoSpace, kIo, kOutOfMemory, kDeviceFailed; then the segment is dropped.
   Result<MadeSegment> make_blocking(std::uint64_t count, const std::atomic<bool>* stop);
-  /// Gives memory back that is kept for the next segment: new memory takes as long as dealing.
-  void rest() { buffers_.reset(); }
 
  private:
   SegmentMaker(PoolSet& pools, FactoryClass made, EntropySource entropy)
@@ -69,7 +66,6 @@ class SegmentMaker {
   PoolSet* pools_;
   FactoryClass class_;
   SeedMaker seeds_;
-  std::optional<BufferCache> buffers_;  // wiped between segments
 };
 
 /// Room for files: the disk's free bytes and a budget over all pools.

@@ -183,9 +183,6 @@ Result<void> Service::State::turn() {
   const std::optional<std::size_t> next = earliest_deadline(levels);
   if (!next.has_value()) paused_for.clear();
   BP_TRY(post(false));
-  for (std::size_t i = 0; i < classes.size(); ++i) {
-    if (i != next) classes[i]->maker.rest();  // the others, and all when nothing is to be made
-  }
   if (!next.has_value()) {
     sleep();
     return {};

@@ -51,11 +51,6 @@ struct BufferCache::State {
     return {};
   }
 
-  void wipe_unused() {
-    const std::lock_guard<std::mutex> guard(mutex);
-    for (const Buffer& buffer : unused) OPENSSL_cleanse(buffer.bytes.data(), buffer.bytes.size());
-  }
-
   void give_back(Buffer buffer) {
     const std::lock_guard<std::mutex> guard(mutex);
     if (unused.size() < keep) unused.push_back(std::move(buffer));
@@ -69,10 +64,6 @@ struct BufferCache::State {
 
 BufferCache::BufferCache(std::size_t keep, Allocator allocate)
     : state_(std::make_shared<State>(keep, allocate ? std::move(allocate) : ordinary_memory)) {}
-
-void BufferCache::wipe_unused() {
-  state_->wipe_unused();
-}
 
 Result<BufferCache::Buffer> BufferCache::take(std::size_t size) {
   Buffer whole = state_->take(size);

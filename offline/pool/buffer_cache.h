@@ -30,8 +30,6 @@ class BufferCache {
   /// `size` bytes, aligned to kAlignment unless `allocate` does otherwise, content undefined.
   /// Errors: kOutOfMemory, and those of `allocate`.
   Result<Buffer> take(std::size_t size);
-  /// Wipes the buffers that nobody has now, and keeps them.
-  void wipe_unused();
 
  private:
   struct State;

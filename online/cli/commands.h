@@ -107,6 +107,20 @@ struct LaunchCommand {
 /// Returns when all players have ended. The error is that of the first player that failed.
 Result<void> run_launch(const LaunchCommand& options);
 
+struct SynthesizeCommand {
+  std::uint64_t images = 0;  ///< for training
+  std::optional<std::uint64_t> test_images;  ///< unset: a sixth of them
+  std::string shape = "28x28x1";             ///< height x width x channels
+  std::uint32_t classes = 10;
+  std::uint64_t seed = 1;  ///< of the data set, which is public
+  std::string folder;
+  std::string device = "auto";  ///< a name of kernels/synthetic/source.h
+};
+/// Writes a data set that is made up: files of images and labels, for training and for testing, of
+/// a folder that has none of them yet. The same options give the same bytes everywhere. Errors:
+/// kConfig, kIo, kNoSpace, and those of the generator.
+Result<void> run_synthesize(const SynthesizeCommand& options);
+
 /// "error: message", with its player and operation, for a person.
 std::string describe(const Error& error);
 

@@ -100,7 +100,7 @@ Result<void> run_infer(const InferCommand& options) {
   InferenceOptions ask{options.batch, options.count, options.asker, options.weights_owner,
                        options.series};
   if (!options.shares.empty()) ask.weights_owner.reset();
-  BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+  BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
   BP_ASSIGN(const std::optional<DealingTimes> dealing,
             dealing_of(options.profile, setup.plan, job.players));
   const Home home{options.player.home};

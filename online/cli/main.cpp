@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 
+#include "kernels/synthetic/source.h"
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/nn/config_section.h"
@@ -182,6 +183,20 @@ void add_launch(CLI::App& app, LaunchCommand& options) {
   command.prefix_command();
 }
 
+void add_synthesize(CLI::App& app, SynthesizeCommand& options) {
+  CLI::App& command = *app.add_subcommand(
+      "synthesize", "a data set that is made up, for trying things out and measuring");
+  command.add_option("--images", options.images, "images for training")->required();
+  command.add_option("--test-images", options.test_images,
+                     "images for testing (default: a sixth of --images)");
+  command.add_option("--shape", options.shape, "height x width x channels")
+      ->capture_default_str();
+  command.add_option("--classes", options.classes)->capture_default_str();
+  command.add_option("--seed", options.seed, "of the data set; no secret")->capture_default_str();
+  command.add_option("--out", options.folder, "folder for the files")->required();
+  command.add_option("--device", options.device, kSyntheticDeviceHelp);
+}
+
 /// CLI11 would only say that a subcommand is required.
 bool is_command(const CLI::App& app, const std::string& word) {
   if (word.empty() || word[0] == '-') return true;
@@ -215,6 +230,7 @@ int run(int argc, char** argv) {
   TrainCommand train;
   InferCommand infer;
   LaunchCommand launch;
+  SynthesizeCommand synthesize;
   add_keygen(app, keygen);
   add_epoch(app, epoch);
   add_pool(app, pool);
@@ -223,6 +239,7 @@ int run(int argc, char** argv) {
   add_train(app, train);
   add_infer(app, infer);
   add_launch(app, launch);
+  add_synthesize(app, synthesize);
   if (argc > 1 && !is_command(app, argv[1])) return static_cast<int>(ErrorCode::kConfig);
   try {
     app.parse(argc, argv);
@@ -241,6 +258,7 @@ int run(int argc, char** argv) {
   if (name == "train") result = run_train(train);
   if (name == "infer") result = run_infer(infer);
   if (name == "launch") result = run_launch(launch);
+  if (name == "synthesize") result = run_synthesize(synthesize);
   if (result.ok()) result = flush_output();
   if (result.ok()) return 0;
   std::fprintf(stderr, "beaverpond: %s\n", describe(result.error()).c_str());

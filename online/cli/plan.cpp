@@ -24,11 +24,11 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
   if (options.inference) {
     InferenceOptions ask{options.batch, 1, options.asker, options.weights_owner, options.series};
     if (options.shared_weights) ask.weights_owner.reset();
-    BP_ASSIGN(InferenceSetup setup, prepare_inference(job, PrgKind::kAes128Ctr, ask));
+    BP_ASSIGN(InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
     planned.program = std::move(setup.inference.program);
     planned.plan = std::move(setup.plan);
   } else {
-    BP_ASSIGN(TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+    BP_ASSIGN(TrainingSetup setup, prepare_training(job, job.pool.prg));
     planned.program = std::move(setup.training.program);
     planned.plan = std::move(setup.plan);
     planned.bundles = job.training.steps;

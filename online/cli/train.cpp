@@ -102,7 +102,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_TRY(check_output_path(shares_path));
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
-  BP_ASSIGN(const TrainingSetup setup, prepare_training(job, PrgKind::kAes128Ctr));
+  BP_ASSIGN(const TrainingSetup setup, prepare_training(job, job.pool.prg));
   BP_TRY(check_rooms(options, setup, shares_path));
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));

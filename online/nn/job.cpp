@@ -104,7 +104,8 @@ class JobReader {
   }
 
   void read_pool() {
-    ConfigSection s = section("pool", {"low", "high", "lease_steps", "disk_budget", "rollback"});
+    ConfigSection s =
+        section("pool", {"low", "high", "lease_steps", "disk_budget", "rollback", "prg"});
     PoolConfig& pool = job_.pool;
     pool.low = s.integer("low", 1, kMaxBundles, pool.low);
     pool.high = s.integer("high", 1, kMaxBundles, std::max(pool.high, pool.low));
@@ -116,6 +117,12 @@ class JobReader {
       s.fail("rollback", "'" + rollback + "' is neither", "use \"burn\" or \"refuse\"");
     }
     pool.refuses_rollback = rollback == "refuse";
+    const std::string prg = s.text("prg", to_string(pool.prg));
+    if (prg == to_string(PrgKind::kChaCha20)) {
+      pool.prg = PrgKind::kChaCha20;
+    } else if (prg != to_string(PrgKind::kAes128Ctr)) {
+      s.fail("prg", "'" + prg + "' is neither", "use \"aes128-ctr\" or \"chacha20\"");
+    }
   }
 
   void read_network() {

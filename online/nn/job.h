@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
+#include "beaverpond/seed.h"
 #include "beaverpond/units.h"
 #include "online/session/network_config.h"
 
@@ -127,6 +128,7 @@ struct PoolConfig {
   /// player that refuses is enough.
   bool refuses_rollback = false;
   ByteCount disk_budget{std::uint64_t{4} << 30};
+  PrgKind prg = PrgKind::kAes128Ctr;  ///< what expands the seeds of a bundle, everywhere
 };
 
 struct Job {

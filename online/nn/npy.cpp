@@ -203,12 +203,11 @@ Result<NpyArray> parse_npy(std::string_view bytes, const std::string& name) {
   return array;
 }
 
-std::string encode_npy(const Shape& shape, const std::vector<double>& values) {
-  BP_CHECK(values.size() == shape.count(), "an array fills its shape");
-  std::string header = "{'descr': '<f8', 'fortran_order': False, 'shape': (";
-  for (std::uint32_t i = 0; i < shape.rank; ++i) header += std::to_string(shape[i]) + ", ";
-  if (shape.rank > 1) header.resize(header.size() - 2);
-  if (shape.rank == 1) header.pop_back();
+std::string npy_header(std::string_view type, const std::vector<std::uint64_t>& shape) {
+  std::string header = "{'descr': '" + std::string(type) + "', 'fortran_order': False, 'shape': (";
+  for (const std::uint64_t dim : shape) header += std::to_string(dim) + ", ";
+  if (shape.size() > 1) header.resize(header.size() - 2);
+  if (shape.size() == 1) header.pop_back();
   header += "), }";
   while ((10 + header.size() + 1) % 64 != 0) header += ' ';
   header += '\n';
@@ -216,7 +215,14 @@ std::string encode_npy(const Shape& shape, const std::vector<double>& values) {
   out += std::string("\x01\x00", 2);
   out += static_cast<char>(header.size() & 0xff);
   out += static_cast<char>(header.size() >> 8);
-  out += header;
+  return out + header;
+}
+
+std::string encode_npy(const Shape& shape, const std::vector<double>& values) {
+  BP_CHECK(values.size() == shape.count(), "an array fills its shape");
+  std::vector<std::uint64_t> dims;
+  for (std::uint32_t i = 0; i < shape.rank; ++i) dims.push_back(shape[i]);
+  std::string out = npy_header("<f8", dims);
   const std::size_t start = out.size();
   out.resize(start + values.size() * sizeof(double));
   if (!values.empty()) {

@@ -32,7 +32,10 @@ struct NpyArray {
 /// shape.
 Result<NpyArray> parse_npy(std::string_view bytes, const std::string& name);
 
-/// The file of an array of f8 values; `values` must fill the shape. Version 1.0.
+/// What stands before the data of an array, version 1.0. `type` is NumPy's name: "|u1", "<f8".
+std::string npy_header(std::string_view type, const std::vector<std::uint64_t>& shape);
+
+/// The file of an array of f8 values; `values` must fill the shape.
 std::string encode_npy(const Shape& shape, const std::vector<double>& values);
 
 }  // namespace beaverpond

@@ -270,6 +270,7 @@ Result<void> Link::fill_output() {
 
 /// Starts the next frame of the queues, or goodbye after the last. False when there is none.
 Result<bool> Link::begin_next() {
+  if (goodbye_sent_) return false;  // a heartbeat behind it would be a breach of the protocol
   std::pair<FrameType, std::vector<std::uint8_t>> control;
   {
     const std::scoped_lock lock(queue_mutex_);
@@ -279,7 +280,7 @@ Result<bool> Link::begin_next() {
     } else if (!messages_.empty() && state_ == State::kUp) {
       current_ = std::move(messages_.front());
       messages_.pop_front();
-    } else if (ending_ && !goodbye_sent_) {
+    } else if (ending_) {
       goodbye_sent_ = true;
       control = {FrameType::kGoodbye, {end_reason_.begin(), end_reason_.end()}};
     } else {

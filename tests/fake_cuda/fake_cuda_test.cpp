@@ -235,6 +235,21 @@ TEST_F(FakeCuda, PlannedFailuresComeOnceAtTheirCall) {
   EXPECT_EQ(fake_cuda::failures_left(), 0);
 }
 
+TEST_F(FakeCuda, APlanOfOneDeviceCountsThatOnesCalls) {
+  begin(Settings{.devices = 2});
+  fake_cuda::fail_call(Call::kAllocate, 2, cudaErrorMemoryAllocation, 1);
+  void* memory = nullptr;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(cudaMalloc(&memory, 8), cudaSuccess);
+  ASSERT_EQ(cudaSetDevice(1), cudaSuccess);
+  EXPECT_EQ(cudaMalloc(&memory, 8), cudaSuccess);
+  EXPECT_EQ(cudaMalloc(&memory, 8), cudaErrorMemoryAllocation);
+  fake_cuda::fail_kernel(1, cudaErrorIllegalAddress, 1);
+  ASSERT_EQ(cudaSetDevice(0), cudaSuccess);
+  EXPECT_EQ(start(a, device_words(1), 1), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(a), cudaSuccess);
+  EXPECT_EQ(fake_cuda::failures_left(), 1);
+}
+
 TEST_F(FakeCuda, AKernelThatFaultsStopsItsDeviceForGood) {
   begin(Settings{.devices = 2});
   unsigned* const words = device_words(1);

@@ -8,6 +8,7 @@
 
 #include "kernels/make_backend.h"
 #include "tests/kernels/far_backend.h"
+#include "tests/kernels/gpu_here.h"
 
 #ifdef BEAVERPOND_TEST_ON_FAKE_CUDA
 #include "kernels/cuda/cuda_backend.h"
@@ -26,8 +27,9 @@ inline std::unique_ptr<Backend> test_backend() {
   if (device == "far") return std::make_unique<FarBackend>();
   Result<MadeBackend> made = make_backend(device);
   if (!made.ok()) {
-    std::fprintf(stderr, "skipped: %s\n", made.error().message.c_str());
-    std::_Exit(77);
+    const bool failed = gpu_here();
+    std::fprintf(stderr, "%s: %s\n", failed ? "failed" : "skipped", made.error().message.c_str());
+    std::_Exit(failed ? 1 : 77);
   }
   return std::move(made->backend);
 }

@@ -10,6 +10,7 @@
 
 #include "kernels/backend.h"
 #include "tests/kernels/backend_conformance.h"
+#include "tests/kernels/gpu_here.h"
 
 namespace beaverpond {
 
@@ -58,14 +59,16 @@ class Tensor {
 };
 
 /// The tested backend beside the CPU's.
-class TwoBackends : public testing::Test {
+class TwoBackends : public ::testing::Test {
  protected:
   static TestedBackend& tested() {
     static TestedBackend made = make_tested_backend();
     return made;
   }
   void SetUp() override {
-    if (tested().backend == nullptr) GTEST_SKIP() << tested().why;
+    if (tested().backend != nullptr) return;
+    if (beaverpond::testing::gpu_here()) FAIL() << tested().why;
+    GTEST_SKIP() << "no GPU here: " << tested().why;
   }
   Backend& cpu() { return *cpu_; }
   Backend& device() { return *tested().backend; }

@@ -4,6 +4,7 @@
 Usage: tidy_test.py SOURCE_FOLDER CXX_COMPILER
 """
 
+import hashlib
 import os
 import re
 import subprocess
@@ -32,13 +33,17 @@ LAYERS = {
     "kernels/cpu": ["kernels/backend", "kernels/for_each", "kernels/gemm"],
     "kernels/cuda": ["kernels/backend", "kernels/device_module", "kernels/for_each",
                      "kernels/gemm"],
+    "kernels/cuda/synthetic": ["kernels/cuda", "kernels/synthetic/request"],
     # The module's entry puts the module together, as a program would.
-    "kernels/cuda/module": ["kernels/cuda", "online/transport/nccl"],
+    "kernels/cuda/module": ["kernels/cuda", "kernels/cuda/synthetic", "online/transport/nccl"],
     "kernels/device_module": ["kernels/backend", "kernels/product_method"],
     "kernels/device_name": [],
     "kernels": ["kernels/gemm"],
     "kernels/make_backend": ["kernels/device_module", "kernels/device_name"],
     "kernels/product_method": [],
+    "kernels/synthetic": ["kernels/device_module", "kernels/device_name",
+                          "kernels/synthetic/request"],
+    "kernels/synthetic/request": [],
     "offline/plan": [],
     "offline/dealer": ["kernels/backend", "offline/plan"],
     "offline/pool": ["offline/plan"],
@@ -52,6 +57,9 @@ LAYERS = {
     "online/nn/twin_ops": [],
     "online/player": ["kernels/make_backend", "online/session"],
     "online/cli": ["online/nn", "online/player"],
+    "online/cli/main": ["online/cli", "kernels/synthetic"],
+    "online/cli/made_up_data": ["kernels/synthetic"],
+    "online/cli/synthesize": ["online/cli", "online/cli/made_up_data"],
     "online/api": ["online/nn", "online/player"],
     "online/examples": [],  # public headers only, as a user's program
 }
@@ -113,6 +121,27 @@ BANNED = [
      ("tests", "bench"), tuple(SLEEPS)),
     (r"\busing namespace std\b", "says nothing about where names come from", (), ()),
 ]
+
+# cuRAND and what repeats its words are fit for made-up data alone. Nobody else names them, so that
+# no share, mask, seed or weight can come from there; randomness_test.py looks at what was linked.
+SYNTHETIC = re.compile(r"curand|philox|synthetic", re.IGNORECASE)
+SYNTHETIC_FILES = {
+    "kernels/device_module.h": "the module's table has the entry",
+    "kernels/cuda/module.cpp": "fills the table",
+    "kernels/cuda/curand_api.h": "the library's functions",
+    "kernels/cuda/curand_load.cpp": "finds the library",
+    "kernels/cuda/synthetic.cpp": "calls it",
+    "kernels/cuda/synthetic.h": "calls it",
+    "kernels/synthetic/philox.h": "the same words on the CPU",
+    "kernels/synthetic/request.h": "the entry's argument",
+    "kernels/synthetic/source.cpp": "the only caller of the entry",
+    "kernels/synthetic/source.h": "the only caller of the entry",
+    "online/cli/commands.h": "a comment on the command",
+    "online/cli/made_up_data.cpp": "makes the data sets",
+    "online/cli/made_up_data.h": "makes the data sets",
+    "online/cli/main.cpp": "flags of the command",
+    "online/cli/synthesize.cpp": "the command",
+}
 
 # Sources whose tests live elsewhere.
 MIRRORED_BY = {
@@ -203,6 +232,17 @@ class Tidy(unittest.TestCase):
                      set(LAYER_EXCEPTIONS) - used]
         self.expect_none(problems)
 
+    def test_synthetic_words_stay_apart(self):
+        named = {n for n in PRODUCT_SOURCES if SYNTHETIC.search("\n".join(TEXT[n]))}
+        self.expect_none([f"{n}: names what is fit for made-up data alone"
+                          for n in sorted(named - set(SYNTHETIC_FILES))])
+        self.expect_none([f"{n}: has a place that it does not need"
+                          for n in sorted(set(SYNTHETIC_FILES) - named)])
+        # The header that everybody who loads a module sees: the entry, and nothing to call it with.
+        table = "\n".join(TEXT["kernels/device_module.h"])
+        self.assertIn("struct SyntheticRequest;", table)
+        self.assertNotIn("kernels/synthetic/request.h\"", table)
+
     def test_the_product_does_not_include_tests(self):
         self.expect_none([f"{n}:{i}: {h}" for n in PRODUCT_SOURCES for i, _, h in includes(n)
                           if h.startswith(("tests/", "bench/"))])
@@ -286,6 +326,19 @@ class Tidy(unittest.TestCase):
 
         with ThreadPoolExecutor(max_workers=2) as pool:
             self.expect_none([p for found in pool.map(compile_alone, headers) for p in found])
+
+    def test_module_version(self):
+        """A CUDA module of other headers must not be called: its version is their digest."""
+        headers = sorted(p for folder in ('include/beaverpond', 'kernels', 'online/transport')
+                         for p in (ROOT / folder).glob('*.h'))
+        headers.append(ROOT / 'kernels/synthetic/request.h')
+        pattern = r'kDeviceModuleVersion = 0x[0-9a-f]+;'
+        digest = hashlib.sha256()
+        for header in headers:
+            digest.update(re.sub(pattern, '', header.read_text()).encode())
+        wanted = 'kDeviceModuleVersion = 0x' + digest.hexdigest()[:7] + ';'
+        text = (ROOT / 'kernels/device_module.h').read_text()
+        self.assertIn(wanted, text, 'kernels/device_module.h: write ' + wanted)
 
 
 if __name__ == "__main__":

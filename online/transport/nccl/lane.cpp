@@ -161,7 +161,7 @@ Lane::~Lane() {
 }
 
 Result<void> Lane::connect_blocking(const UniqueId& id, Deadline deadline) {
-  const cuda::DeviceScope scope(fabric_.options.device);
+  BP_TRY(cuda::use_device(fabric_.options.device));
   const std::string what = "connecting by NCCL";
   Config config;
   config.blocking = 0;
@@ -206,7 +206,9 @@ Result<void> Lane::greet_blocking(Deadline deadline) {
 
 Result<std::shared_ptr<Work>> Lane::start(const Call& call, std::string what, StreamRef stream) {
   if (std::optional<Error> error = fabric_.failure()) return give_up(*std::move(error));
-  const cuda::DeviceScope scope(fabric_.options.device);
+  if (Result<void> used = cuda::use_device(fabric_.options.device); !used.ok()) {
+    return give_up(used.error());
+  }
   Result<std::shared_ptr<Work>> work = queue(call, std::move(what), stream);
   if (!work.ok()) return give_up(work.error());
   if (Result<void> result = advance(false); !result.ok()) return give_up(result.error());
@@ -232,7 +234,9 @@ Result<std::shared_ptr<Work>> Lane::queue(const Call& call, std::string what, St
 }
 
 Result<void> Lane::finish_blocking(const std::shared_ptr<Work>& work, Deadline deadline) {
-  const cuda::DeviceScope scope(fabric_.options.device);
+  if (Result<void> used = cuda::use_device(fabric_.options.device); !used.ok()) {
+    return give_up(used.error());
+  }
   Patience patience(fabric_, deadline, work->what);
   for (;;) {
     if (comm_ == nullptr) return *fabric_.failure();  // nothing else ends it while it is in use
@@ -331,6 +335,19 @@ Status Lane::make(const Work& work) {
   return Status::kInvalidUsage;
 }
 
+/// What stands behind NCCL's calls on the stream, such as the XOR of what was gathered, comes to
+/// its turn when they are stopped, and writes to the callers' buffers.
+bool Lane::drain_blocking() {
+  const Clock::time_point deadline = Clock::now() + fabric_.options.abort_timeout;
+  Pauses pauses;
+  while (cudaStreamQuery(stream_.get()) == cudaErrorNotReady) {
+    if (Clock::now() >= deadline) return false;
+    pauses.pause();
+  }
+  (void)cudaGetLastError();  // of a device that failed: nothing runs there any more
+  return true;
+}
+
 /// The end of this communicator: whatever runs on the device is stopped, so that the callers'
 /// buffers are theirs again.
 Error Lane::give_up(Error error) {
@@ -341,10 +358,13 @@ Error Lane::give_up(Error error) {
       fabric_.options.abort_timeout);
   queue_.clear();
   issued_.clear();
+  const std::string limit = std::to_string(fabric_.options.abort_timeout.count()) + " ms";
   if (!ended) {
-    error.message += "; NCCL's abort did not return in " +
-                     std::to_string(fabric_.options.abort_timeout.count()) +
-                     " ms and is left behind: end this process soon";
+    error.message +=
+        "; NCCL's abort did not return in " + limit + " and is left behind: end this process soon";
+  } else if (!drain_blocking()) {
+    error.message +=
+        "; the GPU did not come to rest in " + limit + " after NCCL's abort: end this process soon";
   }
   return error;
 }

@@ -91,6 +91,7 @@ class Lane {
   Result<void> settle();
   Result<Status> issue();
   Status make(const Work& work);
+  bool drain_blocking();
   Error give_up(Error error);
 
   Fabric& fabric_;

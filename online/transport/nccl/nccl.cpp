@@ -144,6 +144,10 @@ class NcclTransport final : public Transport {
   template <class OverControl>
   Operation start(const Call& call, std::span<const std::uint8_t> bytes, const Tag& tag,
                   StreamRef stream, OverControl over_control) {
+    // Else CUDA asks, and starts to use, the thread's current device: another player's, perhaps.
+    if (Result<void> used = cuda::use_device(fabric_->options.device); !used.ok()) {
+      return failed(used.error());
+    }
     const Result<bool> device = on_device(bytes);
     if (!device.ok()) return failed(device.error());
     if (!*device) return over_control();

@@ -95,10 +95,11 @@ void World::run_until(Lock& lock, cudaStream_t focus, const std::function<bool()
 }
 
 void World::run_some(Lock& lock) {
-  const OpenAll opened(*this);
+  std::optional<OpenAll> opened;  // costs more than to find that there is nothing to run
   for (std::uint64_t steps = random() % 3; steps > 0; --steps) {
     const cudaStream_t next = pick(nullptr);
     if (next == nullptr) return;
+    if (!opened.has_value()) opened.emplace(*this);
     run_first(lock, *next);
   }
 }

@@ -63,7 +63,7 @@ cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& config,
     {
       const World::Lock lock(all.mutex);
       all.counts.kernels += 1;
-      if (const cudaError_t error = all.planned(std::nullopt)) {
+      if (const cudaError_t error = all.planned(std::nullopt, device)) {
         all.fail(device, error);
         return;
       }

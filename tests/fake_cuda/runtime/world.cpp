@@ -59,10 +59,11 @@ std::shared_ptr<CUevent_st> World::event(cudaEvent_t handle) {
   return found->second;
 }
 
-cudaError_t World::planned(std::optional<Call> call) {
+cudaError_t World::planned(std::optional<Call> call, int device) {
   cudaError_t error = cudaSuccess;
   std::erase_if(plans, [&](FailurePlan& plan) {
-    if (plan.call != call || --plan.calls_left != 0) return false;
+    if (plan.call != call || (plan.device != kAnyDevice && plan.device != device)) return false;
+    if (--plan.calls_left != 0) return false;
     if (error == cudaSuccess) error = plan.error;
     return true;
   });
@@ -77,7 +78,7 @@ cudaError_t World::enter_any(int index) {
 
 cudaError_t World::enter(Call call, int index) {
   if (const cudaError_t status = enter_any(index)) return status;
-  const cudaError_t error = planned(call);
+  const cudaError_t error = planned(call, index);
   if (error != cudaSuccess && call == Call::kSynchronize) fail(index, error);
   return error;
 }
@@ -101,14 +102,14 @@ void reset(const Settings& settings) {
   thread_error = cudaSuccess;
 }
 
-void fail_call(Call call, int nth, cudaError_t error) {
+void fail_call(Call call, int nth, cudaError_t error, int device) {
   const World::Lock lock(world().mutex);
-  world().plans.push_back(FailurePlan{call, nth, error});
+  world().plans.push_back(FailurePlan{call, nth, error, device});
 }
 
-void fail_kernel(int nth, cudaError_t error) {
+void fail_kernel(int nth, cudaError_t error, int device) {
   const World::Lock lock(world().mutex);
-  world().plans.push_back(FailurePlan{std::nullopt, nth, error});
+  world().plans.push_back(FailurePlan{std::nullopt, nth, error, device});
 }
 
 void stop_device(int device, cudaError_t error) {

@@ -69,6 +69,7 @@ struct FailurePlan {
   std::optional<Call> call;  // none: a kernel that runs
   int calls_left = 0;
   cudaError_t error = cudaSuccess;
+  int device = kAnyDevice;
 };
 
 struct World {
@@ -99,7 +100,7 @@ struct World {
   cudaError_t enter(Call call, int device);
   cudaError_t enter_any(int device);
   /// The plan that comes true with this call, or with this kernel.
-  cudaError_t planned(std::optional<Call> call);
+  cudaError_t planned(std::optional<Call> call, int device);
 
   void push(CUstream_st& stream, Queued queued);
   /// Runs what is queued, in some order that streams and events allow, until `done`. `focus`: the

@@ -99,7 +99,7 @@ void expect_product_of_residues(const simt::Options& options, const Words& x, co
   residues.multiply<Tile>(options, kModuli);
   Words out(P::kM * P::kN);
   simt::run(options, &recover_words<false>, 1, 256, 0, residues.planes.c, residue_recovery(),
-            out.data(), P::kM, P::kN, P::kCPitch, std::uint64_t{P::kM} * P::kCPitch);
+            out.data(), P::kN, P::kM, P::kN, P::kCPitch, std::uint64_t{P::kM} * P::kCPitch);
   EXPECT_EQ(out, product(x, y, P::kM, P::kN, P::kK));
 }
 

@@ -62,18 +62,14 @@ TEST(CudaRuntime, AFailureIsNotLeftForTheNextCall) {
   EXPECT_EQ(cudaPeekAtLastError(), cudaSuccess);
 }
 
-TEST(CudaRuntime, AScopeHasItsDeviceAndGivesItBack) {
+TEST(CudaRuntime, AThreadKeepsTheDeviceItUses) {
   fake_cuda::reset({.devices = 2});
   int device = -1;
-  {
-    const DeviceScope outer(1);
-    ASSERT_EQ(cudaGetDevice(&device), cudaSuccess);
-    EXPECT_EQ(device, 1);
-    const DeviceScope inner(1);
-    const DeviceScope absent(7);
-    ASSERT_EQ(cudaGetDevice(&device), cudaSuccess);
-    EXPECT_EQ(device, 1);
-  }
+  ASSERT_TRUE(use_device(1).ok());
+  EXPECT_EQ(use_device(7).error().code, ErrorCode::kDeviceFailed);
+  ASSERT_EQ(cudaGetDevice(&device), cudaSuccess);
+  EXPECT_EQ(device, 1);
+  ASSERT_TRUE(use_device(0).ok());
   ASSERT_EQ(cudaGetDevice(&device), cudaSuccess);
   EXPECT_EQ(device, 0);
 }

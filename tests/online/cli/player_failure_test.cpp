@@ -4,14 +4,11 @@
 #include <signal.h>
 
 #include <filesystem>
-#include <map>
-#include <set>
 
 #include "online/nn/emulate.h"
 #include "online/nn/weight_file.h"
-#include "online/session/session.h"
 #include "tests/online/cli/cluster.h"
-#include "tests/online/transport/recording_transport.h"
+#include "tests/online/session/opening_judge.h"
 
 namespace beaverpond::testing {
 namespace {
@@ -23,60 +20,6 @@ constexpr int kPlayers = 3;
 constexpr std::uint64_t kLeaseSteps = 16;
 constexpr std::uint64_t kRecoverySteps = 64;  // whole leases: the next run starts at a new one
 constexpr milliseconds kNoticeLimit{5000};
-
-bool is_opening(const Tag& tag) {
-  return tag.operation < kNonceOperation && tag.bundle != ~std::uint64_t{0};
-}
-
-/// What all runs of all players sent, with the order of the runs.
-class Recordings {
- public:
-  /// Adds one run, from each player's file. Returns what is wrong with it.
-  std::vector<std::string> add_run(const std::vector<std::string>& paths) {
-    std::vector<std::string> problems;
-    std::set<std::uint64_t> sessions;
-    std::set<std::uint64_t> bundles;
-    for (std::size_t player = 0; player < paths.size(); ++player) {
-      for (const SentRecord& record : read_sent_log(paths[player])) {
-        if (!is_opening(record.tag)) continue;
-        sessions.insert(record.tag.session);
-        bundles.insert(record.tag.bundle);
-        by_player_[player].push_back(record);
-        const std::pair key(record.tag.lane, record.tag.bundle);
-        const auto [place, inserted] = session_of_.emplace(key, record.tag.session);
-        if (place->second != record.tag.session) {
-          problems.push_back("bundle " + std::to_string(record.tag.bundle) +
-                             " was opened in two sessions");
-        }
-      }
-    }
-    if (sessions.size() != 1) problems.push_back("not one session, but several or none");
-    if (bundles.empty()) return problems;
-    const std::uint64_t first = *bundles.begin();
-    if (first < burned_below_) problems.push_back("a bundle of an earlier lease came back");
-    // Runs begin with a new lease, so the numbers of a lease are known from the first.
-    const std::uint64_t leases = (*bundles.rbegin() - first) / kLeaseSteps + 1;
-    burned_below_ = first + leases * kLeaseSteps;
-    last_count_ = bundles.size();
-    return problems;
-  }
-
-  /// Bundles of the last run.
-  std::size_t last_count() const { return last_count_; }
-
-  /// Messages that differ although the same player sent them under the same mask.
-  std::size_t pads_used_twice() const {
-    std::size_t count = 0;
-    for (const auto& [player, records] : by_player_) count += opened_twice(records).size();
-    return count;
-  }
-
- private:
-  std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> session_of_;
-  std::map<std::size_t, std::vector<SentRecord>> by_player_;
-  std::uint64_t burned_below_ = 0;
-  std::size_t last_count_ = 0;
-};
 
 class PlayerFailure : public ::testing::Test {
  protected:
@@ -113,9 +56,11 @@ class PlayerFailure : public ::testing::Test {
   }
 
   std::vector<std::string> judge(const std::string& run) {
-    std::vector<std::string> paths;
-    for (int player = 0; player < kPlayers; ++player) paths.push_back(record_path(run, player));
-    return recordings_.add_run(paths);
+    std::vector<std::vector<SentRecord>> sent;
+    for (int player = 0; player < kPlayers; ++player) {
+      sent.push_back(read_sent_log(record_path(run, player)));
+    }
+    return judge_.add_run(sent);
   }
 
   /// All players but `victim` end within the limit, with exit code 3, and name it.
@@ -164,14 +109,14 @@ class PlayerFailure : public ::testing::Test {
       EXPECT_TRUE(*weights == twin_weights_) << "player " << player << " has other weights";
     }
     EXPECT_THAT(judge(run), ::testing::IsEmpty());
-    EXPECT_EQ(recordings_.last_count(), kRecoverySteps);
+    EXPECT_EQ(judge_.last_count(), kRecoverySteps);
   }
 
   Cluster cluster_{kPlayers};
   std::string long_job_;
   std::string short_job_;
   std::vector<WeightTensor> twin_weights_;
-  Recordings recordings_;
+  OpeningJudge judge_{kLeaseSteps};
 };
 
 TEST_F(PlayerFailure, SurvivorsNameTheLostPlayerAndNoBundleIsOpenedTwice) {
@@ -189,7 +134,7 @@ TEST_F(PlayerFailure, SurvivorsNameTheLostPlayerAndNoBundleIsOpenedTwice) {
       ++number;
     }
   }
-  EXPECT_EQ(recordings_.pads_used_twice(), 0u);
+  EXPECT_EQ(judge_.pads_used_twice(), 0u);
 }
 
 /// Puts an older copy of some players' pools back between two runs.
@@ -211,7 +156,7 @@ TEST_F(Rollback, OnePlayerThatRemembersIsEnough) {
   train_again("second");
   const std::string err = read_text(cluster_.err_path("second", 0));
   EXPECT_NE(err.find("an old snapshot was put back"), std::string::npos) << err;
-  EXPECT_EQ(recordings_.pads_used_twice(), 0u);
+  EXPECT_EQ(judge_.pads_used_twice(), 0u);
 }
 
 TEST_F(Rollback, TheJudgeSeesWhatNobodyRemembers) {
@@ -223,7 +168,7 @@ TEST_F(Rollback, TheJudgeSeesWhatNobodyRemembers) {
   std::vector<Process> players = start("second", short_job_);
   for (Process& player : players) ASSERT_EQ(player.wait(seconds(30)), 0);
   EXPECT_THAT(judge("second"), ::testing::Contains("a bundle of an earlier lease came back"));
-  EXPECT_GT(recordings_.pads_used_twice(), 0u);
+  EXPECT_GT(judge_.pads_used_twice(), 0u);
 }
 
 }  // namespace

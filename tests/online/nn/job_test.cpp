@@ -201,6 +201,7 @@ TEST(Job, TyposInEveryTableAreNamedWithLineAndNearMiss) {
       {{"lease_steps", "lease_step"}, "did you mean 'lease_steps'"},
       {{"disk_budget", "disk_buget"}, "did you mean 'disk_budget'"},
       {{"disk_budget = \"2GiB\"", "rollback = \"forgive\""}, "use \"burn\" or \"refuse\""},
+      {{"disk_budget = \"2GiB\"", "prg = \"mt19937\""}, "use \"aes128-ctr\" or \"chacha20\""},
       {{"peer_timeout_ms", "peer_timeout"}, "did you mean 'peer_timeout_ms'"},
       {{"[training]\nbatch", "[trainnig]\nbatch"},
        "trainnig: unknown key (did you mean 'training'"},

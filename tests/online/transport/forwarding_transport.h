@@ -14,6 +14,7 @@ class ForwardingTransport : public Transport {
   std::string name() const override { return inner_.name(); }
   MemoryKind memory() const override { return inner_.memory(); }
   TransportStats stats() const override { return inner_.stats(); }
+  std::optional<Error> obstacle(int peer) override { return inner_.obstacle(peer); }
   Operation start_all_reduce(std::span<std::uint64_t> words, ReduceOp op, const Tag& tag,
                              StreamRef stream) override {
     return inner_.start_all_reduce(words, op, tag, stream);

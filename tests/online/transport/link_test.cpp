@@ -142,6 +142,18 @@ TEST_F(LinkTest, ComesUpAndCarriesDataThroughKeyChanges) {
   EXPECT_EQ(owner_.goodbye_reason, "done");
 }
 
+TEST_F(LinkTest, NothingFollowsAGoodbye) {
+  come_up();
+  link_->end("over");
+  ASSERT_TRUE(exchange().ok());
+  ASSERT_TRUE(link_->goodbye_sent());
+  const std::size_t said = heard_.size();
+  // As a clock does that has not noticed yet.
+  link_->post_control(FrameType::kHeartbeat, {});
+  ASSERT_TRUE(exchange().ok());
+  EXPECT_EQ(heard_.size(), said);
+}
+
 TEST_F(LinkTest, DataBeforeTheHelloIsRefused) {
   ASSERT_TRUE(exchange().ok());
   say(FrameType::kData, tagged(kTag, {1}), kTag.lane);

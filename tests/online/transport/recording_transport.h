@@ -101,6 +101,7 @@ class RecordingTransport final : public Transport {
   int size() const override { return inner_->size(); }
   std::string name() const override { return inner_->name(); }
   TransportStats stats() const override { return inner_->stats(); }
+  std::optional<Error> obstacle(int peer) override { return inner_->obstacle(peer); }
 
   Operation start_all_reduce(std::span<std::uint64_t> words, ReduceOp op, const Tag& tag,
                              StreamRef stream) override {

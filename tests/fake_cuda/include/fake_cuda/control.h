@@ -34,11 +34,13 @@ enum class Call : std::uint8_t {
   kCopy,          ///< copies and fills
   kSynchronize,   ///< whatever waits; as CUDA's do, such a failure stops the device
 };
-/// The `nth` such call from now on (1: the next) returns `error` and does nothing else.
-void fail_call(Call call, int nth, cudaError_t error);
-/// The `nth` kernel that runs from now on stops the device: it, and all that follows on its device,
-/// does nothing, and every later call on that device returns `error`.
-void fail_kernel(int nth, cudaError_t error);
+inline constexpr int kAnyDevice = -1;
+/// The `nth` such call from now on (1: the next), of those on `device`, returns `error` and does
+/// nothing else.
+void fail_call(Call call, int nth, cudaError_t error, int device = kAnyDevice);
+/// The `nth` kernel that runs from now on, of those on `device`, stops its device: it, and all that
+/// follows there, does nothing, and every later call on that device returns `error`.
+void fail_kernel(int nth, cudaError_t error, int device = kAnyDevice);
 /// The device stops now.
 void stop_device(int device, cudaError_t error);
 /// Plans of failure that did not come true yet.

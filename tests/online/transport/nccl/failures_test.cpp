@@ -253,6 +253,26 @@ TEST_F(NcclFailures, APartThatNeverComesIsATimeoutForAll) {
   expect_fresh_ones_work();
 }
 
+TEST_F(NcclFailures, AfterAFailureNothingTouchesTheCallersBuffers) {
+  NcclPlayers& players = connected(2);
+  fake_nccl::never_arrive(1, 1);
+  run_players(2, [&](int rank) {
+    // Bits: behind NCCL's gathering stands a kernel that writes to the caller's buffer.
+    const Buffer word = players.gpu(rank).put(std::vector<std::uint64_t>{7});
+    const Result<void> result = players.transport(rank).all_reduce_blocking(
+        word.words().first(1), ReduceOp::kXor, {.session = 1, .operation = 1}, in_ms(300));
+    EXPECT_EQ(result.error().code, ErrorCode::kTimeout);
+    std::uint64_t then = 0;
+    std::uint64_t later = 0;
+    fake_cuda::peek(word.bytes().data(), &then, 8);
+    ASSERT_EQ(cudaSetDevice(rank), cudaSuccess);
+    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    fake_cuda::peek(word.bytes().data(), &later, 8);
+    EXPECT_EQ(then, later);
+  });
+  expect_fresh_ones_work();
+}
+
 TEST_F(NcclFailures, AFailureOnOneLaneIsOneOnAll) {
   NcclPlayers& players = connected(2);
   fake_nccl::never_arrive(1, 1);

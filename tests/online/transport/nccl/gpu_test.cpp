@@ -10,6 +10,7 @@
 #include "kernels/backend.h"
 #include "kernels/device_module.h"
 #include "online/transport/nccl_options.h"
+#include "tests/kernels/gpu_here.h"
 #include "tests/online/transport/players.h"
 
 namespace beaverpond {
@@ -27,9 +28,10 @@ class NcclGpu : public ::testing::Test {
   void SetUp() override {
     const std::string path = BEAVERPOND_CUDA_MODULE;
     const Result<const DeviceModule*> loaded = load_cuda_module_from({&path, 1});
-    if (!loaded.ok()) GTEST_SKIP() << "no GPU here: " << loaded.error().message;
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
     module_ = *loaded;
     const Result<int> count = module_->device_count();
+    if (!count.ok() && testing::gpu_here()) FAIL() << count.error().message;
     if (!count.ok()) GTEST_SKIP() << "no GPU here: " << count.error().message;
     gpus_ = *count;
   }

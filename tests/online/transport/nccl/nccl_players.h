@@ -50,7 +50,7 @@ class Gpu {
  private:
   void copy(void* to, const void* from, std::size_t size, cudaMemcpyKind kind) {
     if (size == 0) return;
-    const cuda::DeviceScope scope(pool_->device());
+    BP_CHECK(cuda::use_device(pool_->device()).ok(), "the stand-in has its devices");
     const cudaStream_t stream = pool_->home();
     BP_CHECK(cudaMemcpyAsync(to, from, size, kind, stream) == cudaSuccess &&
                  cudaStreamSynchronize(stream) == cudaSuccess,

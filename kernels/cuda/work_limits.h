@@ -1,0 +1,19 @@
+// How much of an operation is done at a time. The defaults suit devices; tests take tiny ones, so
+// that every cut is met.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/residue_tables.h"
+
+namespace beaverpond::cuda {
+
+struct WorkLimits {
+  std::uint64_t chunk_bytes = std::uint64_t{128} << 20;  ///< of expanded records and tables
+  std::uint64_t plane_bytes = std::uint64_t{2} << 30;    ///< of residues of one operand
+  std::uint32_t residue_depth = kMaxResidueDepth;        ///< of k in one product of residues
+  std::uint64_t stream_units = std::uint64_t{1} << 29;   ///< of 64 bytes, one launch
+  std::uint32_t grid_rows = 65535;                       ///< what grid.y takes
+};
+
+}  // namespace beaverpond::cuda
