@@ -136,19 +136,10 @@ Result<void> run(BenchReport& report, const std::string& name, const BenchOption
 
 int run(const BenchOptions& options) {
   const std::string name = "factory/publish/lenet-b128";
-  BenchReport report;
-  if (options.wants(name)) {
-    // Beside the results, not in a temporary folder, which may be no disk.
-    const std::filesystem::path json(options.json_path);
-    std::filesystem::path root = json.has_parent_path() ? json.parent_path() : ".";
-    root /= "beaverpond-publish-bench";
-    std::filesystem::remove_all(root);
-    std::filesystem::create_directories(root);
-    const Result<void> done = run(report, name, options, root);
-    if (!done.ok()) report.fail(name, done.error().message);
-    std::filesystem::remove_all(root);
-  }
-  return report.finish(options.json_path);
+  return bench_on_disk(options, name, "beaverpond-publish-bench",
+                       [&](BenchReport& report, const std::string& root) {
+                         return run(report, name, options, root);
+                       });
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ namespace beaverpond {
 namespace {
 
 constexpr int kPlayers = 3;
-constexpr int kThreads = 1;  // that deal, alone and in the factory
+constexpr int kThreads = 1;                   // that deal, alone and in the factory
 constexpr std::uint64_t kSegmentBundles = 3;  // the default for this plan
 constexpr std::uint64_t kAheadBundles = 12;
 
@@ -121,34 +121,25 @@ Result<void> run(BenchReport& report, const std::string& name, const BenchOption
   row.value = bundles / sustained.seconds;
   row.unit = "bundles/s";
   row.reference = Reference{"dealing alone", "measured", median(alone.rates)};
-  row.extra = {{"cpu_seconds",
-                (sustained.factory_cpu_seconds + sustained.players_cpu_seconds) / bundles},
-               {"factory_cpu_seconds", sustained.factory_cpu_seconds / bundles},
-               {"players_cpu_seconds", sustained.players_cpu_seconds / bundles},
-               {"offline_seconds", median(alone.cpu_seconds)},
-               {"bytes", bytes},
-               {"players", kPlayers},
-               {"dealing_threads", kThreads},
-               {"seconds", sustained.seconds}};
+  row.extra = {
+      {"cpu_seconds", (sustained.factory_cpu_seconds + sustained.players_cpu_seconds) / bundles},
+      {"factory_cpu_seconds", sustained.factory_cpu_seconds / bundles},
+      {"players_cpu_seconds", sustained.players_cpu_seconds / bundles},
+      {"offline_seconds", median(alone.cpu_seconds)},
+      {"bytes", bytes},
+      {"players", kPlayers},
+      {"dealing_threads", kThreads},
+      {"seconds", sustained.seconds}};
   report.add(std::move(row));
   return {};
 }
 
 int run(const BenchOptions& options) {
   const std::string name = "factory/serve/lenet-b128";
-  BenchReport report;
-  if (options.wants(name)) {
-    // Beside the results, not in a temporary folder, which may be no disk.
-    const std::filesystem::path json(options.json_path);
-    std::filesystem::path root = json.has_parent_path() ? json.parent_path() : ".";
-    root = std::filesystem::absolute(root) / "beaverpond-serve-bench";
-    std::filesystem::remove_all(root);
-    std::filesystem::create_directories(root);
-    const Result<void> done = run(report, name, options, root);
-    if (!done.ok()) report.fail(name, done.error().message);
-    std::filesystem::remove_all(root);
-  }
-  return report.finish(options.json_path);
+  return bench_on_disk(options, name, "beaverpond-serve-bench",
+                       [&](BenchReport& report, const std::string& root) {
+                         return run(report, name, options, root);
+                       });
 }
 
 }  // namespace

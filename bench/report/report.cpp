@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -107,6 +108,23 @@ double process_cpu_seconds() {
 
 double thread_cpu_seconds() {
   return seconds_of_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int bench_on_disk(
+    const BenchOptions& options, const std::string& name, const std::string& folder,
+    const std::function<Result<void>(BenchReport& report, const std::string& folder)>& measure) {
+  BenchReport report;
+  if (options.wants(name)) {
+    const std::filesystem::path json(options.json_path);
+    const std::filesystem::path beside = json.has_parent_path() ? json.parent_path() : ".";
+    const std::filesystem::path root = std::filesystem::absolute(beside) / folder;
+    std::filesystem::remove_all(root);
+    std::filesystem::create_directories(root);
+    const Result<void> done = measure(report, root);
+    if (!done.ok()) report.fail(name, done.error().message);
+    std::filesystem::remove_all(root);
+  }
+  return report.finish(options.json_path);
 }
 
 }  // namespace beaverpond

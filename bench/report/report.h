@@ -1,10 +1,13 @@
 // Rows of the benchmarks: what was measured, against what, and how it is written down.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "beaverpond/result.h"
 
 namespace beaverpond {
 
@@ -38,6 +41,15 @@ struct BenchOptions {
 /// `--json FILE`, `--examples DIR`, `--only NAME`, `--quick`. Prints the usage and returns nothing
 /// otherwise.
 std::optional<BenchOptions> parse_bench_options(int argc, char** argv);
+
+class BenchReport;
+
+/// A program of one row that needs a disk: `measure(report, folder)` in a fresh folder of that name
+/// beside the results (a temporary folder may be no disk), which is removed afterwards. Returns the
+/// exit code.
+int bench_on_disk(
+    const BenchOptions& options, const std::string& name, const std::string& folder,
+    const std::function<Result<void>(BenchReport& report, const std::string& folder)>& measure);
 
 /// Collects rows and prints each as it comes. Only verified results become rows.
 class BenchReport {

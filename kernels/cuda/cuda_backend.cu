@@ -19,10 +19,6 @@ using namespace cuda;
 /// Memory that stays with the process between jobs, so that a step allocates nothing.
 constexpr ByteCount kKeptMemory{std::uint64_t{2} << 30};
 
-std::uint8_t* bytes(Words words) {
-  return reinterpret_cast<std::uint8_t*>(words.data());
-}
-
 class CudaBackend final : public Backend {
  public:
   CudaBackend(MemoryPool pool, DeviceProperties properties, Stream copies, Event mark,
@@ -86,13 +82,13 @@ class CudaBackend final : public Backend {
                StreamRef ref) override {
     const Call call(*this, ref);
     run_stream(work_, {&seed, prg, index, 0}, StreamUse::kAdd,
-               whole(bytes(words), words.size_bytes()), call.stream);
+               whole(words.data(), words.size_bytes()), call.stream);
   }
   void prg_subtract(const Seed& seed, PrgKind prg, std::uint64_t index, Words words,
                     StreamRef ref) override {
     const Call call(*this, ref);
     run_stream(work_, {&seed, prg, index, 0}, StreamUse::kSubtract,
-               whole(bytes(words), words.size_bytes()), call.stream);
+               whole(words.data(), words.size_bytes()), call.stream);
   }
 
   void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,

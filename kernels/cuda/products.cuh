@@ -57,12 +57,13 @@ void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B&
 }
 
 template <class Source>
-void convert(Work& work, const Source& source, bool fold, std::uint8_t* planes, std::uint32_t rows,
-             std::uint32_t first_k, std::uint32_t depth, std::uint32_t pitch, cudaStream_t stream) {
+void convert(Work& work, const Source& source, const ResidueWeights& weights, std::uint8_t* planes,
+             std::uint32_t rows, std::uint32_t first_k, std::uint32_t depth, std::uint32_t pitch,
+             cudaStream_t stream) {
   work.run("take residues", &make_residues<Source>,
            {dim3(blocks_for(rows, ResidueTile::kRows), blocks_for(pitch, ResidueTile::kDepth)),
             dim3(ResidueTile::kThreads), ResidueTile::kSharedBytes},
-           stream, source, residue_weights(fold), planes, rows, first_k, depth, pitch,
+           stream, source, weights, planes, rows, first_k, depth, pitch,
            std::uint64_t{rows} * pitch);
 }
 
@@ -92,11 +93,11 @@ void multiply_by_residues(Work& work, const ProductSize& size, const A& a, const
     ProductPlanes planes{memory + at_a, memory + at_b, memory + at_c, 0, 0, pitch, c_pitch};
     for (std::uint32_t column = 0; column < size.n; column += most_n) {
       planes.n = std::min(most_n, size.n - column);
-      convert(work, RowsFrom<B>{b, column}, true, memory + at_b, planes.n, k0, depth, pitch,
-              stream);
+      convert(work, RowsFrom<B>{b, column}, kRightWeights, memory + at_b, planes.n, k0, depth,
+              pitch, stream);
       for (std::uint32_t row = 0; row < size.m; row += most_m) {
         planes.m = std::min(most_m, size.m - row);
-        convert(work, RowsFrom<A>{a, row}, false, memory + at_a, planes.m, k0, depth, pitch,
+        convert(work, RowsFrom<A>{a, row}, kLeftWeights, memory + at_a, planes.m, k0, depth, pitch,
                 stream);
         multiply_planes(work, planes, stream);
         recover_product(work, planes, out + std::uint64_t{row} * size.n + column, size.n,

@@ -10,7 +10,7 @@
 namespace beaverpond::cuda {
 
 /// A block computes 128 x kN results with warps of 64 x 64, 64 bytes of k a stage. The wide tile
-/// asks less of the L2 cache, which bounds the narrow one; the narrow one wastes less at edges.
+/// reads a quarter less from L2; the narrow one wastes less at edges.
 template <int kN_>
 struct ProductTile {
   static constexpr int kM = 128;

@@ -37,7 +37,7 @@ void recover_product(Work& work, const ProductPlanes& planes, std::uint64_t* out
                      std::uint32_t out_pitch, bool accumulate, cudaStream_t stream) {
   const std::uint64_t quads = std::uint64_t{planes.m} * ((planes.n + 3) / 4);
   work.run("recover words", accumulate ? &recover_words<true> : &recover_words<false>,
-           {dim3(blocks_for(quads, 256)), dim3(256), 0}, stream, planes.c, residue_recovery(), out,
+           {dim3(blocks_for(quads, 256)), dim3(256), 0}, stream, planes.c, kRecovery, out,
            out_pitch, planes.m, planes.n, planes.c_pitch, std::uint64_t{planes.m} * planes.c_pitch);
 }
 

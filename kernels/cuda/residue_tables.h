@@ -73,6 +73,10 @@ constexpr ResidueWeights residue_weights(bool fold) {
   return w;
 }
 
+/// Of the left operand, and of the right one, which carries the fold.
+inline constexpr ResidueWeights kLeftWeights = residue_weights(false);
+inline constexpr ResidueWeights kRightWeights = residue_weights(true);
+
 constexpr ResidueRecovery residue_recovery() {
   ResidueRecovery r{};
   r.product = 1;
@@ -86,5 +90,7 @@ constexpr ResidueRecovery residue_recovery() {
   }
   return r;
 }
+
+inline constexpr ResidueRecovery kRecovery = residue_recovery();
 
 }  // namespace beaverpond::cuda

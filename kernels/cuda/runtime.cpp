@@ -1,6 +1,5 @@
 #include "kernels/cuda/runtime.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace beaverpond::cuda {
@@ -64,8 +63,6 @@ Result<DeviceProperties> device_properties(int device) {
   properties.minor = found.minor;
   properties.multiprocessors = found.multiProcessorCount;
   properties.memory = ByteCount{found.totalGlobalMem};
-  properties.shared_per_block = ByteCount{found.sharedMemPerBlockOptin};
-  properties.l2 = ByteCount{static_cast<std::uint64_t>(std::max(0, found.l2CacheSize))};
   properties.memory_pools = found.memoryPoolsSupported != 0;
   return properties;
 }

@@ -28,8 +28,6 @@ struct DeviceProperties {
   int minor = 0;
   int multiprocessors = 0;
   ByteCount memory;
-  ByteCount shared_per_block;  ///< dynamic shared memory a kernel may ask for
-  ByteCount l2;
   bool memory_pools = false;
 };
 /// Errors: kConfig (no such device), kDeviceFailed.

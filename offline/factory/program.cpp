@@ -39,7 +39,7 @@ struct DealerTeam {
   std::unique_ptr<Backend> host_memory;
 };
 
-/// A device is kept busy by two: one deals while the other's corrections are on their way.
+/// Two a device: one may deal while the other's corrections are on their way.
 int dealing_threads(int wanted, MemoryKind memory) {
   if (wanted > 0) return wanted;
   if (memory == MemoryKind::kDevice) return 2;

@@ -11,6 +11,7 @@
 
 #if defined(__CUDACC__)
 #include "kernels/cuda/launch.h"
+#include "tests/kernels/gpu_here.h"
 #else
 #include "simt/run.h"
 #endif
@@ -19,9 +20,10 @@ namespace beaverpond::cuda {
 
 #if defined(__CUDACC__)
 
+/// False only where there is no GPU: one that does not answer fails the test that asks it.
 inline bool has_device() {
   int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+  return testing::gpu_here() || (cudaGetDeviceCount(&count) == cudaSuccess && count > 0);
 }
 
 /// The arrays that travel with every kernel: to the device before it, and back behind it.
