@@ -147,12 +147,183 @@ inline void tile_plain(const TileJob& job) {
   if constexpr (rows == 8) store_rows<W::kVectors>(job, r0, r1, r2, r3, r4, r5, r6, r7);
 }
 
-struct TileAvx512 : WordTile {
-  using WordTile::WordTile;
+/// sum += (a0 + b1) * (a1 + b0) = a0*b0 + a1*b1 + a0*a1 + b0*b1.
+__attribute__((always_inline)) inline void add_pair_product(__m512i& sum, const std::uint64_t* a0,
+                                                            const std::uint64_t* a1, __m512i b0,
+                                                            __m512i b1) {
+  __m512i left, right;
+  asm("vpaddq %3%{1to8%}, %6, %1\n\tvpaddq %4%{1to8%}, %5, %2\n\t"
+      "vpmullq %1, %2, %1\n\tvpaddq %1, %0, %0"
+      : "+v"(sum), "=&v"(left), "=&v"(right)
+      : "m"(*a0), "m"(*a1), "v"(b0), "v"(b1));
+}
+
+/// Two rows of B in turn, of one or two vectors.
+struct BPair {
+  __m512i even0, odd0, even1, odd1;
+};
+
+/// What Winograd's sums contain besides the products: over pairs of k, a0*a1 by row of A's block
+/// and b0*b1 by column of B's.
+struct Corrections {
+  std::uint64_t* rows;     ///< kGemmHeight
+  std::uint64_t* columns;  ///< kGemmWidth
+};
+
+/// An inner product after Winograd (1968): half the multiplications, and so many additions instead
+/// that all vector units are busy in any order. rows: 4 or 8; vectors: 1 or 2.
+template <std::size_t rows, std::size_t vectors>
+inline void tile_winograd(const TileJob& job, const Corrections& corrections) {
+  Sums r0, r1, r2, r3, r4, r5, r6, r7;
+  const auto begin = [&](Sums & sums, std::size_t r) __attribute__((always_inline)) {
+    const std::uint64_t* of_columns = corrections.columns + job.first_column;
+    const __m512i of_row =
+        _mm512_set1_epi64(-static_cast<long long>(corrections.rows[job.first_row + r]));
+    sums.v0 = _mm512_sub_epi64(of_row, _mm512_loadu_si512(of_columns));
+    if constexpr (vectors > 1) {
+      sums.v1 = _mm512_sub_epi64(of_row, _mm512_loadu_si512(of_columns + 8));
+    }
+  };
+  begin(r0, 0), begin(r1, 1), begin(r2, 2), begin(r3, 3);
+  if constexpr (rows > 4) begin(r4, 4), begin(r5, 5), begin(r6, 6), begin(r7, 7);
+  for (std::size_t s = 0; s < job.segments; ++s) {
+    const ASegment& a = job.a[s];
+    const auto row = [&](std::size_t r) { return row_of(a, job.rows, r); };
+    const std::uint64_t *a0 = row(0), *a1 = row(1), *a2 = row(2), *a3 = row(3), *a4 = row(4),
+                        *a5 = row(5), *a6 = row(6), *a7 = row(7);
+    const std::uint64_t* b = job.b[s].data;
+    const std::size_t* k = a.ks;
+    for (const std::size_t* end = k + a.depth / 2 * 2; k != end; k += 2, b += 16 * vectors) {
+      const std::size_t even = k[0], odd = k[1];
+      BPair right;
+      right.even0 = _mm512_loadu_si512(b);
+      right.odd0 = _mm512_loadu_si512(b + 8 * vectors);
+      if constexpr (vectors > 1) {
+        right.even1 = _mm512_loadu_si512(b + 8);
+        right.odd1 = _mm512_loadu_si512(b + 24);
+      }
+      const auto add = [&](Sums & sums, const std::uint64_t* words) __attribute__((always_inline)) {
+        add_pair_product(sums.v0, words + even, words + odd, right.even0, right.odd0);
+        if constexpr (vectors > 1) {
+          add_pair_product(sums.v1, words + even, words + odd, right.even1, right.odd1);
+        }
+      };
+      add(r0, a0), add(r1, a1), add(r2, a2), add(r3, a3);
+      if constexpr (rows > 4) add(r4, a4), add(r5, a5), add(r6, a6), add(r7, a7);
+    }
+    if (a.depth % 2 == 1) {
+      constexpr std::size_t units = 2 * vectors;
+      const std::size_t at = *k;
+      BRow right;
+      right.v0 = _mm512_loadu_si512(b);
+      if constexpr (vectors > 1) right.v1 = _mm512_loadu_si512(b + 8);
+      add_row_pair<units>(r0, r1, a0 + at, a1 + at, right);
+      add_row_pair<units>(r2, r3, a2 + at, a3 + at, right);
+      if constexpr (rows > 4) add_row_pair<units>(r4, r5, a4 + at, a5 + at, right);
+      if constexpr (rows > 4) add_row_pair<units>(r6, r7, a6 + at, a7 + at, right);
+    }
+  }
+  if constexpr (rows == 4) store_rows<vectors>(job, r0, r1, r2, r3);
+  if constexpr (rows == 8) store_rows<vectors>(job, r0, r1, r2, r3, r4, r5, r6, r7);
+}
+
+class TileAvx512 : public WordTile {
+ public:
   static constexpr std::size_t kRows = 8;
 
-  static std::size_t unit() { return 4; }
-  static std::size_t most_columns() { return 24; }
+  explicit TileAvx512(const GemmTask& task)
+      : WordTile(task),
+        winograd_(winograd_pays(task)),
+        corrections_{task.workspace + kGemmBlockWords,
+                     task.workspace + kGemmBlockWords + kGemmHeight} {}
+
+  std::size_t unit() const { return winograd_ ? 8 : 4; }
+  std::size_t most_columns() const { return winograd_ ? 16 : 24; }
+
+  void after_packing_b(const DepthBlock& block, const std::uint64_t* packed, std::size_t j,
+                       std::size_t width) const {
+    if (!winograd_) return;
+    for (std::size_t v = 0; v < width; v += 8) {
+      const std::uint64_t* in = packed + v;
+      __m512i sum = _mm512_setzero_si512();
+      for (std::size_t s = 0; s < block.count; ++s) {
+        const std::size_t depth = block.segments[s].depth;
+        for (std::size_t k = 0; k + 1 < depth; k += 2) {
+          const __m512i even = _mm512_loadu_si512(in + k * width);
+          const __m512i odd = _mm512_loadu_si512(in + (k + 1) * width);
+          sum = _mm512_add_epi64(sum, _mm512_mullo_epi64(even, odd));
+        }
+        in += depth * width;
+      }
+      _mm512_storeu_si512(corrections_.columns + j + v, sum);
+    }
+  }
+
+  void after_placing_a(const ASegment* segments, std::size_t count, std::size_t rows) const {
+    if (!winograd_) return;
+    std::memset(corrections_.rows, 0, round_up_to(rows, kRows) * 8);
+    for (std::size_t s = 0; s < count; ++s) {
+      const ASegment& a = segments[s];
+      if (a.depth < 2) continue;
+      if (a.ks[1] - a.ks[0] == 1) {
+        for (std::size_t i = 0; i < rows; ++i) {
+          corrections_.rows[i] += sum_of_pairs(a.data + a.rows[i] + a.ks[0], a.depth);
+        }
+      } else {
+        for (std::size_t i = 0; i < rows; i += kRows) add_sums_of_panel(a, i);
+      }
+    }
+  }
+
+  void multiply(const TileJob& job) const {
+    if (winograd_) {
+      const bool wide = job.width > 8;
+      if (job.rows > 4) {
+        return wide ? tile_winograd<8, 2>(job, corrections_)
+                    : tile_winograd<8, 1>(job, corrections_);
+      }
+      return wide ? tile_winograd<4, 2>(job, corrections_) : tile_winograd<4, 1>(job, corrections_);
+    }
+    if (job.rows > 6) return multiply_rows<8>(job);
+    if (job.rows > 4) return multiply_rows<6>(job);
+    if (job.rows > 2) return multiply_rows<4>(job);
+    return multiply_rows<2>(job);
+  }
+
+ private:
+  /// Where the corrections are few beside the products, and A's words lie in vectors.
+  static bool winograd_pays(const GemmTask& task) {
+    if (task.m <= kFewRows || task.n < 64) return false;
+    for (std::size_t t = 0; t < task.term_count; ++t) {
+      if (!task.terms[t].a.rows.linear() || !task.terms[t].a.columns.linear()) return false;
+    }
+    return true;
+  }
+
+  /// a0*a1 + a2*a3 + ... of consecutive words.
+  static std::uint64_t sum_of_pairs(const std::uint64_t* a, std::size_t depth) {
+    __m512i sum = _mm512_setzero_si512();
+    for (std::size_t k = 0; k + 1 < depth; k += 8) {
+      const std::size_t left = (depth - k) / 2 * 2;
+      const auto mask = static_cast<__mmask8>(left >= 8 ? 0xffu : (1u << left) - 1u);
+      const __m512i words = _mm512_maskz_loadu_epi64(mask, a + k);
+      const __m512i swapped = _mm512_shuffle_epi32(words, _MM_PERM_BADC);
+      sum = _mm512_add_epi64(sum, _mm512_maskz_mullo_epi64(0x55, words, swapped));
+    }
+    return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(sum));
+  }
+
+  /// The same for eight rows that lie side by side: a panel of the driver's copy.
+  void add_sums_of_panel(const ASegment& a, std::size_t first_row) const {
+    const std::uint64_t* in = a.data + a.rows[first_row];
+    std::uint64_t* out = corrections_.rows + first_row;
+    __m512i sum = _mm512_loadu_si512(out);
+    for (std::size_t k = 0; k + 1 < a.depth; k += 2) {
+      sum = _mm512_add_epi64(sum, _mm512_mullo_epi64(_mm512_loadu_si512(in + a.ks[k]),
+                                                     _mm512_loadu_si512(in + a.ks[k + 1])));
+    }
+    _mm512_storeu_si512(out, sum);
+  }
 
   template <std::size_t rows>
   static void multiply_rows(const TileJob& job) {
@@ -166,12 +337,8 @@ struct TileAvx512 : WordTile {
     }
   }
 
-  static void multiply(const TileJob& job) {
-    if (job.rows > 6) return multiply_rows<8>(job);
-    if (job.rows > 4) return multiply_rows<6>(job);
-    if (job.rows > 2) return multiply_rows<4>(job);
-    return multiply_rows<2>(job);
-  }
+  bool winograd_;
+  Corrections corrections_;
 };
 
 }  // namespace

@@ -15,9 +15,9 @@
 
 namespace beaverpond::internal {
 
-inline constexpr std::size_t kGemmDepth = 256;
-inline constexpr std::size_t kGemmHeight = 240;  // the block of A is 480 KiB: half of an L2
-inline constexpr std::size_t kGemmWidth = 512;   // the block of B is 1 MiB: in L2 or L3
+inline constexpr std::size_t kGemmDepth = 512;   // deep: C is visited once for so many products
+inline constexpr std::size_t kGemmHeight = 120;  // the block of A is 480 KiB: half of an L2
+inline constexpr std::size_t kGemmWidth = 512;   // a panel of B of 96 KiB at most stays in L2
 inline constexpr std::size_t kGemmPitch = kGemmDepth + 8;  // rows of A's copy avoid one cache set
 inline constexpr std::size_t kGemmBlockWords = kGemmDepth * kGemmWidth + kGemmHeight * kGemmPitch;
 inline constexpr std::size_t kGemmTableWords = (kMostTerms + 1) * kGemmHeight + kGemmDepth;
@@ -235,6 +235,15 @@ inline ASegment place_a(const GemmTask& task, const Segment& segment, std::size_
   return {place.copy, place.row_table, place.k_table, segment.depth};
 }
 
+/// The words of C are wanted when the tile is done, and no pattern tells the hardware.
+inline void prefetch_c(const TileJob& job) {
+  for (std::size_t r = 0; r < job.rows; ++r) {
+    const std::uint64_t* row = job.c + job.c_rows[r];
+    for (std::size_t j = 0; j < job.columns; j += 8) __builtin_prefetch(row + j, 1);
+    __builtin_prefetch(row + job.columns - 1, 1);
+  }
+}
+
 /// All tiles of one block of A times one block of B.
 template <class Tile>
 inline void multiply_blocks(const Tile& tile, const GemmTask& task, const DepthBlock& block,
@@ -267,6 +276,7 @@ inline void multiply_blocks(const Tile& tile, const GemmTask& task, const DepthB
       }
       job.c = task.c + j0 + j;
       job.c_rows = c_rows + i;
+      prefetch_c(job);
       tile.multiply(job);
     }
   }
