@@ -268,7 +268,8 @@ class Backend {
   virtual void deal_lookup(const DealLookup& deal, StreamRef stream) = 0;
 };
 
-/// The CPU backend. One thread at a time may use it.
-std::unique_ptr<Backend> make_cpu_backend();
+/// The CPU backend. One thread at a time may use it; large products share `threads`, that one
+/// included.
+std::unique_ptr<Backend> make_cpu_backend(int threads = 1);
 
 }  // namespace beaverpond

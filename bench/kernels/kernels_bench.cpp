@@ -25,6 +25,7 @@
 #include "bench/kernels/conv_cases.h"
 #include "bench/kernels/eigen_gemm.h"
 #include "bench/kernels/kernel_case.h"
+#include "bench/kernels/thread_cases.h"
 #include "bench/report/report.h"
 #include "kernels/cpu/prg.h"
 #include "kernels/features.h"
@@ -147,6 +148,7 @@ std::vector<Case> all_cases() {
       gemm_case(25088, 25, 5),       gemm_case(512, 512, 512, GemmKernel::kAvx2),
       prg_case(PrgKind::kAes128Ctr), prg_case(PrgKind::kChaCha20)};
   for (Case& test : conv_cases()) cases.push_back(std::move(test));
+  for (Case& test : thread_cases()) cases.push_back(std::move(test));
   return cases;
 }
 
@@ -187,19 +189,19 @@ nlohmann::ordered_json measure(const Case& test, int repetitions) {
 }
 
 int run_pairs(const std::string& json_path, int repetitions) {
-  std::printf("%-28s %12s %6s %12s %7s %7s  %s\n", "kernel", "ours", "unit", "reference", "ratio",
+  std::printf("%-38s %12s %6s %12s %7s %7s  %s\n", "kernel", "ours", "unit", "reference", "ratio",
               "#wrong", "compared with");
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   int wrong = 0;
   for (const Case& test : all_cases()) {
     if (!test.agree()) {
-      std::printf("%-28s %12s %6s %12s %7s %7d  %s\n", test.name.c_str(), "-", test.unit.c_str(),
+      std::printf("%-38s %12s %6s %12s %7s %7d  %s\n", test.name.c_str(), "-", test.unit.c_str(),
                   "-", "-", 1, test.reference.c_str());
       ++wrong;
       continue;
     }
     const auto row = measure(test, repetitions);
-    std::printf("%-28s %12.3e %6s %12.3e %6.2fx %7d  %s\n", test.name.c_str(),
+    std::printf("%-38s %12.3e %6s %12.3e %6.2fx %7d  %s\n", test.name.c_str(),
                 row["value"].get<double>(), test.unit.c_str(), row["reference_value"].get<double>(),
                 row["ratio"].get<double>(), 0, test.reference.c_str());
     std::fflush(stdout);

@@ -12,6 +12,7 @@
 #include "kernels/cpu/layout_ops.h"
 #include "kernels/cpu/lookup.h"
 #include "kernels/cpu/prg.h"
+#include "kernels/cpu/shared_products.h"
 #include "kernels/gemm/conv.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/math/compare_block.h"
@@ -27,9 +28,12 @@ void wipe_and_free(void* data) {
 
 class CpuBackend final : public Backend {
  public:
+  explicit CpuBackend(int threads) : crew_(threads) {}
+
   std::string name() const override {
     return std::string("cpu (gemm ") + to_string(best_gemm_kernel()) + ", bits " +
-           cpu::best_compare_kernels().name + ")";
+           cpu::best_compare_kernels().name +
+           (crew_.size() > 1 ? ", " + std::to_string(crew_.size()) + " threads)" : ")");
   }
 
   MemoryKind memory() const override { return MemoryKind::kHost; }
@@ -77,24 +81,24 @@ class CpuBackend final : public Backend {
   void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef) override {
     const beaverpond::Factors views[] = {views_of(s, {x, y}, out)};
-    gemm_sum(views, out.data(), s.n, accumulate, workspace(gemm_workspace_size_bytes()));
+    shared_gemm(views, out, s.n, accumulate);
   }
   void add_matmuls(const MatMulShape& s, const Factors& first, const Factors& second, Words out,
                    StreamRef) override {
     const beaverpond::Factors views[] = {views_of(s, first, out), views_of(s, second, out)};
-    gemm_sum(views, out.data(), s.n, true, workspace(gemm_workspace_size_bytes()));
+    shared_gemm(views, out, s.n, true);
   }
 
   void conv2d(ConvKind kind, const Conv2dShape& shape, ConstWords x, ConstWords y, Words out,
               bool accumulate, StreamRef) override {
     const ConvFactors factors[] = {{x.data(), y.data()}};
-    sum_of_convolutions(kind, shape, factors, out, accumulate);
+    shared_conv(kind, shape, factors, out, accumulate);
   }
   void add_conv2ds(ConvKind kind, const Conv2dShape& shape, const Factors& first,
                    const Factors& second, Words out, StreamRef) override {
     const ConvFactors factors[] = {{first.x.data(), first.y.data()},
                                    {second.x.data(), second.y.data()}};
-    sum_of_convolutions(kind, shape, factors, out, true);
+    shared_conv(kind, shape, factors, out, true);
   }
 
   void multiply(ConstWords x, ConstWords y, Words out, bool accumulate, StreamRef) override {
@@ -233,18 +237,15 @@ class CpuBackend final : public Backend {
         row_major(f.y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n, s.transpose_y)};
   }
 
-  void sum_of_convolutions(ConvKind kind, const Conv2dShape& shape,
-                           std::span<const ConvFactors> factors, Words out, bool accumulate) {
-    const std::span<std::byte> scratch = workspace(conv2d_workspace_size_bytes(shape));
-    switch (kind) {
-      case ConvKind::kForward: conv2d_sum(shape, factors, out.data(), accumulate, scratch); return;
-      case ConvKind::kGradWeight:
-        conv2d_grad_weight_sum(shape, factors, out.data(), accumulate, scratch);
-        return;
-      case ConvKind::kGradInput:
-        conv2d_grad_input_sum(shape, factors, out.data(), accumulate, scratch);
-        return;
-    }
+  void shared_gemm(std::span<const beaverpond::Factors> factors, Words out, std::size_t ldc,
+                   bool accumulate) {
+    cpu::shared_gemm(crew_, factors, out.data(), ldc, accumulate,
+                     workspace(cpu::shared_gemm_size_bytes(crew_)));
+  }
+  void shared_conv(ConvKind kind, const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                   Words out, bool accumulate) {
+    cpu::shared_conv(crew_, kind, shape, factors, out.data(), accumulate,
+                     workspace(cpu::shared_conv_size_bytes(crew_, kind, shape)));
   }
 
   /// Scratch memory, grown to the largest shape seen and then kept.
@@ -257,6 +258,7 @@ class CpuBackend final : public Backend {
     return std::as_writable_bytes(scratch_.bytes()).first(size);
   }
 
+  cpu::Crew crew_;
   Buffer scratch_;
 };
 
@@ -267,8 +269,8 @@ std::uint64_t compare_kept_words(const CompareLayout& layout, std::uint64_t coun
          static_cast<std::uint64_t>(layout.plane_words);
 }
 
-std::unique_ptr<Backend> make_cpu_backend() {
-  return std::make_unique<CpuBackend>();
+std::unique_ptr<Backend> make_cpu_backend(int threads) {
+  return std::make_unique<CpuBackend>(threads);
 }
 
 }  // namespace beaverpond

@@ -29,6 +29,11 @@ void add_player(CLI::App& command, PlayerOptions& options) {
         return known.ok() ? "" : known.error().message;
       });
   command
+      .add_option("--threads", options.threads,
+                  "that large products share on a CPU (default: the cores of this host, divided by "
+                  "the players on it)")
+      ->check(CLI::Range(1, 1024));
+  command
       .add_option("--transport", options.transport,
                   "tls, or nccl: openings travel from GPU to GPU, not encrypted, which the roster "
                   "must allow (trusted_fabric = true)")
@@ -189,8 +194,7 @@ void add_synthesize(CLI::App& app, SynthesizeCommand& options) {
   command.add_option("--images", options.images, "images for training")->required();
   command.add_option("--test-images", options.test_images,
                      "images for testing (default: a sixth of --images)");
-  command.add_option("--shape", options.shape, "height x width x channels")
-      ->capture_default_str();
+  command.add_option("--shape", options.shape, "height x width x channels")->capture_default_str();
   command.add_option("--classes", options.classes)->capture_default_str();
   command.add_option("--seed", options.seed, "of the data set; no secret")->capture_default_str();
   command.add_option("--out", options.folder, "folder for the files")->required();
