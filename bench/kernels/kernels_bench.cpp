@@ -142,11 +142,15 @@ Case prg_case(PrgKind kind) {
 }
 
 std::vector<Case> all_cases() {
-  std::vector<Case> cases = {
-      gemm_case(512, 512, 512),      gemm_case(1024, 1024, 1024),
-      gemm_case(128, 784, 128),      gemm_case(8192, 500, 50),
-      gemm_case(25088, 25, 5),       gemm_case(512, 512, 512, GemmKernel::kAvx2),
-      prg_case(PrgKind::kAes128Ctr), prg_case(PrgKind::kChaCha20)};
+  std::vector<Case> cases = {gemm_case(512, 512, 512),
+                             gemm_case(1024, 1024, 1024),
+                             gemm_case(128, 784, 128),
+                             gemm_case(128, 128, 128),
+                             gemm_case(8192, 500, 50),
+                             gemm_case(25088, 25, 5),
+                             gemm_case(512, 512, 512, GemmKernel::kAvx2),
+                             prg_case(PrgKind::kAes128Ctr),
+                             prg_case(PrgKind::kChaCha20)};
   for (Case& test : conv_cases()) cases.push_back(std::move(test));
   for (Case& test : thread_cases()) cases.push_back(std::move(test));
   return cases;
