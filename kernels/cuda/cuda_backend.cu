@@ -203,14 +203,15 @@ class CudaBackend final : public Backend {
   void window(const Pool2dShape& shape, ConstWords x, Words out, StreamRef ref) override {
     BP_CHECK(x.size() == shape.image_shape().count() && out.size() == shape.taps() * shape.pixels(),
              "window: sizes do not fit");
-    elements(WindowElement{geometry(shape), x.data(), shape.pixels(), out.data()}, out.size(), ref);
+    elements(WindowElement{window_geometry(shape), x.data(), shape.pixels(), out.data()},
+             out.size(), ref);
   }
   void window_grad(const Pool2dShape& shape, ConstWords x, Words out, StreamRef ref) override {
     BP_CHECK(out.size() == shape.image_shape().count() && x.size() == shape.taps() * shape.pixels(),
              "window_grad: sizes do not fit");
     zero(bytes_of(out), ref);
-    elements(WindowGradElement{geometry(shape), x.data(), shape.pixels(), out.data()}, x.size(),
-             ref);
+    elements(WindowGradElement{window_geometry(shape), x.data(), shape.pixels(), out.data()},
+             x.size(), ref);
   }
 
   void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
@@ -280,20 +281,6 @@ class CudaBackend final : public Backend {
     if (memory == nullptr) return nullptr;
     work_.copy(memory, words.data(), words.size_bytes(), cudaMemcpyHostToDevice, call.stream);
     return reinterpret_cast<const std::uint64_t*>(memory);
-  }
-  static WindowGeometry geometry(const Pool2dShape& s) {
-    WindowGeometry g{};
-    g.height = s.height;
-    g.width = s.width;
-    g.channels = s.channels;
-    g.out_height = s.out_height();
-    g.out_width = s.out_width();
-    g.window_width = s.window_width;
-    g.taps = s.taps();
-    g.stride = static_cast<std::int32_t>(s.stride);
-    g.pad = static_cast<std::int32_t>(s.pad_before);
-    g.clamp = s.clamp;
-    return g;
   }
 
   Work work_;
