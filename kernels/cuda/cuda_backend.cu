@@ -66,8 +66,9 @@ class CudaBackend final : public Backend {
   }
   Result<void> synchronize(StreamRef ref) override {
     const Call call(*this, ref);
-    const Result<void> copied = copies_.synchronize_blocking();
-    work_.note(check(cudaStreamSynchronize(call.stream), "a device failed at its work"));
+    // Both, also after a failure: nothing may be at work on the caller's memory any more.
+    const Result<void> copied = work_.pool().await_blocking(copies_.get());
+    work_.await_blocking(call.stream);
     work_.note(copied);
     return work_.take_failure();
   }
@@ -295,7 +296,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(int device, ProductMethod met
                                                    const WorkLimits& limits) {
   BP_ASSIGN(DeviceProperties properties, device_properties(device));
   BP_TRY(use_device(device));
-  BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory));
+  BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory, limits.patience));
   const ProductOptions options{method, rates_of(properties)};
   BP_TRY(probe_blocking(pool));
   BP_ASSIGN(Stream copies, pool.make_stream());
