@@ -103,9 +103,10 @@ HEAVY = {
 PRIVATE_HEADERS = {"online/transport/tls_connection.h": "online/transport/tls_mesh.cpp"}
 
 SLEEPS = {
+    "kernels/cuda/pauses.h": "a device does not say when it has got on",
     "offline/factory/pull.cpp": "asks again at its poll_interval, in pieces as above",
     "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
-    "online/transport/nccl/lane.cpp": "neither NCCL nor a device says when it has got on",
+    "online/transport/nccl/lane.cpp": "NCCL does not say when it has got on",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
 }
 
