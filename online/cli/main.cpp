@@ -42,8 +42,8 @@ void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
       });
   command
       .add_option("--transport", options.transport,
-                  "tls, or nccl: openings travel from GPU to GPU, not encrypted, which the roster "
-                  "must allow (trusted_fabric = true)")
+                  "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "
+                  "encrypted, which the roster must allow (trusted_fabric = true)")
       ->capture_default_str()
       ->check([](const std::string& transport) -> std::string {
         const Result<void> known = check_transport(transport);
