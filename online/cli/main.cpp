@@ -9,19 +9,31 @@
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/nn/config_section.h"
+#include "online/player/launch_place.h"
 
 namespace {
 
 using namespace beaverpond;
 
-void add_player(CLI::App& command, PlayerOptions& options) {
+/// Who this is and where the others are.
+void add_launch_flags(CLI::App& command, LaunchFlags& flags) {
+  CLI::Option* home = command.add_option("--home", flags.home,
+                                         "this player's folder: key, certificate, roster, pool");
   command
-      .add_option("--home", options.home, "this player's folder: key, certificate, roster, pool")
-      ->required();
+      .add_option("--homes", flags.homes,
+                  "instead: the folder of player0, player1 .., where a launcher says which one")
+      ->excludes(home);
+  command.add_option("--rank", flags.rank,
+                     "this player's rank (default: RANK, that of mpirun or srun, or its place in "
+                     "the roster)");
+  command.add_option("--size", flags.size, "number of players, with --rank");
+  command.add_option("--peers", flags.peers, "host:port of every player, by rank")->delimiter(',');
+}
+
+void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
+  add_launch_flags(command, flags);
   command.add_option("--listen-fd", options.listen_descriptor,
                      "descriptor that listens already (given by launch)");
-  command.add_option("--peers", options.peers, "host:port of every player, by rank")
-      ->delimiter(',');
   command.add_option("--lane", options.lane, "lane of the pool")->capture_default_str();
   command.add_option("--device", options.device, kDeviceHelp)
       ->check([](const std::string& device) -> std::string {
@@ -30,8 +42,8 @@ void add_player(CLI::App& command, PlayerOptions& options) {
       });
   command
       .add_option("--transport", options.transport,
-                  "tls, or nccl: openings travel from GPU to GPU, not encrypted, which the roster "
-                  "must allow (trusted_fabric = true)")
+                  "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "
+                  "encrypted, which the roster must allow (trusted_fabric = true)")
       ->capture_default_str()
       ->check([](const std::string& transport) -> std::string {
         const Result<void> known = check_transport(transport);
@@ -127,10 +139,10 @@ void add_emulate(CLI::App& app, EmulateCommand& options) {
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
 }
 
-void add_train(CLI::App& app, TrainCommand& options) {
+void add_train(CLI::App& app, LaunchFlags& flags, TrainCommand& options) {
   CLI::App& command = *app.add_subcommand("train", "one player's part of a training job");
   command.add_option("job", options.job, "job file (TOML)")->required();
-  add_player(command, options.player);
+  add_player(command, flags, options.player);
   command.add_option("--weights-out", options.weights_out,
                      "file for the weights, where the job reveals them to this player");
   command.add_option("--shares-out", options.shares_out,
@@ -141,10 +153,10 @@ void add_train(CLI::App& app, TrainCommand& options) {
   add_profile(command, options.profile);
 }
 
-void add_infer(CLI::App& app, InferCommand& options) {
+void add_infer(CLI::App& app, LaunchFlags& flags, InferCommand& options) {
   CLI::App& command = *app.add_subcommand("infer", "one player's part of an inference");
   command.add_option("job", options.job, "job file of the model")->required();
-  add_player(command, options.player);
+  add_player(command, flags, options.player);
   command
       .add_option("--asker", options.asker, "player that owns the images and learns the answers")
       ->capture_default_str();
@@ -189,8 +201,7 @@ void add_synthesize(CLI::App& app, SynthesizeCommand& options) {
   command.add_option("--images", options.images, "images for training")->required();
   command.add_option("--test-images", options.test_images,
                      "images for testing (default: a sixth of --images)");
-  command.add_option("--shape", options.shape, "height x width x channels")
-      ->capture_default_str();
+  command.add_option("--shape", options.shape, "height x width x channels")->capture_default_str();
   command.add_option("--classes", options.classes)->capture_default_str();
   command.add_option("--seed", options.seed, "of the data set; no secret")->capture_default_str();
   command.add_option("--out", options.folder, "folder for the files")->required();
@@ -210,6 +221,15 @@ bool is_command(const CLI::App& app, const std::string& word) {
   return false;
 }
 
+/// Decides who this player is, and says what decided.
+Result<void> settle(const LaunchFlags& flags, PlayerOptions& player) {
+  BP_ASSIGN(Launch launch, resolve_launch(flags, process_environment()));
+  std::fprintf(stderr, "%s\n", launch.line.c_str());
+  player.home = std::move(launch.home);
+  player.peers = std::move(launch.peers);
+  return {};
+}
+
 int run(int argc, char** argv) {
   forbid_core_files();
   occupy_standard_descriptors();
@@ -227,6 +247,7 @@ int run(int argc, char** argv) {
   PoolImportOptions pool;
   PlanOptions plan;
   EmulateCommand emulate;
+  LaunchFlags flags;
   TrainCommand train;
   InferCommand infer;
   LaunchCommand launch;
@@ -236,8 +257,8 @@ int run(int argc, char** argv) {
   add_pool(app, pool);
   add_plan(app, plan);
   add_emulate(app, emulate);
-  add_train(app, train);
-  add_infer(app, infer);
+  add_train(app, flags, train);
+  add_infer(app, flags, infer);
   add_launch(app, launch);
   add_synthesize(app, synthesize);
   if (argc > 1 && !is_command(app, argv[1])) return static_cast<int>(ErrorCode::kConfig);
@@ -255,8 +276,10 @@ int run(int argc, char** argv) {
   if (name == "pool") result = run_pool_import(pool);
   if (name == "plan") result = run_plan(plan);
   if (name == "emulate") result = run_emulate(emulate);
-  if (name == "train") result = run_train(train);
-  if (name == "infer") result = run_infer(infer);
+  if (name == "train") result = settle(flags, train.player);
+  if (name == "train" && result.ok()) result = run_train(train);
+  if (name == "infer") result = settle(flags, infer.player);
+  if (name == "infer" && result.ok()) result = run_infer(infer);
   if (name == "launch") result = run_launch(launch);
   if (name == "synthesize") result = run_synthesize(synthesize);
   if (result.ok()) result = flush_output();

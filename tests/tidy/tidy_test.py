@@ -49,6 +49,7 @@ LAYERS = {
     "offline/pool": ["offline/plan"],
     "offline/factory": ["offline/dealer", "offline/pool", "kernels/make_backend"],
     "online/transport": [],
+    "online/transport/mpi": ["online/transport"],
     "online/transport/nccl": ["kernels/cuda", "online/transport"],
     "online/session": ["online/transport", "offline/pool"],
     "online/protocol": ["kernels/backend", "online/session"],
@@ -106,6 +107,7 @@ SLEEPS = {
     "kernels/cuda/pauses.h": "a device does not say when it has got on",
     "offline/factory/pull.cpp": "asks again at its poll_interval, in pieces as above",
     "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
+    "online/transport/mpi/mpi.cpp": "MPI gets on only while it is asked",
     "online/transport/nccl/lane.cpp": "NCCL does not say when it has got on",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
 }
