@@ -48,13 +48,11 @@ class CpuBackend final : public Backend {
   }
   Result<Buffer> allocate_host(ByteCount size) override { return allocate(size); }
 
-  void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
-              StreamRef) override {
+  void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out, StreamRef) override {
     BP_CHECK(host.size() == out.size(), "upload: sizes differ");
     std::copy(host.begin(), host.end(), out.begin());
   }
-  void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
-                StreamRef) override {
+  void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host, StreamRef) override {
     BP_CHECK(x.size() == host.size(), "download: sizes differ");
     std::copy(x.begin(), x.end(), host.begin());
   }
@@ -78,29 +76,25 @@ class CpuBackend final : public Backend {
 
   void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef) override {
-    BP_CHECK(x.size() == s.m * s.k && y.size() == s.k * s.n && out.size() == s.m * s.n,
-             "matmul: sizes do not fit the shape");
-    const MatrixView a =
-        row_major(x.data(), s.transpose_x ? s.k : s.m, s.transpose_x ? s.m : s.k, s.transpose_x);
-    const MatrixView b =
-        row_major(y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n, s.transpose_y);
-    gemm(a, b, out.data(), s.n, accumulate, workspace(gemm_workspace_size_bytes()));
+    const beaverpond::Factors views[] = {views_of(s, {x, y}, out)};
+    gemm_sum(views, out.data(), s.n, accumulate, workspace(gemm_workspace_size_bytes()));
+  }
+  void add_matmuls(const MatMulShape& s, const Factors& first, const Factors& second, Words out,
+                   StreamRef) override {
+    const beaverpond::Factors views[] = {views_of(s, first, out), views_of(s, second, out)};
+    gemm_sum(views, out.data(), s.n, true, workspace(gemm_workspace_size_bytes()));
   }
 
   void conv2d(ConvKind kind, const Conv2dShape& shape, ConstWords x, ConstWords y, Words out,
               bool accumulate, StreamRef) override {
-    const std::span<std::byte> scratch = workspace(conv2d_workspace_size_bytes(shape));
-    switch (kind) {
-      case ConvKind::kForward:
-        beaverpond::conv2d(shape, x.data(), y.data(), out.data(), accumulate, scratch);
-        return;
-      case ConvKind::kGradWeight:
-        conv2d_grad_weight(shape, x.data(), y.data(), out.data(), accumulate, scratch);
-        return;
-      case ConvKind::kGradInput:
-        conv2d_grad_input(shape, x.data(), y.data(), out.data(), accumulate, scratch);
-        return;
-    }
+    const ConvFactors factors[] = {{x.data(), y.data()}};
+    sum_of_convolutions(kind, shape, factors, out, accumulate);
+  }
+  void add_conv2ds(ConvKind kind, const Conv2dShape& shape, const Factors& first,
+                   const Factors& second, Words out, StreamRef) override {
+    const ConvFactors factors[] = {{first.x.data(), first.y.data()},
+                                   {second.x.data(), second.y.data()}};
+    sum_of_convolutions(kind, shape, factors, out, true);
   }
 
   void multiply(ConstWords x, ConstWords y, Words out, bool accumulate, StreamRef) override {
@@ -231,6 +225,28 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  static beaverpond::Factors views_of(const MatMulShape& s, const Factors& f, Words out) {
+    BP_CHECK(f.x.size() == s.m * s.k && f.y.size() == s.k * s.n && out.size() == s.m * s.n,
+             "matmul: sizes do not fit the shape");
+    return {
+        row_major(f.x.data(), s.transpose_x ? s.k : s.m, s.transpose_x ? s.m : s.k, s.transpose_x),
+        row_major(f.y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n, s.transpose_y)};
+  }
+
+  void sum_of_convolutions(ConvKind kind, const Conv2dShape& shape,
+                           std::span<const ConvFactors> factors, Words out, bool accumulate) {
+    const std::span<std::byte> scratch = workspace(conv2d_workspace_size_bytes(shape));
+    switch (kind) {
+      case ConvKind::kForward: conv2d_sum(shape, factors, out.data(), accumulate, scratch); return;
+      case ConvKind::kGradWeight:
+        conv2d_grad_weight_sum(shape, factors, out.data(), accumulate, scratch);
+        return;
+      case ConvKind::kGradInput:
+        conv2d_grad_input_sum(shape, factors, out.data(), accumulate, scratch);
+        return;
+    }
+  }
+
   /// Scratch memory, grown to the largest shape seen and then kept.
   std::span<std::byte> workspace(std::size_t size) {
     if (scratch_.bytes().size() < size) {
