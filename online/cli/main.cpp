@@ -184,6 +184,17 @@ void add_infer(CLI::App& app, LaunchFlags& flags, InferCommand& options) {
   add_profile(command, options.profile);
 }
 
+void add_doctor(CLI::App& app, LaunchFlags& flags, DoctorCommand& options) {
+  CLI::App& command = *app.add_subcommand(
+      "doctor", "is all well? run it on all players at once, as the job will be, before the job");
+  command.add_option("job", options.job, "job file (TOML), to look at what it needs too");
+  add_player(command, flags, options.player);
+  command.add_flag("--local", options.local, "this player alone, without the others");
+  command.add_option("--timeout", options.timeout_seconds, "seconds to wait for the others")
+      ->check(CLI::Range(1, 3600));
+  command.add_flag("--json", options.json, "one JSON line instead of text");
+}
+
 void add_launch(CLI::App& app, LaunchCommand& options) {
   CLI::App& command = *app.add_subcommand(
       "launch", "all players on this host: launch --homes DIR train JOB [flags]");
@@ -250,6 +261,7 @@ int run(int argc, char** argv) {
   LaunchFlags flags;
   TrainCommand train;
   InferCommand infer;
+  DoctorCommand doctor;
   LaunchCommand launch;
   SynthesizeCommand synthesize;
   add_keygen(app, keygen);
@@ -259,6 +271,7 @@ int run(int argc, char** argv) {
   add_emulate(app, emulate);
   add_train(app, flags, train);
   add_infer(app, flags, infer);
+  add_doctor(app, flags, doctor);
   add_launch(app, launch);
   add_synthesize(app, synthesize);
   if (argc > 1 && !is_command(app, argv[1])) return static_cast<int>(ErrorCode::kConfig);
@@ -280,6 +293,8 @@ int run(int argc, char** argv) {
   if (name == "train" && result.ok()) result = run_train(train);
   if (name == "infer") result = settle(flags, infer.player);
   if (name == "infer" && result.ok()) result = run_infer(infer);
+  doctor.version = BEAVERPOND_VERSION;
+  if (name == "doctor") result = run_doctor(doctor, flags);
   if (name == "launch") result = run_launch(launch);
   if (name == "synthesize") result = run_synthesize(synthesize);
   if (result.ok()) result = flush_output();

@@ -1,11 +1,11 @@
 #include "online/player/player.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "kernels/device_module.h"
 #include "offline/plan/certificate.h"
 #include "offline/pool/roster_identity.h"
+#include "online/player/connection.h"
 #include "online/transport/mpi_module.h"
 #include "online/transport/nccl_options.h"
 #include "online/transport/tls.h"
@@ -58,44 +58,10 @@ Result<void> check_hello(int player, std::span<const std::uint8_t> theirs,
   return error;
 }
 
-Result<TlsPlayer> tls_player(const RosterPlayer& player, const std::string* address) {
-  TlsPlayer out{player.name, player.host, player.port, player.certificate};
-  if (address == nullptr) return out;
-  const std::size_t colon = address->rfind(':');
-  unsigned port = 0;
-  const char* end = address->data() + address->size();
-  if (colon == std::string::npos ||
-      std::from_chars(address->data() + colon + 1, end, port).ptr != end || port == 0 ||
-      port > 65535) {
-    return make_error(ErrorCode::kConfig, "--peers: '" + *address + "' is not host:port");
-  }
-  out.host = address->substr(0, colon);
-  out.port = static_cast<std::uint16_t>(port);
-  return out;
-}
-
 Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const Roster& roster,
                                int rank, const PlayerOptions& options) {
-  TlsOptions tls;
-  tls.rank = rank;
-  if (!options.peers.empty() && options.peers.size() != roster.players.size()) {
-    return make_error(ErrorCode::kConfig, "--peers names " + std::to_string(options.peers.size()) +
-                                              " addresses, the roster has " +
-                                              std::to_string(roster.players.size()) +
-                                              " players; give one host:port for each, by rank");
-  }
-  for (std::size_t i = 0; i < roster.players.size(); ++i) {
-    BP_ASSIGN(TlsPlayer player,
-              tls_player(roster.players[i], options.peers.empty() ? nullptr : &options.peers[i]));
-    tls.players.push_back(std::move(player));
-  }
-  tls.roster_hash = roster_hash(roster);
-  tls.key_path = home.key_path();
-  tls.certificate_path = home.certificate_path();
+  BP_ASSIGN(TlsOptions tls, player_tls_options(home, roster, rank, options.peers, what.network));
   tls.listen_descriptor = options.listen_descriptor;
-  tls.connect_timeout = milliseconds(what.network.connect_timeout_ms);
-  tls.heartbeat_interval = milliseconds(what.network.heartbeat_ms);
-  tls.peer_timeout = milliseconds(what.network.peer_timeout_ms);
   tls.hello =
       make_hello(what.agreed, options.task + " on lane " + std::to_string(options.lane) +
                                   (options.transport == "tls" ? "" : " over " + options.transport));
