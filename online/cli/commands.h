@@ -76,6 +76,9 @@ struct TrainCommand {
   std::string report;      ///< file that receives the last JSON line
   bool json = false;
   ProfileFlags profile;
+  bool resume = false;                            ///< go on from the checkpoints of a run
+  std::optional<std::uint64_t> checkpoint_every;  ///< instead of the job's
+  std::optional<std::uint64_t> rejoin_seconds;    ///< instead of the job's
 };
 Result<void> run_train(const TrainCommand& options);
 
@@ -108,7 +111,7 @@ struct LaunchCommand {
 Result<void> run_launch(const LaunchCommand& options);
 
 struct SynthesizeCommand {
-  std::uint64_t images = 0;  ///< for training
+  std::uint64_t images = 0;                  ///< for training
   std::optional<std::uint64_t> test_images;  ///< unset: a sixth of them
   std::string shape = "28x28x1";             ///< height x width x channels
   std::uint32_t classes = 10;

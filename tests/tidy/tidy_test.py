@@ -107,6 +107,7 @@ SLEEPS = {
     "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
     "online/transport/nccl/lane.cpp": "neither NCCL nor a device says when it has got on",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
+    "online/session/rejoin.cpp": "a lost player comes back in its own time; pauses grow",
 }
 
 BANNED = [
