@@ -9,6 +9,7 @@
 #include "offline/pool/posix_storage.h"
 #include "offline/pool/roster_identity.h"
 #include "online/cli/job_player.h"
+#include "online/nn/begin_training.h"
 #include "online/session/rejoin.h"
 
 namespace beaverpond {
@@ -55,7 +56,11 @@ class Sessions {
     RejoinOptions rejoin;
     rejoin.patience = std::chrono::seconds(what_.rejoin_seconds);
     rejoin.on_notice = what_.player.on_notice;
-    BP_TRY(rejoin_blocking(rejoin, [this](SessionAttempt& attempt) { return one(attempt); }));
+    BP_TRY(rejoin_blocking(rejoin, [this](SessionAttempt& attempt) {
+      Result<void> done = one(attempt);
+      if (!done.ok()) finished_ = {};  // the others see at once that this session is over
+      return done;
+    }));
     return std::move(finished_);
   }
 
@@ -86,7 +91,6 @@ class Sessions {
   }
 
   Result<void> one(SessionAttempt& attempt) {
-    finished_ = {};
     undertaking_.network.connect_timeout_ms = connect_timeout_ms_;
     if (attempt.connect_within.has_value()) {
       undertaking_.network.connect_timeout_ms =
@@ -95,6 +99,7 @@ class Sessions {
     PlayerOptions options = what_.player;
     options.listen_descriptor = descriptor_.copy();
     BP_ASSIGN(finished_.player, Player::connect_blocking(undertaking_, options));
+    attempt.connected = true;
     if (attempt.number > 0 && what_.player.on_notice) {
       what_.player.on_notice("all players are back, in session " +
                              std::to_string(finished_.player->session().id()));
@@ -117,42 +122,18 @@ class Sessions {
     return player.finish_blocking();
   }
 
-  /// Where all begin. A player that cannot use its checkpoints tells the others, who would wait.
   Result<TrainCheckpoints> agree(Player& player, bool again,
                                  std::optional<CheckpointStore>& store) {
-    ResumeOffer offer;
-    offer.job = binding_.job;
-    offer.resumes = what_.resume || again;
-    Result<CheckpointStore> opened = open_store();
-    std::optional<Error> mine;
-    if (!opened.ok()) {
-      mine = opened.error();
-    } else {
-      store.emplace(std::move(opened).value());
-      offer.held = store->held();
-      if (const std::optional<Error>& damaged = store->damaged(); damaged.has_value()) {
-        if (offer.held.empty()) mine = *damaged;
-        if (what_.player.on_notice) what_.player.on_notice("left out: " + damaged->message);
-      }
-    }
-    if (offer.held.size() > ResumeOffer::kMaxHeld) {
-      mine = make_error(ErrorCode::kCheckpointMismatch,
-                        directory() +
-                            " holds more checkpoints than a player keeps; leave the "
-                            "latest two");
-      offer.held.clear();
-    }
-    BP_TRY(fill_random_blocking(offer.fresh));
-    if (mine.has_value()) offer.failed = static_cast<std::uint8_t>(mine->code);
-    const Result<ResumeDecision> decision = agree_on_resume_blocking(
-        player.transport(), player.session(), what_.player.lane, offer,
+    BeginOptions begin;
+    begin.open = [this] { return open_store(); };
+    begin.job = binding_.job;
+    begin.resumes = what_.resume || again;
+    begin.every = what_.checkpoint_every;
+    begin.lane = what_.player.lane;
+    begin.on_notice = what_.player.on_notice;
+    return begin_training_blocking(
+        begin, player.transport(), player.session(), store,
         steady_clock::now() + milliseconds(undertaking_.network.round_timeout_ms));
-    if (mine.has_value()) return *mine;
-    if (!decision.ok()) return decision.error();
-    if (decision->from.has_value() && what_.player.on_notice) {
-      what_.player.on_notice("going on after step " + std::to_string(decision->from->step));
-    }
-    return TrainCheckpoints{&*store, what_.checkpoint_every, decision->run, decision->from};
   }
 
   const TrainSessions& what_;

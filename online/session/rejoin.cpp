@@ -31,21 +31,28 @@ Result<void> rejoin_blocking(const RejoinOptions& options,
   };
   SessionAttempt current;
   std::uint64_t furthest = 0;
-  std::optional<Error> loss;  // since the work last got further
+  std::optional<Error> loss;  // since all were last together
   steady_clock::time_point give_up;
   milliseconds wait = kFirstPause;
+  int futile = 0;
   while (true) {
     Result<void> done = attempt(current);
     if (done.ok() || options.patience.count() == 0 || !may_rejoin(done.error())) return done;
-    if (!loss.has_value() || current.reached > furthest) {
+    if (!loss.has_value() || current.connected) {
       loss = std::move(done).error();
       give_up = now() + options.patience;
       wait = kFirstPause;
+      futile = current.reached > furthest ? 0 : futile + (current.connected ? 1 : 0);
+      furthest = std::max(furthest, current.reached);
+      if (futile > kMaxFutileSessions) {
+        loss->message += "; " + std::to_string(futile) +
+                         " sessions in a row got no further: see what the players say about it";
+        return *std::move(loss);
+      }
       notify(options, loss->message + "; waiting " +
                           std::to_string(options.patience.count() / 1000) +
                           " s for all players to come back");
     }
-    furthest = std::max(furthest, current.reached);
     const auto left = std::chrono::duration_cast<milliseconds>(give_up - now());
     if (left <= wait) {
       loss->message += "; not all players came back within " +
@@ -54,7 +61,7 @@ Result<void> rejoin_blocking(const RejoinOptions& options,
       return *std::move(loss);
     }
     pause(wait);
-    current = {current.number + 1, left - wait, 0};
+    current = {current.number + 1, left - wait, false, 0};
     wait = std::min(wait * 2, kLastPause);
   }
 }

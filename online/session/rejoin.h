@@ -12,8 +12,7 @@
 namespace beaverpond {
 
 struct RejoinOptions {
-  /// From a loss, how long until the work must have got further than ever before. Zero: a loss is
-  /// final.
+  /// From a loss, how long to wait until all players are back. Zero: a loss is final.
   std::chrono::milliseconds patience{0};
   std::function<void(const std::string&)> on_notice;  ///< lines for the person who waits
   // Clock and pause are arguments; unset, they are the system's.
@@ -26,12 +25,17 @@ struct SessionAttempt {
   std::uint64_t number = 0;  ///< 0: the first
   /// How long to wait until all players are there; unset in the first attempt.
   std::optional<std::chrono::milliseconds> connect_within;
-  /// Set by the attempt as it goes: any number that grows with the work done.
+  // Set by the attempt as it goes.
+  bool connected = false;  ///< all players are there
+  /// Any number that grows with the work done.
   std::uint64_t reached = 0;
 };
 
 /// Whether a new session can help: a player was lost, or did not answer in time.
 bool may_rejoin(const Error& error);
+
+/// So many sessions in a row that get no further than one before are a fault of their own.
+inline constexpr int kMaxFutileSessions = 8;
 
 /// Calls `attempt` until it succeeds or fails in a way that no new session can help. Each forms a
 /// session of its own and leaves nothing behind. Errors: those of `attempt`; once patience is over,

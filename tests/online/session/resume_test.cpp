@@ -166,17 +166,22 @@ TEST(Rejoin, BeyondThePatienceTheFirstLossIsTheError) {
 
 TEST(Rejoin, SessionsThatGetNoFurtherDoNotGoOnForEver) {
   Time time;
+  int sessions = 0;
   const auto done = rejoin_blocking(time.options(milliseconds(5000)), [&](SessionAttempt& attempt) {
+    attempt.connected = true;
     attempt.reached = 57;  // always the same step
-    time.now += milliseconds(100);
+    ++sessions;
     return Result<void>(lost(1));
   });
   EXPECT_EQ(done.error().code, ErrorCode::kPeerLost);
-  // Work that goes on renews the patience.
+  EXPECT_EQ(sessions, kMaxFutileSessions + 2);  // the first got as far as that
+  EXPECT_THAT(done.error().message, HasSubstr("got no further"));
+  // Work that goes on may lose players as often as it likes.
   Time other;
   int calls = 0;
   const auto further =
       rejoin_blocking(other.options(milliseconds(500)), [&](SessionAttempt& attempt) {
+        attempt.connected = true;
         attempt.reached = static_cast<std::uint64_t>(++calls);
         other.now += milliseconds(400);
         return calls < 40 ? Result<void>(lost(1)) : Result<void>();
