@@ -110,6 +110,7 @@ SLEEPS = {
     "online/transport/mpi/mpi.cpp": "MPI gets on only while it is asked",
     "online/transport/nccl/lane.cpp": "NCCL does not say when it has got on",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
+    "online/session/rejoin.cpp": "a lost player comes back in its own time; pauses grow",
 }
 
 BANNED = [
