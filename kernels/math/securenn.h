@@ -105,10 +105,12 @@ struct Formulas {
   BP_MATH_INLINE static Word convert_finish(int player, Word a, const ConvertMask& mask,
                                             Word wrapped, Word eta1) {
     Word theta = odd_add(wrap(a, mask.mine(player)), wrapped);
-    theta = mask.eta2 ? odd_subtract(theta, eta1) : odd_add(theta, eta1);
+    const Word flips = mask.eta2 ? 1 : 0;  // eta = eta2 + (1 - 2 eta2) eta1
+    const Word all = 0 - flips;
+    theta = odd_add(theta, (eta1 & ~all) | (odd_negate(eta1) & all));
     if (player == 0) {
       theta = odd_subtract(theta, wrap(mask.r0, mask.r1));
-      if (!mask.eta2) theta = odd_subtract(theta, 1);  // eta = eta2 + (1 - 2 eta2) eta1
+      theta = odd_subtract(theta, 1 - flips);
     }
     return odd_subtract(odd_reduce(a), theta);
   }
@@ -117,8 +119,8 @@ struct Formulas {
 
   /// gamma = beta ^ (P2's answer), a share mod L of it: whether x > r.
   BP_MATH_INLINE static Word xor_public(int player, Word share, bool bit) {
-    if (!bit) return share;
-    return ((player == 0 ? 1 : 0) - share) & kMask;
+    const Word flips = bit ? 1 : 0;
+    return ((player == 0 ? flips : 0) + share * (1 - 2 * flips)) & kMask;
   }
 };
 
