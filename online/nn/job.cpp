@@ -42,7 +42,8 @@ class JobReader {
   }
 
   void read_job_table() {
-    ConfigSection s = required_section(context_, *top_, "job", {"name", "seed", "players"});
+    ConfigSection s = required_section(context_, *top_, "job",
+                                       {"name", "seed", "players", "protocol"});
     job_.name = s.text("name");
     const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
     if (std::any_of(job_.name.begin(), job_.name.end(), control)) {
@@ -50,6 +51,22 @@ class JobReader {
     }
     job_.seed = s.integer("seed", 0, INT64_MAX);
     job_.players = u32(s.integer("players", 2, kMaxPlayers));
+    read_protocol(s);
+  }
+
+  void read_protocol(ConfigSection& s) {
+    const std::string protocol = s.text("protocol", to_string(job_.protocol));
+    for (const Protocol known : {Protocol::kSecurenn, Protocol::kSecurennFused}) {
+      if (protocol == to_string(known)) job_.protocol = known;
+    }
+    if (protocol != to_string(job_.protocol)) {
+      s.fail("protocol",
+             "unknown protocol '" + protocol + "'" +
+                 did_you_mean(protocol, {"additive", "securenn", "securenn-fused"}),
+             "use \"additive\", \"securenn\" or \"securenn-fused\"");
+    } else if (job_.protocol != Protocol::kAdditive && job_.players != 3) {
+      s.fail("protocol", "SecureNN is a protocol of three players", "set players = 3");
+    }
   }
 
   void read_fixed_point() {

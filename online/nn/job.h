@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "beaverpond/protocol.h"
 #include "beaverpond/result.h"
 #include "beaverpond/seed.h"
 #include "beaverpond/units.h"
@@ -144,6 +145,7 @@ struct Job {
   std::string name;
   std::uint64_t seed = 0;
   std::uint32_t players = 0;
+  Protocol protocol = Protocol::kAdditive;  ///< SecureNN's are for three players
   FixedPoint fixed_point;
   ModelConfig model;
   TrainingConfig training;

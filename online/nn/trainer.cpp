@@ -168,7 +168,7 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
   BP_ASSIGN(setup.training,
             build_training_program(job.model, job.fixed_point, job.training.optimiser, options));
   BP_ASSIGN(setup.parameters, model_parameters(job.model, job.fixed_point));
-  BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg));
+  BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg, job.protocol));
   return setup;
 }
 
