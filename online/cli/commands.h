@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
+#include "online/player/launch_place.h"
 #include "online/player/player.h"
 
 namespace beaverpond {
@@ -76,6 +77,9 @@ struct TrainCommand {
   std::string report;      ///< file that receives the last JSON line
   bool json = false;
   ProfileFlags profile;
+  bool resume = false;                            ///< go on from the checkpoints of a run
+  std::optional<std::uint64_t> checkpoint_every;  ///< instead of the job's
+  std::optional<std::uint64_t> rejoin_seconds;    ///< instead of the job's
 };
 Result<void> run_train(const TrainCommand& options);
 
@@ -98,6 +102,19 @@ struct InferCommand {
 };
 Result<void> run_infer(const InferCommand& options);
 
+struct DoctorCommand {
+  std::string job;       ///< empty: what a job needs is not looked at
+  PlayerOptions player;  ///< of it: lane, device, transport, listening descriptor
+  bool local = false;    ///< nothing of the other players
+  bool json = false;
+  std::optional<std::uint32_t> timeout_seconds;  ///< to connect; unset: the job's
+  std::string version;
+};
+/// Looks at this player and, with the same command running on all of them, at the others; prints a
+/// line for each thing found. Errors: the code of the first that failed, and what keeps it from
+/// looking at all.
+Result<void> run_doctor(const DoctorCommand& options, const LaunchFlags& flags);
+
 struct LaunchCommand {
   std::string homes;                   ///< folder with player0, player1 ..
   std::vector<std::string> arguments;  ///< "train JOB ...", given to every player
@@ -108,7 +125,7 @@ struct LaunchCommand {
 Result<void> run_launch(const LaunchCommand& options);
 
 struct SynthesizeCommand {
-  std::uint64_t images = 0;  ///< for training
+  std::uint64_t images = 0;                  ///< for training
   std::optional<std::uint64_t> test_images;  ///< unset: a sixth of them
   std::string shape = "28x28x1";             ///< height x width x channels
   std::uint32_t classes = 10;

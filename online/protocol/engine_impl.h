@@ -105,8 +105,6 @@ class EngineImpl final : public Engine {
   bool start_compare(std::uint32_t index, const Op& op);
   bool start_lookup(std::uint32_t index);
   void run_local(std::uint32_t index, const Op& op, const RunInputs& inputs);
-  void run_arithmetic(const Op& op);
-  void run_layout(const Op& op);
   bool masks_open(const Op& op);
   void send_mask(ValueSlot& slot, std::uint32_t op);
   void compute_product(std::uint32_t index, const Op& op);
