@@ -178,7 +178,7 @@ inline void tile_winograd(const TileJob& job, const Corrections& corrections) {
   const auto begin = [&](Sums & sums, std::size_t r) __attribute__((always_inline)) {
     const std::uint64_t* of_columns = corrections.columns + job.first_column;
     const __m512i of_row =
-        _mm512_set1_epi64(-static_cast<long long>(corrections.rows[job.first_row + r]));
+        _mm512_sub_epi64(_mm512_setzero_si512(), broadcast(corrections.rows + job.first_row + r));
     sums.v0 = _mm512_sub_epi64(of_row, _mm512_loadu_si512(of_columns));
     if constexpr (vectors > 1) {
       sums.v1 = _mm512_sub_epi64(of_row, _mm512_loadu_si512(of_columns + 8));
@@ -310,7 +310,11 @@ class TileAvx512 : public WordTile {
       const __m512i swapped = _mm512_shuffle_epi32(words, _MM_PERM_BADC);
       sum = _mm512_add_epi64(sum, _mm512_maskz_mullo_epi64(0x55, words, swapped));
     }
-    return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(sum));
+    // Not _mm512_reduce_add_epi64, which adds signed words: their overflow is undefined.
+    std::uint64_t lanes[8], total = 0;
+    _mm512_storeu_si512(lanes, sum);
+    for (const std::uint64_t lane : lanes) total += lane;
+    return total;
   }
 
   /// The same for eight rows that lie side by side: a panel of the driver's copy.

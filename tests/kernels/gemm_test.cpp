@@ -182,7 +182,7 @@ TEST(Gemm, EverySizeUpTo70InEachDimension) {
   std::mt19937_64 random(7);
   const Words words = random_words(5000, random);
   Workspace workspace(gemm_workspace_size_bytes());
-  const auto step = static_cast<std::size_t>(testing::campaign_size(23, 1));
+  const auto step = static_cast<std::size_t>(testing::campaign_size(69, 1));
   for (std::size_t x = 1; x <= 70; ++x) {
     for (std::size_t y = 1; y <= 70; ++y) {
       for (std::size_t z = 1 + (x + 3 * y) % step; z <= 70; z += step) {
@@ -198,25 +198,25 @@ TEST(Gemm, EverySizeUpTo70InEachDimension) {
 TEST(Gemm, LongSumsWrap) {
   std::mt19937_64 random(8);
   Workspace workspace(gemm_workspace_size_bytes());
-  const std::size_t m = 37, k = 100'003, n = 69;
-  Words a = random_words(m * k, random), b = random_words(k * n, random);
+  const std::size_t k = 100'003, n = 69;
+  Words a = random_words(k, random), b = random_words(k * n, random);
   for (const bool extreme : {false, true}) {
     if (extreme) {
       std::fill(a.begin(), a.end(), ~std::uint64_t{0});
       for (std::size_t i = 0; i < b.size(); ++i) b[i] = i % 3 == 0 ? ~std::uint64_t{0} : 1ull << 63;
     }
-    Words expected(m * n), actual(m * n);
-    gemm(row_major(a.data(), m, k), row_major(b.data(), k, n), expected.data(), n, false,
-         workspace.span(), GemmKernel::kPortable);
+    Words row(n);
+    naive(row_major(a.data(), 1, k), row_major(b.data(), k, n), row.data(), n, false);
     for (GemmKernel kernel : kernels()) {
-      gemm(row_major(a.data(), m, k), row_major(b.data(), k, n), actual.data(), n, false,
-           workspace.span(), kernel);
-      ASSERT_TRUE(actual == expected) << to_string(kernel);
+      const std::size_t m = kernel == GemmKernel::kPortable ? 5 : 37;
+      const MatrixView same_rows{a.data(), m, k, 0, 1};
+      Words c(m * n);
+      gemm(same_rows, row_major(b.data(), k, n), c.data(), n, false, workspace.span(), kernel);
+      for (std::size_t i = 0; i < m; ++i) {
+        ASSERT_TRUE(std::equal(row.begin(), row.end(), c.data() + i * n))
+            << to_string(kernel) << " row " << i;
+      }
     }
-    // One word of it by hand: the portable kernel is no oracle for itself.
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < k; ++i) sum += a[3 * k + i] * b[i * n + 5];
-    ASSERT_EQ(expected[3 * n + 5], sum);
   }
 }
 
