@@ -1,5 +1,8 @@
 #include "kernels/make_backend.h"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "kernels/device_module.h"
@@ -41,6 +44,13 @@ Result<MadeBackend> make_backend(const std::string& device, int threads) {
   const std::string& why = gpu.error().message;
   made.line += ": " + why.substr(0, why.find(';'));
   return made;
+}
+
+int threads_of_one(int processes) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  const int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+  return std::max(1, count / std::max(1, processes));
 }
 
 Result<std::vector<std::string>> choose_devices(const std::string& devices, std::string& line) {

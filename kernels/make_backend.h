@@ -21,6 +21,9 @@ struct MadeBackend {
 /// (no such name), kDeviceFailed (no such GPU, driver or module), kOutOfMemory.
 Result<MadeBackend> make_backend(const std::string& device, int threads = 1);
 
+/// Threads for one of `processes` that share the cores this process may use: at least one.
+int threads_of_one(int processes);
+
 /// The devices of split_devices() without "auto" and "cuda:all": what stands here is there, and no
 /// name means another device later. `line` gets what they are, for a person. Errors: those of
 /// split_devices() and make_backend().

@@ -1,10 +1,8 @@
 #include "kernels/cpu/crew.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -77,13 +75,6 @@ void Crew::run(const std::function<void(int part)>& body) {
   body(0);
   std::unique_lock lock(state_->mutex);
   state_->done.wait(lock, [&] { return state_->busy == 0; });
-}
-
-int threads_of_one(int processes) {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  const int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
-  return std::max(1, count / std::max(1, processes));
 }
 
 }  // namespace beaverpond::cpu

@@ -25,7 +25,4 @@ class Crew {
   std::unique_ptr<State> state_;
 };
 
-/// Threads for one of `processes` that share this machine's cores: at least one.
-int threads_of_one(int processes);
-
 }  // namespace beaverpond::cpu

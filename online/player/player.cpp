@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/crew.h"
 #include "kernels/device_module.h"
+#include "kernels/make_backend.h"
 #include "offline/plan/certificate.h"
 #include "offline/pool/roster_identity.h"
 #include "online/player/connection.h"
@@ -242,7 +242,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   const int threads = options.threads > 0
                           ? options.threads
-                          : cpu::threads_of_one(players_on_host(roster, rank, options.peers));
+                          : threads_of_one(players_on_host(roster, rank, options.peers));
   BP_ASSIGN(MadeBackend made, make_backend(options.device, threads));
   if (options.on_notice) options.on_notice(made.line);
   BP_TRY(check_openings(options, roster, made));

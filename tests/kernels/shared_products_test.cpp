@@ -32,13 +32,6 @@ TEST(Crew, EveryPartRunsOnceInEveryPiece) {
   }
 }
 
-TEST(Crew, CoresAreDividedAmongProcesses) {
-  const int all = threads_of_one(1);
-  EXPECT_GE(all, 1);
-  EXPECT_EQ(threads_of_one(2), std::max(1, all / 2));
-  EXPECT_EQ(threads_of_one(1000000), 1);
-}
-
 TEST(SharedProducts, MatricesAreThoseOfOneThread) {
   std::mt19937_64 random(1);
   struct Size {
