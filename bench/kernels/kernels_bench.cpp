@@ -2,7 +2,7 @@
 // ciphers. Every result is compared bit for bit before it is timed; ours and the reference take
 // turns, so that a change of clock or a noisy neighbour meets both; medians are reported.
 //
-//   beaverpond-kernels-bench [--json FILE] [--repetitions N] [--quick]
+//   beaverpond-kernels-bench [--json FILE] [--only NAME] [--repetitions N] [--quick]
 //   beaverpond-kernels-bench --benchmark [Google Benchmark's options]     ours only
 #include <benchmark/benchmark.h>
 #include <openssl/evp.h>
@@ -192,12 +192,13 @@ nlohmann::ordered_json measure(const Case& test, int repetitions) {
           {"per_cpu_second", median(ours_per_cpu)}};
 }
 
-int run_pairs(const std::string& json_path, int repetitions) {
+int run_pairs(const std::string& json_path, const std::string& only, int repetitions) {
   std::printf("%-38s %12s %6s %12s %7s %7s  %s\n", "kernel", "ours", "unit", "reference", "ratio",
               "#wrong", "compared with");
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   int wrong = 0;
   for (const Case& test : all_cases()) {
+    if (test.name.find(only) == std::string::npos) continue;
     if (!test.agree()) {
       std::printf("%-38s %12s %6s %12s %7s %7d  %s\n", test.name.c_str(), "-", test.unit.c_str(),
                   "-", "-", 1, test.reference.c_str());
@@ -242,7 +243,8 @@ int run_google_benchmark(int argc, char** argv) {
 
 int usage() {
   std::fprintf(stderr,
-               "usage: beaverpond-kernels-bench [--json FILE] [--repetitions N] [--quick]\n"
+               "usage: beaverpond-kernels-bench [--json FILE] [--only NAME] [--repetitions N] "
+               "[--quick]\n"
                "       beaverpond-kernels-bench --benchmark [options of Google Benchmark]\n");
   return 2;
 }
@@ -252,13 +254,15 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "the reference products are built for AVX2, which this machine lacks\n");
     return 2;
   }
-  std::string json_path;
+  std::string json_path, only;
   int repetitions = 9;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
     if (i == 1 && option == "--benchmark") return run_google_benchmark(argc - 1, argv + 1);
     if (option == "--json" && i + 1 < argc) {
       json_path = argv[++i];
+    } else if (option == "--only" && i + 1 < argc) {
+      only = argv[++i];
     } else if (option == "--repetitions" && i + 1 < argc) {
       repetitions = std::max(7, std::atoi(argv[++i]));
     } else if (option == "--quick") {
@@ -267,7 +271,7 @@ int run(int argc, char** argv) {
       return usage();
     }
   }
-  return run_pairs(json_path, repetitions);
+  return run_pairs(json_path, only, repetitions);
 }
 
 }  // namespace
