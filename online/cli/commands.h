@@ -17,6 +17,7 @@ struct KeygenOptions {
   std::string base;
   std::string home;  ///< or one player's home
   std::string name;
+  std::string host;  ///< where the others reach it; prints the roster's entry and nothing else
 };
 Result<void> run_keygen(const KeygenOptions& options);
 

@@ -19,11 +19,14 @@ Result<void> run_keygen(const KeygenOptions& options) {
   }
   const Home home{options.home};
   BP_ASSIGN(const PublicIdentity identity, generate_identity(home, options.name));
+  if (options.host.empty()) {
+    std::printf("%s\n\nSend %s (never key.pem) to whoever writes the roster. Its entry:\n",
+                home.directory.c_str(), home.certificate_path().c_str());
+  }
   std::printf(
-      "%s\n\nSend %s (never key.pem) to whoever writes the roster. Its entry:\n\n"
-      "[[player]]\nname = \"%s\"\nhost = \"HOST\"\nport = 7470\ncertificate = \"%s\"\n"
+      "\n[[player]]\nname = \"%s\"\nhost = \"%s\"\nport = 7470\ncertificate = \"%s\"\n"
       "pool_key = \"%s\"\n",
-      home.directory.c_str(), home.certificate_path().c_str(), options.name.c_str(),
+      options.name.c_str(), options.host.empty() ? "HOST" : options.host.c_str(),
       to_hex(identity.certificate).c_str(), to_hex(identity.pool_key).c_str());
   return {};
 }

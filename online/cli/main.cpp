@@ -62,6 +62,8 @@ void add_keygen(CLI::App& app, KeygenOptions& options) {
   command.add_option("--base", options.base, "with --all: folder of player0, player1 ..");
   command.add_option("--home", options.home, "home of one player");
   command.add_option("--name", options.name, "with --home: the player's name");
+  command.add_option("--host", options.host,
+                     "with --home: where the others reach it; prints the roster's entry alone");
 }
 
 void add_epoch(CLI::App& app, EpochOptions& options) {
