@@ -325,6 +325,19 @@ std::string text_of(const std::vector<FaultEvent>& plan) {
   return text;
 }
 
+TEST(ChaosSim, TheSameSeedGivesTheSameRun) {
+  const Site site = make_site(3);
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    const std::vector<FaultEvent> plan = make_plan(seed, site.players, 200);
+    World first(site, seed, plan);
+    first.run();
+    World second(site, seed, plan);
+    second.run();
+    EXPECT_EQ(first.net().messages(), second.net().messages()) << seed;
+    EXPECT_EQ(first.net().now(), second.net().now()) << seed;
+  }
+}
+
 TEST(ChaosSim, EveryFaultPlanEndsInTheRightWeightsOrTheRightError) {
   const std::vector<Site> sites = {make_site(2), make_site(3)};
   // How many messages an undisturbed run has.

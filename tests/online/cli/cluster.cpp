@@ -75,6 +75,7 @@ Cluster::Listeners Cluster::listen() const {
     const Result<Listener> listener = listen_on("127.0.0.1", 0);
     BP_CHECK(listener.ok(), "a test can listen");
     listeners.descriptors.push_back(listener->descriptor);
+    listeners.ports.push_back(listener->port);
     if (player > 0) listeners.peers += ',';
     listeners.peers.append("127.0.0.1:").append(std::to_string(listener->port));
   }

@@ -77,6 +77,7 @@ class Cluster {
   /// Where players listen; kept open, a player that is started again is found at its old place.
   struct Listeners {
     std::vector<int> descriptors;
+    std::vector<std::uint16_t> ports;
     std::string peers;
   };
   Listeners listen() const;
