@@ -119,7 +119,7 @@ void compare(const Comparison& args, Bytes out) {
       }
       for (unsigned j = 0; j < kDigits; ++j) {
         const std::size_t at = i * kDigits + j;
-        sent[j ^ (places[i] & 63u)] = Product::blind(
+        sent[Product::place(j, places[i] & 63u)] = Product::blind(
             args.player, c[j], power_of_generator(exponents[at]), masks[at]);
       }
       pack(sent, out.data() + packed_bytes(first + i));
