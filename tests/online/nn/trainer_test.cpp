@@ -20,7 +20,7 @@ struct Case {
   const char* net;
   int players;
   int fraction_bits;
-  bool softmax = false;
+  bool softmax = false;  // else squared error, or under SecureNN its normalised ReLU
   bool momentum = false;  // and weight decay
   int batch = 33;
   Protocol protocol = Protocol::kAdditive;
@@ -37,7 +37,9 @@ std::string job_text(const std::string& layers, const Case& c) {
   std::string text = "[job]\nname = \"test\"\nseed = 7\nplayers = " + std::to_string(players) +
                      "\nprotocol = \"" + to_string(c.protocol) + "\"\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
                      "\nmaster_extra_bits = 12\n[model]\ninput = [28, 28, 1]\nloss = \"" +
-                     (c.softmax ? "softmax_cross_entropy" : "squared_error") + "\"\n" + layers +
+                     (c.softmax ? "softmax_cross_entropy"
+                      : c.protocol == Protocol::kAdditive ? "squared_error"
+                                                          : "normalised_relu") + "\"\n" + layers +
                      "[training]\nbatch = " + std::to_string(c.batch) + "\nsteps = 4\n" +
                      (c.momentum ? "momentum = 0.875\nweight_decay = 0.001\n" : "") +
                      "[[training.rate]]\nfrom_step = 0\nmultiplier = 3\n[[training.rate]]\n"
