@@ -75,8 +75,8 @@ Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64
 }
 
 Result<TrainReport> train_player_blocking(const TrainingCase& test, Transport& transport,
-                                          std::vector<Bundle> bundles,
-                                          const TrainOptions& options, Backend* backend) {
+                                          std::vector<Bundle> bundles, const TrainOptions& options,
+                                          Backend* backend) {
   BP_ASSIGN(const Session session,
             Session::create_blocking(transport,
                                      std::chrono::steady_clock::now() + std::chrono::seconds(30)));

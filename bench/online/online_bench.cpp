@@ -1,6 +1,6 @@
-// Two players, or SecureNN's three, each a process, over TLS on the loopback interface, on bundles dealt beforehand.
-// What is timed is verified: every ReLU element by element, every training step by the final
-// weights, which must be the plaintext twin's bit for bit.
+// Two players, or SecureNN's three, each a process, over TLS on the loopback interface, on bundles
+// dealt beforehand. What is timed is verified: every ReLU element by element, every training step
+// by the final weights, which must be the plaintext twin's bit for bit.
 //
 //   beaverpond-online-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
 #include <algorithm>
@@ -44,14 +44,14 @@ BenchRow cost_row(const std::string& name, const std::vector<PlayerResult>& resu
     cpu.push_back(sum);
   }
   BenchRow row{name,
-          median(wall),
-          "s",
-          std::nullopt,
-          {{"cpu_seconds", median(cpu)},
-           {"bytes", median(bytes)},
-           {"rounds", results[0].rounds},
-           {"fastest", *std::min_element(wall.begin(), wall.end())},
-           {"repetitions", static_cast<double>(repetitions.timed)}}};
+               median(wall),
+               "s",
+               std::nullopt,
+               {{"cpu_seconds", median(cpu)},
+                {"bytes", median(bytes)},
+                {"rounds", results[0].rounds},
+                {"fastest", *std::min_element(wall.begin(), wall.end())},
+                {"repetitions", static_cast<double>(repetitions.timed)}}};
   if (results.size() == 2) return row;
   // SecureNN's players do different work.
   double all_bytes = 0;
@@ -241,7 +241,8 @@ int run(const BenchOptions& options) {
   };
   const auto op = [&](const std::string& name, Result<OpCase> (*make)()) {
     bench(name, [&](const std::string& row) {
-      return bench_op(report, row, make, protocol, options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
+      return bench_op(report, row, make, protocol,
+                      options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
     });
   };
   op("online/relu-1M", &relu_case);

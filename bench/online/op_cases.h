@@ -16,7 +16,7 @@ namespace beaverpond {
 /// state += f(input), so that the results of several runs can be opened outside the clock.
 struct OpCase {
   Program program;
-  Plan plan;  ///< of the protocol that plan_for() was given
+  Plan plan;                            ///< of the protocol that plan_for() was given
   std::vector<std::uint64_t> input;     ///< of player 0
   std::vector<std::uint64_t> expected;  ///< f(input)
   std::optional<Reference> reference;

@@ -48,13 +48,11 @@ class CpuBackend final : public Backend {
   }
   Result<Buffer> allocate_host(ByteCount size) override { return allocate(size); }
 
-  void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
-              StreamRef) override {
+  void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out, StreamRef) override {
     BP_CHECK(host.size() == out.size(), "upload: sizes differ");
     std::copy(host.begin(), host.end(), out.begin());
   }
-  void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
-                StreamRef) override {
+  void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host, StreamRef) override {
     BP_CHECK(x.size() == host.size(), "download: sizes differ");
     std::copy(x.begin(), x.end(), host.begin());
   }

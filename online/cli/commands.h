@@ -108,7 +108,7 @@ struct LaunchCommand {
 Result<void> run_launch(const LaunchCommand& options);
 
 struct SynthesizeCommand {
-  std::uint64_t images = 0;  ///< for training
+  std::uint64_t images = 0;                  ///< for training
   std::optional<std::uint64_t> test_images;  ///< unset: a sixth of them
   std::string shape = "28x28x1";             ///< height x width x channels
   std::uint32_t classes = 10;

@@ -189,8 +189,7 @@ void add_synthesize(CLI::App& app, SynthesizeCommand& options) {
   command.add_option("--images", options.images, "images for training")->required();
   command.add_option("--test-images", options.test_images,
                      "images for testing (default: a sixth of --images)");
-  command.add_option("--shape", options.shape, "height x width x channels")
-      ->capture_default_str();
+  command.add_option("--shape", options.shape, "height x width x channels")->capture_default_str();
   command.add_option("--classes", options.classes)->capture_default_str();
   command.add_option("--seed", options.seed, "of the data set; no secret")->capture_default_str();
   command.add_option("--out", options.folder, "folder for the files")->required();

@@ -39,8 +39,8 @@ struct LayerConfig {
 };
 
 enum class Loss : std::uint8_t {
-  kSquaredError,  ///< half the squared distance of the scores from the one-hot label
-  kSoftmax,       ///< cross-entropy of the softmax
+  kSquaredError,    ///< half the squared distance of the scores from the one-hot label
+  kSoftmax,         ///< cross-entropy of the softmax
   kNormalisedRelu,  ///< SecureNN's: gradient relu(u) / sum relu(u) - onehot
 };
 

@@ -137,11 +137,10 @@ TEST_P(Securenn, DivisionAndMaximaAreThePlaintexts) {
   b.reveal(tree.max, 4);
   b.reveal(max_rows_grad(b, tree, tree.max), 4);
   const Program program = b.finish().value();
-  const RunResult run =
-      run_program(program, 3, {x, y}, {}, 0, PrgKind::kAes128Ctr, 0, runner());
+  const RunResult run = run_program(program, 3, {x, y}, {}, 0, PrgKind::kAes128Ctr, 0, runner());
   for (std::size_t i = 0; i < count; ++i) {
-    const auto quotient = static_cast<std::uint64_t>(
-        (static_cast<unsigned __int128>(x[i]) << kFraction) / y[i]);
+    const auto quotient =
+        static_cast<std::uint64_t>((static_cast<unsigned __int128>(x[i]) << kFraction) / y[i]);
     ASSERT_EQ(run.revealed[0][0][i], quotient) << x[i] << " / " << y[i];
   }
   compare(program, {x, y}, {}, 0, 1);
@@ -203,8 +202,7 @@ class SecurennCosts : public Securenn {
     for (const Op& op : program.ops) {
       if (op.code == OpCode::kInput) inputs.emplace_back(program.value(op.out).shape.count(), 5);
     }
-    const RunResult run =
-        run_program(program, 3, inputs, {}, 0, PrgKind::kAes128Ctr, 0, runner());
+    const RunResult run = run_program(program, 3, inputs, {}, 0, PrgKind::kAes128Ctr, 0, runner());
     Cost cost;
     for (const std::uint64_t bytes : run.sent_bytes) cost.bytes += bytes;
     cost.rounds = run.stats.rounds - 2;  // the inputs', and the reveal's

@@ -46,8 +46,8 @@ struct Pairs {
     }
     while (x.size() < count) {
       const std::uint64_t a = random();
-      const std::uint64_t near[] = {random(), a, a + 1, a - 1, a ^ (1ULL << 63), a ^ 1,
-                                    a ^ (1ULL << (random() % 64))};
+      const std::uint64_t near[] = {
+          random(), a, a + 1, a - 1, a ^ (1ULL << 63), a ^ 1, a ^ (1ULL << (random() % 64))};
       push(a, near[random() % std::size(near)]);
     }
   }
@@ -183,9 +183,9 @@ TEST(DigitsTables, AllInstructionSetsGiveTheSameBytes) {
       made.push_back(x1);
       for (const int player : {0, 1}) {
         for (const bool at_least : {false, true}) {
-          kernels.compare({player, at_least, bits, player == 0 ? x0 : x1, pairs.bound, beta,
-                           {&prg, 1 << 20}},
-                          sent);
+          kernels.compare(
+              {player, at_least, bits, player == 0 ? x0 : x1, pairs.bound, beta, {&prg, 1 << 20}},
+              sent);
           made.push_back(sent);
         }
       }

@@ -59,8 +59,7 @@ TYPED_TEST(Toy, PrivateCompareForAllWords) {
         const bool beta = (choice & 2) != 0;
         const bool answer = at_least ? x >= bound : x > bound;
         const auto share = this->any_share();
-        EXPECT_EQ(has_zero<F>(x, share.data(), F::question(bound, at_least, beta)),
-                  answer != beta)
+        EXPECT_EQ(has_zero<F>(x, share.data(), F::question(bound, at_least, beta)), answer != beta)
             << x << ' ' << bound << ' ' << choice;
       }
     }
@@ -237,8 +236,7 @@ TEST(SecurennViews, TheAssistantLearnsNothingFromComputeMsb) {
         std::uint8_t x1[2];
         share_digits<F2>(x, x0, x1);
         for (const bool beta : {false, true}) {
-          for_all_sent(x0, x1, F2::question(r, false, beta), {},
-                       [&](View sent) { ++seen[sent]; });
+          for_all_sent(x0, x1, F2::question(r, false, beta), {}, [&](View sent) { ++seen[sent]; });
         }
       }
     }
