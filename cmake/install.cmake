@@ -6,7 +6,8 @@ include(CMakePackageConfigHelpers)
 # the folders stay our business. The factory is not in it: it is a program.
 set(beaverpond_parts
     beaverpond_api beaverpond_player beaverpond_trainer beaverpond_nn beaverpond_twin
-    beaverpond_protocol beaverpond_session beaverpond_identity beaverpond_transport beaverpond_frame
+    beaverpond_protocol beaverpond_securenn beaverpond_session beaverpond_identity
+    beaverpond_transport beaverpond_frame
     beaverpond_pool beaverpond_plan beaverpond_kernels)
 foreach(part IN LISTS beaverpond_parts)
   list(APPEND beaverpond_objects $<TARGET_OBJECTS:${part}>)

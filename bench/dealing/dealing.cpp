@@ -23,7 +23,7 @@ Result<MemoryDealer> MemoryDealer::create(const Plan& plan, int players) {
 
 Result<void> MemoryDealer::deal_to(Dealt& dealt) {
   const std::uint64_t number = next_++;
-  const int designated = designated_player(number, players_);
+  const int designated = designated_player(number, players_, scheme_of(plan_->protocol));
   BP_ASSIGN(const std::vector<Seed> seeds, fresh_seeds(players_));
   BP_ASSIGN(Buffer memory, backend_->allocate(plan_->correction_size));
   const auto correction = std::make_shared<const Buffer>(std::move(memory));
@@ -54,9 +54,16 @@ Result<Bundle> DealtBundles::next_blocking(std::uint64_t /*step*/, std::uint64_t
   return std::move(bundles_[next_++]);
 }
 
-Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64_t steps) {
+void set_protocol(Job& job, Protocol protocol) {
+  job.protocol = protocol;
+  if (protocol != Protocol::kAdditive) job.players = 3;
+}
+
+Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64_t steps,
+                                        Protocol protocol) {
   TrainingCase test;
   BP_ASSIGN(test.job, read_job(job_path));
+  set_protocol(test.job, protocol);
   test.job.training.steps = steps;
   test.job.test_images.clear();
   test.job.test_labels.clear();
@@ -68,8 +75,8 @@ Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64
 }
 
 Result<TrainReport> train_player_blocking(const TrainingCase& test, Transport& transport,
-                                          std::vector<Bundle> bundles,
-                                          const TrainOptions& options, Backend* backend) {
+                                          std::vector<Bundle> bundles, const TrainOptions& options,
+                                          Backend* backend) {
   BP_ASSIGN(const Session session,
             Session::create_blocking(transport,
                                      std::chrono::steady_clock::now() + std::chrono::seconds(30)));

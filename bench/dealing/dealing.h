@@ -68,8 +68,12 @@ struct TrainingCase {
   std::vector<WeightTensor> expected;
 };
 
+/// The job under another protocol: SecureNN's have a third player, who owns nothing.
+void set_protocol(Job& job, Protocol protocol);
+
 /// The job file with `steps` steps and without a test set. Errors: those of read_job(), emulate().
-Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64_t steps);
+Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64_t steps,
+                                        Protocol protocol = Protocol::kAdditive);
 
 /// One player's part of a case, over any transport, on the CPU where `backend` is null. Errors:
 /// those of train_blocking().

@@ -1,6 +1,6 @@
-// Two players, each a process, over TLS on the loopback interface, on bundles dealt beforehand.
-// What is timed is verified: every ReLU element by element, every training step by the final
-// weights, which must be the plaintext twin's bit for bit.
+// Two players, or SecureNN's three, each a process, over TLS on the loopback interface, on bundles
+// dealt beforehand. What is timed is verified: every ReLU element by element, every training step
+// by the final weights, which must be the plaintext twin's bit for bit.
 //
 //   beaverpond-online-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
 #include <algorithm>
@@ -16,12 +16,15 @@
 #include "bench/online/op_cases.h"
 #include "bench/online/processes.h"
 #include "bench/report/report.h"
+#include "online/securenn/engine.h"
 #include "online/session/pair_keys.h"
 
 namespace beaverpond {
 namespace {
 
-constexpr int kPlayers = 2;
+int players_of(Protocol protocol) {
+  return protocol == Protocol::kAdditive ? 2 : 3;
+}
 
 struct Repetitions {
   std::size_t warm_up = 0;
@@ -40,15 +43,29 @@ BenchRow cost_row(const std::string& name, const std::vector<PlayerResult>& resu
     for (const PlayerResult& result : results) sum += result.costs[i].cpu_seconds;
     cpu.push_back(sum);
   }
-  return {name,
-          median(wall),
-          "s",
-          std::nullopt,
-          {{"cpu_seconds", median(cpu)},
-           {"bytes", median(bytes)},
-           {"rounds", results[0].rounds},
-           {"fastest", *std::min_element(wall.begin(), wall.end())},
-           {"repetitions", static_cast<double>(repetitions.timed)}}};
+  BenchRow row{name,
+               median(wall),
+               "s",
+               std::nullopt,
+               {{"cpu_seconds", median(cpu)},
+                {"bytes", median(bytes)},
+                {"rounds", results[0].rounds},
+                {"fastest", *std::min_element(wall.begin(), wall.end())},
+                {"repetitions", static_cast<double>(repetitions.timed)}}};
+  if (results.size() == 2) return row;
+  // SecureNN's players do different work.
+  double all_bytes = 0;
+  for (std::size_t player = 0; player < results.size(); ++player) {
+    std::vector<double> own_cpu, own_bytes;
+    for (std::size_t i = repetitions.warm_up; i < repetitions.all(); ++i) {
+      own_cpu.push_back(results[player].costs[i].cpu_seconds);
+      own_bytes.push_back(static_cast<double>(results[player].costs[i].sent_bytes));
+    }
+    row.extra.emplace_back("cpu_seconds_" + std::to_string(player), median(own_cpu));
+    all_bytes += median(own_bytes);
+  }
+  row.extra.emplace_back("bytes_all", all_bytes);
+  return row;
 }
 
 // ---- Training steps ----
@@ -67,12 +84,13 @@ Result<void> train_and_measure(const TrainingCase& test, std::vector<Bundle> bun
 }
 
 Result<void> bench_training(BenchReport& report, const std::string& name,
-                            const std::string& job_path, const Repetitions& repetitions,
-                            std::optional<Reference> reference) {
-  BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all()));
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, kPlayers, repetitions.all()));
+                            const std::string& job_path, Protocol protocol,
+                            const Repetitions& repetitions, std::optional<Reference> reference) {
+  BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all(), protocol));
+  const int players = players_of(protocol);
+  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, repetitions.all()));
   BP_ASSIGN(const std::vector<PlayerResult> results,
-            run_processes_blocking(kPlayers, [&](Transport& transport, PlayerResult& result) {
+            run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
               return train_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
             }));
@@ -95,6 +113,10 @@ Result<std::unique_ptr<Engine>> op_engine(const OpCase& test, Backend& backend,
   BP_ASSIGN(PairKeys keys, exchange_pair_keys(transport, tag, deadline));
   EngineOptions options;
   options.session = session.id();
+  if (test.plan.protocol != Protocol::kAdditive) {
+    return create_securenn_engine(test.program, test.plan, backend, transport, std::move(keys),
+                                  options);
+  }
   return Engine::create(test.program, test.plan, backend, transport, std::move(keys), options);
 }
 
@@ -127,11 +149,13 @@ Result<void> op_and_measure(const OpCase& test, std::vector<Bundle> bundles, Tra
 }
 
 Result<void> bench_op(BenchReport& report, const std::string& name, Result<OpCase> (*make)(),
-                      const Repetitions& repetitions) {
-  BP_ASSIGN(const OpCase test, make());
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.plan, kPlayers, repetitions.all()));
+                      Protocol protocol, const Repetitions& repetitions) {
+  BP_ASSIGN(OpCase test, make());
+  BP_TRY(plan_for(protocol, test));
+  const int players = players_of(protocol);
+  BP_ASSIGN(Dealt dealt, deal_bundles(test.plan, players, repetitions.all()));
   BP_ASSIGN(const std::vector<PlayerResult> results,
-            run_processes_blocking(kPlayers, [&](Transport& transport, PlayerResult& result) {
+            run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
               return op_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
             }));
@@ -165,13 +189,15 @@ Result<void> infer_and_measure(const InferenceCase& test, std::vector<Bundle> bu
 
 /// Batches of one series; the first, which opens the weights, is the warm-up.
 Result<void> bench_inference(BenchReport& report, const std::string& name,
-                             const std::string& job_path, std::uint32_t batch,
+                             const std::string& job_path, std::uint32_t batch, Protocol protocol,
                              const Repetitions& repetitions, std::optional<Reference> reference) {
   BP_ASSIGN(const InferenceCase test,
-            make_inference_case(job_path, batch, static_cast<std::uint32_t>(repetitions.all())));
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, kPlayers, 1));
+            make_inference_case(job_path, batch, static_cast<std::uint32_t>(repetitions.all()),
+                                protocol));
+  const int players = players_of(protocol);
+  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, 1));
   BP_ASSIGN(const std::vector<PlayerResult> results,
-            run_processes_blocking(kPlayers, [&](Transport& transport, PlayerResult& result) {
+            run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
               return infer_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
             }));
@@ -198,28 +224,31 @@ int run(const BenchOptions& options) {
   const auto recorded = [](double seconds) {
     return Reference{"SecureNN's public code, another machine", "recorded", seconds};
   };
+  Protocol protocol = Protocol::kAdditive;
   const auto steps = [&](const std::string& name, const std::string& file,
                          const Repetitions& repetitions, std::optional<Reference> reference) {
     bench(name, [&](const std::string& row) {
-      return bench_training(report, row, options.examples + "/" + file,
+      return bench_training(report, row, options.examples + "/" + file, protocol,
                             options.quick ? Repetitions{1, 2} : repetitions, reference);
     });
   };
   const auto inference = [&](const std::string& name, const std::string& file, std::uint32_t batch,
                              const Repetitions& repetitions, double reference) {
     bench(name, [&](const std::string& row) {
-      return bench_inference(report, row, options.examples + "/" + file, batch,
+      return bench_inference(report, row, options.examples + "/" + file, batch, protocol,
                              options.quick ? Repetitions{1, 2} : repetitions, recorded(reference));
     });
   };
   const auto op = [&](const std::string& name, Result<OpCase> (*make)()) {
     bench(name, [&](const std::string& row) {
-      return bench_op(report, row, make, options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
+      return bench_op(report, row, make, protocol,
+                      options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
     });
   };
   op("online/relu-1M", &relu_case);
   op("online/maxpool-24x24x20-b128", &maxpool_case);
   op("online/softmax-128x10", &softmax_case);
+  op("online/matmul-1024", &matmul_case);
   steps("online/step/netA-b128", "netA.toml", {3, 25}, recorded(0.367));
   steps("online/step/netD-b128", "chameleon.toml", {3, 25}, std::nullopt);
   steps("online/step/minionn-b128", "minionn.toml", {1, 7}, std::nullopt);
@@ -229,6 +258,21 @@ int run(const BenchOptions& options) {
   inference("online/infer/lenet-b1", "lenet.toml", 1, {3, 25}, 0.146);
   inference("online/infer/minionn-b128", "minionn.toml", 128, {1, 7}, 12.9);
   inference("online/infer/lenet-b128", "lenet.toml", 128, {1, 7}, 13.5);
+  inference("online/infer/netA-b128", "netA.toml", 128, {1, 7}, 0.245);
+  for (const Protocol other : {Protocol::kSecurenn, Protocol::kSecurennFused}) {
+    protocol = other;
+    const std::string prefix = std::string(to_string(other)) + "/";
+    op(prefix + "relu-1M", &plain_relu_case);
+    op(prefix + "maxpool-24x24x20-b128", &maxpool_case);
+    op(prefix + "matmul-1024", &matmul_case);
+    inference(prefix + "infer/netA-b128", "netA.toml", 128, {1, 7}, 0.245);
+    steps(prefix + "step/netA-b128", "netA.toml", {3, 9}, recorded(0.367));
+    if (options.quick) continue;
+    inference(prefix + "infer/minionn-b128", "minionn.toml", 128, {1, 5}, 12.9);
+    inference(prefix + "infer/lenet-b128", "lenet.toml", 128, {1, 5}, 13.5);
+    steps(prefix + "step/minionn-b128", "minionn.toml", {1, 5}, std::nullopt);
+    steps(prefix + "step/lenet-b128", "lenet.toml", {1, 5}, recorded(18.0));
+  }
   return report.finish(options.json_path);
 }
 

@@ -28,7 +28,6 @@ std::vector<std::uint64_t> any_words(std::uint64_t count) {
 Result<OpCase> finish(ProgramBuilder& b, std::vector<std::uint64_t> input) {
   OpCase test;
   BP_ASSIGN(test.program, b.finish());
-  BP_ASSIGN(test.plan, make_plan(test.program, PrgKind::kAes128Ctr));
   test.input = std::move(input);
   return test;
 }
@@ -49,6 +48,48 @@ Result<OpCase> relu_case() {
     test.expected.push_back(rounded < 0 ? 0 : static_cast<std::uint64_t>(rounded >> kShift));
   }
   test.reference = Reference{kSecureNn, "recorded", 5.57};
+  return test;
+}
+
+Result<void> plan_for(Protocol protocol, OpCase& test) {
+  BP_ASSIGN(test.plan, make_plan(test.program, PrgKind::kAes128Ctr, protocol));
+  return {};
+}
+
+Result<OpCase> plain_relu_case() {
+  constexpr std::uint32_t kRows = 1024;
+  ProgramBuilder b;
+  b.set_layer("relu");
+  const ValueId sum = b.state({kRows, kRows}, 16);
+  const ValueId x = b.input(0, {kRows, kRows}, 16);
+  b.update(sum, b.relu(x).value);
+  BP_ASSIGN(OpCase test, finish(b, any_words(std::uint64_t{kRows} * kRows)));
+  for (const std::uint64_t word : test.input) {
+    test.expected.push_back(static_cast<std::int64_t>(word) < 0 ? 0 : word);
+  }
+  test.reference = Reference{kSecureNn, "recorded", 5.57};
+  return test;
+}
+
+Result<OpCase> matmul_case() {
+  constexpr std::uint32_t kSide = 1024;
+  ProgramBuilder b;
+  b.set_layer("matmul");
+  const ValueId sum = b.state({kSide, kSide}, 0);
+  const ValueId both = b.input(0, {2 * kSide, kSide}, 0);
+  b.update(sum, b.matmul(b.rows(both, 0, 1, kSide), b.rows(both, kSide, 1, kSide)));
+  BP_ASSIGN(OpCase test, finish(b, any_words(std::uint64_t{2} * kSide * kSide)));
+  const std::span<const std::uint64_t> x = std::span(test.input).first(kSide * kSide);
+  const std::span<const std::uint64_t> y = std::span(test.input).last(kSide * kSide);
+  test.expected.assign(kSide * kSide, 0);
+  for (std::size_t i = 0; i < kSide; ++i) {
+    for (std::size_t k = 0; k < kSide; ++k) {
+      for (std::size_t j = 0; j < kSide; ++j) {
+        test.expected[i * kSide + j] += x[i * kSide + k] * y[k * kSide + j];
+      }
+    }
+  }
+  test.reference = Reference{kSecureNn, "recorded", 1.93};
   return test;
 }
 

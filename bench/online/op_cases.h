@@ -16,17 +16,23 @@ namespace beaverpond {
 /// state += f(input), so that the results of several runs can be opened outside the clock.
 struct OpCase {
   Program program;
-  Plan plan;
+  Plan plan;                            ///< of the protocol that plan_for() was given
   std::vector<std::uint64_t> input;     ///< of player 0
   std::vector<std::uint64_t> expected;  ///< f(input)
   std::optional<Reference> reference;
 };
+
+Result<void> plan_for(Protocol protocol, OpCase& test);
 
 /// Minus one: state := state - multiplier * f(input).
 inline constexpr std::uint64_t kAddToState = ~std::uint64_t{0};
 
 /// max(x / 2^16, 0), rounded, of 2^20 elements; expected by a formula of its own.
 Result<OpCase> relu_case();
+/// max(x, 0) of 2^20 elements, as SecureNN has it, without a truncation.
+Result<OpCase> plain_relu_case();
+/// The product of two 1024 x 1024 matrices.
+Result<OpCase> matmul_case();
 /// Maxima of 2 x 2 windows of 128 images of 24 x 24 x 20 words; expected likewise.
 Result<OpCase> maxpool_case();
 /// Probabilities of 128 rows of 10 scores at scale 16; expected by the plaintext twin, which is

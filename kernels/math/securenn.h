@@ -82,6 +82,10 @@ struct Formulas {
                                                  : digit_subtract(scaled, mask));
   }
 
+  /// Where term `digit` goes, `flips` a common number below Bits, a power of two. There is one zero
+  /// or none, so that permutations that take it anywhere alike hide as much as all would.
+  BP_MATH_INLINE static unsigned place(unsigned digit, unsigned flips) { return digit ^ flips; }
+
   // ShareConvert: a shared mod L, a != L - 1, becomes a share mod L - 1.
 
   /// P0's and P1's common randomness: r = r0 + r1 mod L, and eta2.

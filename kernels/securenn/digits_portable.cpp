@@ -60,14 +60,14 @@ void for_blocks(std::uint64_t count, Function function) {
 
 void draw(const Draw& draw, Bytes out) {
   std::uint8_t digits[kBlockDigits];
-  for_blocks(out.size() / kPackedBytes, [&](std::uint64_t block, std::uint64_t first,
-                                            std::uint64_t count) {
-    Reader reader(*draw.prg, draw.stream + block);
-    draw_below(reader, Product::kPrime, count * kDigits, digits);
-    for (std::uint64_t i = 0; i < count; ++i) {
-      pack(digits + i * kDigits, out.data() + packed_bytes(first + i));
-    }
-  });
+  for_blocks(out.size() / kPackedBytes,
+             [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
+               Reader reader(*draw.prg, draw.stream + block);
+               draw_below(reader, Product::kPrime, count * kDigits, digits);
+               for (std::uint64_t i = 0; i < count; ++i) {
+                 pack(digits + i * kDigits, out.data() + packed_bytes(first + i));
+               }
+             });
 }
 
 void share_bits(ConstWords x, int bits, const Draw& draw, Bytes out) {
@@ -98,8 +98,7 @@ void terms_of_63(int player, const std::uint8_t* x, const Product::Question& que
 void compare(const Comparison& args, Bytes out) {
   std::vector<std::uint8_t> exponents(kBlockDigits), masks(kBlockDigits);
   const std::uint64_t bits = args.bits == 64 ? ~std::uint64_t{0} : ~std::uint64_t{0} >> 1;
-  for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first,
-                                    std::uint64_t count) {
+  for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
     Reader reader(*args.common.prg, args.common.stream + block);
     std::uint8_t places[kPieceBytes];
     std::copy_n(reader.next(), kPieceBytes, places);
@@ -119,8 +118,8 @@ void compare(const Comparison& args, Bytes out) {
       }
       for (unsigned j = 0; j < kDigits; ++j) {
         const std::size_t at = i * kDigits + j;
-        sent[j ^ (places[i] & 63u)] = Product::blind(
-            args.player, c[j], power_of_generator(exponents[at]), masks[at]);
+        sent[Product::place(j, places[i] & 63u)] =
+            Product::blind(args.player, c[j], power_of_generator(exponents[at]), masks[at]);
       }
       pack(sent, out.data() + packed_bytes(first + i));
     }

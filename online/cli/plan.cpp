@@ -111,10 +111,12 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
               job.name.c_str(), static_cast<unsigned long long>(planned.bundles),
               static_cast<unsigned long long>(planned.bundles), all_bytes / 1e9,
               all_bytes / job.players / 1e9);
-  std::printf("player %u sends %.3f GB in %llu rounds; dealing is %s mult-adds", options.player,
-              static_cast<double>(total.bytes_sent) / 1e9,
-              static_cast<unsigned long long>(total.rounds),
-              with_unit(total.multiply_adds).c_str());
+  if (planned.plan.protocol == Protocol::kAdditive) {
+    std::printf("player %u sends %.3f GB in %llu rounds; ", options.player,
+                static_cast<double>(total.bytes_sent) / 1e9,
+                static_cast<unsigned long long>(total.rounds));
+  }
+  std::printf("dealing is %s mult-adds", with_unit(total.multiply_adds).c_str());
   if (planned.job.dealt) std::printf(", %.3g core hours", total.dealing_seconds / 3600);
   std::printf("\n");
 }

@@ -95,6 +95,29 @@ ValueId repeat_rows(ProgramBuilder& b, ValueId x, std::uint32_t times) {
   return b.concat_rows(std::vector<ValueId>(times, b.reshape(x, {1, n})));
 }
 
+ValueId divide(ProgramBuilder& b, ValueId x, ValueId y, int fraction_bits) {
+  ValueId rest = x;
+  ValueId quotient = kNoValue;
+  for (int i = fraction_bits - 1; i >= 0; --i) {
+    const ValueId twice = b.add(rest, rest);
+    const ValueId bit = b.relu(b.subtract(twice, y)).bit;
+    const ValueId digit =
+        b.multiply_public(b.bit_to_word(bit), {std::uint64_t{1} << i}, fraction_bits);
+    quotient = quotient == kNoValue ? digit : b.add(quotient, digit);
+    if (i > 0) rest = b.subtract(twice, b.multiply_bit(y, bit));
+  }
+  return quotient;
+}
+
+ValueId normalised_relu(ProgramBuilder& b, ValueId scores, int fraction_bits) {
+  if (scores == kNoValue) return kNoValue;
+  const std::uint32_t batch = b.value(scores).shape[0];
+  const std::uint32_t classes = b.value(scores).shape[1];
+  const ValueId u = b.relu(b.transpose(scores)).value;  // [classes, batch]
+  const ValueId sum = b.add_public(b.reshape(b.sum_rows(u), {batch}), {1});
+  return b.transpose(divide(b, u, repeat_rows(b, sum, classes), fraction_bits));
+}
+
 Softmax softmax(ProgramBuilder& b, ValueId logits, int fraction_bits) {
   if (logits == kNoValue) return {};
   const std::uint32_t batch = b.value(logits).shape[0];

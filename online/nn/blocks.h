@@ -33,6 +33,14 @@ ValueId argmax_rows(ProgramBuilder& b, ValueId x);
 /// `times` copies of x, one after the other: [n] or [1, n] to [times, n].
 ValueId repeat_rows(ProgramBuilder& b, ValueId x, std::uint32_t times);
 
+/// floor(x * 2^f / y) for 0 <= x < y < 2^61, at scale f: SecureNN's Division. Bit by bit from the
+/// top, each a comparison and two products with its bit: 5f rounds and more.
+ValueId divide(ProgramBuilder& b, ValueId x, ValueId y, int fraction_bits);
+
+/// SecureNN's stand-in for the softmax: relu(u) / (2^-f + sum of relu(u)) by rows of `scores`
+/// [batch, classes] at scale f. The 2^-f makes it zero where no score is above zero.
+ValueId normalised_relu(ProgramBuilder& b, ValueId scores, int fraction_bits);
+
 struct Softmax {
   ValueId probabilities = kNoValue;  ///< [batch, classes] at scale f
   ValueId below_max = kNoValue;      ///< [classes, batch]: logit less the largest, at scale f

@@ -74,6 +74,13 @@ double loss_of(const ModelConfig& model, const std::vector<typename Twin::Word>&
   std::vector<double> y;
   for (const auto word : scores) u.push_back(Twin::to_real(word) / one);
   for (const auto word : onehot) y.push_back(Twin::to_real(word) / one);
+  if (model.loss == Loss::kNormalisedRelu) {
+    for (std::size_t row = 0; row < u.size(); row += model.classes()) {
+      double total = 1 / one;
+      for (std::size_t c = row; c < row + model.classes(); ++c) total += std::max(u[c], 0.0);
+      for (std::size_t c = row; c < row + model.classes(); ++c) u[c] = std::max(u[c], 0.0) / total;
+    }
+  }
   if (model.loss == Loss::kSoftmax) return twin_ops::cross_entropy(u, y, model.classes(), 1.0);
   double sum = 0;
   for (std::size_t i = 0; i < u.size(); ++i) sum += (u[i] - y[i]) * (u[i] - y[i]) / 2;

@@ -42,8 +42,8 @@ class JobReader {
   }
 
   void read_job_table() {
-    ConfigSection s = required_section(context_, *top_, "job",
-                                       {"name", "seed", "players", "protocol"});
+    ConfigSection s =
+        required_section(context_, *top_, "job", {"name", "seed", "players", "protocol"});
     job_.name = s.text("name");
     const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
     if (std::any_of(job_.name.begin(), job_.name.end(), control)) {

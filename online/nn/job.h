@@ -39,8 +39,9 @@ struct LayerConfig {
 };
 
 enum class Loss : std::uint8_t {
-  kSquaredError,  ///< half the squared distance of the scores from the one-hot label
-  kSoftmax,       ///< cross-entropy of the softmax
+  kSquaredError,    ///< half the squared distance of the scores from the one-hot label
+  kSoftmax,         ///< cross-entropy of the softmax
+  kNormalisedRelu,  ///< SecureNN's: gradient relu(u) / sum relu(u) - onehot
 };
 
 /// The last layer is dense and its units are the classes. Images are flattened where a dense layer

@@ -31,11 +31,13 @@ class ModelReader {
     const std::string loss = s.text("loss", "squared_error");
     if (loss == "softmax_cross_entropy") {
       model.loss = Loss::kSoftmax;
+    } else if (loss == "normalised_relu") {
+      model.loss = Loss::kNormalisedRelu;
     } else if (loss != "squared_error") {
       s.fail("loss",
              "unknown loss '" + loss + "'" +
-                 did_you_mean(loss, {"squared_error", "softmax_cross_entropy"}),
-             "use \"squared_error\" or \"softmax_cross_entropy\"");
+                 did_you_mean(loss, {"squared_error", "softmax_cross_entropy", "normalised_relu"}),
+             "use \"squared_error\", \"softmax_cross_entropy\" or \"normalised_relu\"");
     }
     const std::vector<ConfigNode>& layers = top_.tables("layer");
     for (std::size_t i = 0; i < layers.size(); ++i) read_layer(layers[i], i);

@@ -187,8 +187,9 @@ ValueId loss_gradient(ProgramBuilder& b, const ModelConfig& model, const FixedPo
   b.set_layer("loss");
   ValueId loss = kNoValue;
   ValueId difference = kNoValue;
-  if (model.loss == Loss::kSquaredError) {
-    difference = b.subtract(scores, onehot);
+  if (model.loss != Loss::kSoftmax) {
+    const bool normalise = model.loss == Loss::kNormalisedRelu;
+    difference = b.subtract(normalise ? normalised_relu(b, scores, f) : scores, onehot);
     if (options.loss_receivers == 0 || difference == kNoValue) return difference;
     const auto count = static_cast<std::uint32_t>(b.value(difference).shape.count());
     loss = b.sum_rows(b.reshape(b.multiply(difference, difference), {count, 1}));

@@ -45,7 +45,7 @@ struct TrainingProgramOptions {
 
 /// The loss per unit of what the program reveals: half the sum of squares, or the cross-entropy.
 constexpr double loss_factor(Loss loss) {
-  return loss == Loss::kSquaredError ? 0.5 : 1.0;
+  return loss == Loss::kSoftmax ? 1.0 : 0.5;
 }
 
 /// Input slots 2i and 2i+1 are part i's images [rows, height, width, channels] and one-hot labels

@@ -10,8 +10,8 @@
 
 namespace beaverpond {
 
-/// Exchanges fresh pair keys and creates the engine of the plan's protocol. A collective. Errors: those of
-/// exchange_pair_keys() and Engine::create().
+/// Exchanges fresh pair keys and creates the engine of the plan's protocol. A collective. Errors:
+/// those of exchange_pair_keys(), Engine::create() and create_securenn_engine().
 Result<std::unique_ptr<Engine>> create_session_engine(const NetworkConfig& network,
                                                       const Program& program, const Plan& plan,
                                                       Backend& backend, Transport& transport,

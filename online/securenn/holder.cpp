@@ -90,8 +90,8 @@ Result<void> Holder::prepare() {
       if (plan_.entries[entry].kind != EntryKind::kTruncate) continue;
       const std::uint64_t rounding =
           op.round_to_nearest ? std::uint64_t{1} << (op.shift - 1) : std::uint64_t{0};
-      auto task =
-          std::make_unique<CompareTask>(compare_layout(plan_.entries[entry]), count.value, rounding);
+      const CompareLayout layout = compare_layout(plan_.entries[entry]);
+      auto task = std::make_unique<CompareTask>(layout, count.value, rounding);
       BP_TRY(task->allocate(backend_));
       tasks_[index] = std::move(task);
       if (op.code == OpCode::kTruncate) continue;

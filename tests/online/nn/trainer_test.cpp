@@ -20,7 +20,7 @@ struct Case {
   const char* net;
   int players;
   int fraction_bits;
-  bool softmax = false;
+  bool softmax = false;   // else squared error, or under SecureNN its normalised ReLU
   bool momentum = false;  // and weight decay
   int batch = 33;
   Protocol protocol = Protocol::kAdditive;
@@ -28,17 +28,22 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* out) {
   *out << c.net << " N=" << c.players << " f=" << c.fraction_bits
-       << (c.softmax ? " softmax" : " squared error") << (c.momentum ? " momentum" : "") << ' ' << to_string(c.protocol);
+       << (c.softmax ? " softmax" : " squared error") << (c.momentum ? " momentum" : "") << ' '
+       << to_string(c.protocol);
 }
 
 std::string job_text(const std::string& layers, const Case& c) {
   const int players = c.players;
   const int fraction_bits = c.fraction_bits;
   std::string text = "[job]\nname = \"test\"\nseed = 7\nplayers = " + std::to_string(players) +
-                     "\nprotocol = \"" + to_string(c.protocol) + "\"\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
+                     "\nprotocol = \"" + to_string(c.protocol) +
+                     "\"\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
                      "\nmaster_extra_bits = 12\n[model]\ninput = [28, 28, 1]\nloss = \"" +
-                     (c.softmax ? "softmax_cross_entropy" : "squared_error") + "\"\n" + layers +
-                     "[training]\nbatch = " + std::to_string(c.batch) + "\nsteps = 4\n" +
+                     (c.softmax                           ? "softmax_cross_entropy"
+                      : c.protocol == Protocol::kAdditive ? "squared_error"
+                                                          : "normalised_relu") +
+                     "\"\n" + layers + "[training]\nbatch = " + std::to_string(c.batch) +
+                     "\nsteps = 4\n" +
                      (c.momentum ? "momentum = 0.875\nweight_decay = 0.001\n" : "") +
                      "[[training.rate]]\nfrom_step = 0\nmultiplier = 3\n[[training.rate]]\n"
                      "from_step = 2\nmultiplier = 2\n[reveal]\nloss_every = 2\nweights = "
@@ -106,8 +111,7 @@ class Training : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Training, WeightsAreBitIdenticalToTheTwins) {
   const Case& c = GetParam();
-  if (c.protocol != Protocol::kAdditive &&
-      testing::test_backend()->memory() != MemoryKind::kHost) {
+  if (c.protocol != Protocol::kAdditive && testing::test_backend()->memory() != MemoryKind::kHost) {
     GTEST_SKIP() << "SecureNN computes on the CPU only";
   }
   const Result<Job> job = parse_job(job_text(layers_of(c.net), c), "test");

@@ -118,6 +118,34 @@ TEST_P(Securenn, AllOperationsAndOwners) {
   }
 }
 
+TEST_P(Securenn, DivisionAndMaximaAreThePlaintexts) {
+  constexpr int kFraction = 12;
+  const auto count = static_cast<std::uint32_t>(testing::campaign_size(4'000, 1'000'000));
+  std::mt19937_64 random(8);
+  WordVector x, y;
+  while (y.size() < count) {  // 0 <= x < y < 2^61
+    const std::uint64_t divisor = 1 + ((random() >> 3) >> (random() % 61));
+    const std::uint64_t edges[] = {0, divisor - 1, divisor / 2, random() % divisor};
+    x.push_back(edges[random() % 4]);
+    y.push_back(divisor);
+  }
+  ProgramBuilder b;
+  const ValueId top = b.input(0, {count}, kFraction);
+  const ValueId bottom = b.input(1, {count}, kFraction);
+  b.reveal(divide(b, top, bottom, kFraction), 1);
+  const MaxTree tree = max_rows(b, b.reshape(top, {4, count / 4}));
+  b.reveal(tree.max, 4);
+  b.reveal(max_rows_grad(b, tree, tree.max), 4);
+  const Program program = b.finish().value();
+  const RunResult run = run_program(program, 3, {x, y}, {}, 0, PrgKind::kAes128Ctr, 0, runner());
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto quotient =
+        static_cast<std::uint64_t>((static_cast<unsigned __int128>(x[i]) << kFraction) / y[i]);
+    ASSERT_EQ(run.revealed[0][0][i], quotient) << x[i] << " / " << y[i];
+  }
+  compare(program, {x, y}, {}, 0, 1);
+}
+
 // ---- Costs ----
 
 /// Bits that the paper's table counts for a protocol, all players together, l = 64; a digit mod 67
@@ -174,8 +202,7 @@ class SecurennCosts : public Securenn {
     for (const Op& op : program.ops) {
       if (op.code == OpCode::kInput) inputs.emplace_back(program.value(op.out).shape.count(), 5);
     }
-    const RunResult run =
-        run_program(program, 3, inputs, {}, 0, PrgKind::kAes128Ctr, 0, runner());
+    const RunResult run = run_program(program, 3, inputs, {}, 0, PrgKind::kAes128Ctr, 0, runner());
     Cost cost;
     for (const std::uint64_t bytes : run.sent_bytes) cost.bytes += bytes;
     cost.rounds = run.stats.rounds - 2;  // the inputs', and the reveal's

@@ -46,8 +46,8 @@ struct Pairs {
     }
     while (x.size() < count) {
       const std::uint64_t a = random();
-      const std::uint64_t near[] = {random(), a, a + 1, a - 1, a ^ (1ULL << 63), a ^ 1,
-                                    a ^ (1ULL << (random() % 64))};
+      const std::uint64_t near[] = {
+          random(), a, a + 1, a - 1, a ^ (1ULL << 63), a ^ 1, a ^ (1ULL << (random() % 64))};
       push(a, near[random() % std::size(near)]);
     }
   }
@@ -58,7 +58,9 @@ struct Pairs {
 };
 
 TEST_P(Digits, PrivateCompareIsTheComparisonOfWords) {
-  const auto count = static_cast<std::uint64_t>(beaverpond::testing::campaign_size(50'003, 10'000'000));
+  const int usual = GetParam() == &kDigitsPortable ? 10'003 : 200'003;
+  const auto count =
+      static_cast<std::uint64_t>(beaverpond::testing::campaign_size(usual, 10'000'000));
   const Pairs pairs(count);
   WordVector beta(blocks_of(count));
   std::mt19937_64 random(4);
@@ -181,9 +183,9 @@ TEST(DigitsTables, AllInstructionSetsGiveTheSameBytes) {
       made.push_back(x1);
       for (const int player : {0, 1}) {
         for (const bool at_least : {false, true}) {
-          kernels.compare({player, at_least, bits, player == 0 ? x0 : x1, pairs.bound, beta,
-                           {&prg, 1 << 20}},
-                          sent);
+          kernels.compare(
+              {player, at_least, bits, player == 0 ? x0 : x1, pairs.bound, beta, {&prg, 1 << 20}},
+              sent);
           made.push_back(sent);
         }
       }
