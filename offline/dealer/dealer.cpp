@@ -138,7 +138,7 @@ struct Dealer::Job {
 
   void comparison(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
     const PlanEntry& entry = plan().entries[index];
-    const CompareLayout layout = compare_layout(entry);
+    const CompareLayout layout = compare_layout(entry, plan().profile);
     Backend::DealCompare deal;
     deal.layout = &layout;
     deal.count = entry.count;
@@ -150,7 +150,7 @@ struct Dealer::Job {
     deal.correction = target;
     CompareLayout forward;
     if (entry.kind == EntryKind::kTruncateTimesBit || entry.kind == EntryKind::kMultiplyBit) {
-      forward = compare_layout(plan().entries[entry.forward]);
+      forward = compare_layout(plan().entries[entry.forward], plan().profile);
       deal.forward_layout = &forward;
       deal.forward_mask_stream = plan().mask_stream(entry.forward, member);
     }

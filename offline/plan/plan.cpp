@@ -32,8 +32,9 @@ std::optional<EntryKind> entry_kind(OpCode code) {
 
 class Planner {
  public:
-  Planner(const Program& program, PrgKind prg) : program_(program) {
+  Planner(const Program& program, PrgKind prg, CompareProfile profile) : program_(program) {
     plan_.prg = prg;
+    plan_.profile = profile;
     plan_.members = program.members;
   }
 
@@ -180,15 +181,16 @@ bool is_comparison(EntryKind kind) {
   return kind >= EntryKind::kTruncate && kind <= EntryKind::kMultiplyBit;
 }
 
-CompareLayout compare_layout(const PlanEntry& entry) {
-  const int shift = static_cast<int>(entry.shift);
+CompareLayout compare_layout(const PlanEntry& entry, CompareProfile profile) {
+  const auto make = [profile](CompareUse use, std::uint32_t shift) {
+    return make_compare_layout(use, static_cast<int>(shift), profile);
+  };
   switch (entry.kind) {
-    case EntryKind::kTruncate: return make_compare_layout(CompareUse::kTruncate, shift);
-    case EntryKind::kReluTruncate: return make_compare_layout(CompareUse::kReluTruncate, shift);
-    case EntryKind::kTruncateTimesBit:
-      return make_compare_layout(CompareUse::kTruncateTimesBit, shift);
-    case EntryKind::kRelu: return make_compare_layout(CompareUse::kRelu, 0);
-    case EntryKind::kMultiplyBit: return make_compare_layout(CompareUse::kMultiplyBit, 0);
+    case EntryKind::kTruncate: return make(CompareUse::kTruncate, entry.shift);
+    case EntryKind::kReluTruncate: return make(CompareUse::kReluTruncate, entry.shift);
+    case EntryKind::kTruncateTimesBit: return make(CompareUse::kTruncateTimesBit, entry.shift);
+    case EntryKind::kRelu: return make(CompareUse::kRelu, 0);
+    case EntryKind::kMultiplyBit: return make(CompareUse::kMultiplyBit, 0);
     default: break;
   }
   BP_CHECK(false, "only comparisons have a compare layout");
@@ -207,7 +209,7 @@ void lay_out(Plan& plan) {
       } else if (entry.kind == EntryKind::kLookup) {
         size = entry.count * plan.tables[entry.table].size() * 8;
       } else if (entry.kind != EntryKind::kMask) {
-        const CompareLayout layout = compare_layout(entry);
+        const CompareLayout layout = compare_layout(entry, plan.profile);
         size = layout.blocks(entry.count) * layout.correction_record_bytes();
       }
       entry.correction_offset_bytes = offset;
@@ -220,8 +222,8 @@ void lay_out(Plan& plan) {
   plan.correction_size = ByteCount{offset};
 }
 
-Result<Plan> make_plan(const Program& program, PrgKind prg) {
-  return Planner(program, prg).run();
+Result<Plan> make_plan(const Program& program, PrgKind prg, CompareProfile profile) {
+  return Planner(program, prg, profile).run();
 }
 
 }  // namespace beaverpond

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "beaverpond/compare_layout.h"
 #include "beaverpond/program.h"
 #include "beaverpond/result.h"
 #include "beaverpond/seed.h"
@@ -57,6 +58,7 @@ struct PlanEntry {
 
 struct Plan {
   PrgKind prg = PrgKind::kAes128Ctr;
+  CompareProfile profile = CompareProfile::kLan;
   std::uint32_t members = 1;  ///< runs of one bundle
   std::vector<PlanEntry> entries;
   std::vector<std::vector<std::uint64_t>> tables;  ///< of lookups; sizes are powers of two
@@ -85,7 +87,8 @@ struct Plan {
 std::vector<bool> fixed_values(const Program& program);
 
 /// Lays out the correlated randomness that one run of `program` spends. Errors: kConfig.
-Result<Plan> make_plan(const Program& program, PrgKind prg);
+Result<Plan> make_plan(const Program& program, PrgKind prg,
+                       CompareProfile profile = CompareProfile::kLan);
 
 /// Canonical little-endian encoding (offline/plan/README.md). decode_plan accepts exactly what
 /// encode_plan writes and checks every field. Errors: kConfig.

@@ -2,16 +2,21 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
+#include "beaverpond/program.h"
+#include "offline/plan/plan.h"
 #include "online/nn/job.h"
 #include "online/player/player.h"
 
 namespace beaverpond {
 
 /// Connects to all others, who must run the same plan, the same public job and the same program
-/// (program_hash()). Errors: as Player::connect_blocking().
-Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, const Hash256& plan,
-                                                            const Hash256& program,
+/// (program_hash()). With a wide plan the players choose one of the two, and the other is dropped
+/// from `plan`. Errors: as Player::connect_blocking().
+Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, const Program& program,
+                                                            Plan& plan,
+                                                            std::optional<Plan>& wide_plan,
                                                             const PlayerOptions& options);
 
 }  // namespace beaverpond

@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "offline/plan/file.h"
-#include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
 #include "online/cli/job_player.h"
 #include "online/cli/progress.h"
@@ -102,7 +101,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_TRY(check_output_path(shares_path));
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
-  BP_ASSIGN(const TrainingSetup setup, prepare_training(job, job.pool.prg));
+  BP_ASSIGN(TrainingSetup setup, prepare_training(job, job.pool.prg));
   BP_TRY(check_rooms(options, setup, shares_path));
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
@@ -113,8 +112,8 @@ Result<void> run_train(const TrainCommand& options) {
   player_options.task = "train";
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            connect_job_player_blocking(job, plan_hash(setup.plan),
-                                        program_hash(setup.training.program), player_options));
+            connect_job_player_blocking(job, setup.training.program, setup.plan, setup.wide_plan,
+                                        player_options));
   if (job.reveal.verify && player->rank() == 0) {
     progress.notice(
         "verify = true: the trained weights are opened to all players, and comparing "

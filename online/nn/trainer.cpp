@@ -106,7 +106,11 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
   BP_ASSIGN(setup.training,
             build_training_program(job.model, job.fixed_point, job.training.optimiser, options));
   BP_ASSIGN(setup.parameters, model_parameters(job.model, job.fixed_point));
-  BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg));
+  BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg,
+                                  job.pool.profile.value_or(CompareProfile::kLan)));
+  if (!job.pool.profile.has_value()) {
+    BP_ASSIGN(setup.wide_plan, make_plan(setup.training.program, prg, CompareProfile::kWan));
+  }
   return setup;
 }
 

@@ -23,6 +23,7 @@ struct JobText {
       "[[layer]]\nkind = \"dense\"\nunits = 10\n";
   std::string reveal = "weights = [\"player0\", \"player1\", \"player2\"]";
   std::string images = std::string(kDataFolder) + "/t10k-images-idx3-ubyte.gz";
+  std::string profile = "lan";
   std::string network = "pool_timeout_ms = 1000";
   std::string extra;
 
