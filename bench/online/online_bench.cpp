@@ -70,9 +70,10 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
                             const std::string& job_path, const Repetitions& repetitions,
                             std::optional<Reference> reference) {
   BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all()));
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, kPlayers, repetitions.all()));
+  const auto players = static_cast<int>(test.job.players);
+  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, repetitions.all()));
   BP_ASSIGN(const std::vector<PlayerResult> results,
-            run_processes_blocking(kPlayers, [&](Transport& transport, PlayerResult& result) {
+            run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
               return train_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
             }));
@@ -107,6 +108,7 @@ Result<void> op_and_measure(const OpCase& test, std::vector<Bundle> bundles, Tra
   RunInputs run;
   run.inputs.resize(test.program.inputs);
   if (transport.rank() == 0) run.inputs[0] = test.input;
+  if (transport.rank() == 1 && !test.second.empty()) run.inputs[1] = test.second;
   run.step_multiplier = kAddToState;
   const auto count = static_cast<std::uint32_t>(bundles.size());
   result.right = true;
@@ -218,6 +220,8 @@ int run(const BenchOptions& options) {
     });
   };
   op("online/relu-1M", &relu_case);
+  op("online/relu-1M-wan", &wide_relu_case);
+  op("online/matmul/1024", &matmul_case);
   op("online/maxpool-24x24x20-b128", &maxpool_case);
   op("online/softmax-128x10", &softmax_case);
   steps("online/step/netA-b128", "netA.toml", {3, 25}, recorded(0.367));

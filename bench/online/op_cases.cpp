@@ -25,17 +25,16 @@ std::vector<std::uint64_t> any_words(std::uint64_t count) {
   return words;
 }
 
-Result<OpCase> finish(ProgramBuilder& b, std::vector<std::uint64_t> input) {
+Result<OpCase> finish(ProgramBuilder& b, std::vector<std::uint64_t> input,
+                      CompareProfile profile = CompareProfile::kLan) {
   OpCase test;
   BP_ASSIGN(test.program, b.finish());
-  BP_ASSIGN(test.plan, make_plan(test.program, PrgKind::kAes128Ctr));
+  BP_ASSIGN(test.plan, make_plan(test.program, PrgKind::kAes128Ctr, profile));
   test.input = std::move(input);
   return test;
 }
 
-}  // namespace
-
-Result<OpCase> relu_case() {
+Result<OpCase> relu_case_of(CompareProfile profile) {
   constexpr std::uint32_t kRows = 1024;
   constexpr std::uint32_t kShift = 16;
   ProgramBuilder b;
@@ -43,12 +42,51 @@ Result<OpCase> relu_case() {
   const ValueId sum = b.state({kRows, kRows}, 16);
   const ValueId x = b.input(0, {kRows, kRows}, 32);
   b.update(sum, b.relu_truncate(x, kShift, true).value);
-  BP_ASSIGN(OpCase test, finish(b, any_words(std::uint64_t{kRows} * kRows)));
+  BP_ASSIGN(OpCase test, finish(b, any_words(std::uint64_t{kRows} * kRows), profile));
   for (const std::uint64_t word : test.input) {
     const auto rounded = static_cast<std::int64_t>(word + (std::uint64_t{1} << (kShift - 1)));
     test.expected.push_back(rounded < 0 ? 0 : static_cast<std::uint64_t>(rounded >> kShift));
   }
   test.reference = Reference{kSecureNn, "recorded", 5.57};
+  return test;
+}
+
+}  // namespace
+
+Result<OpCase> relu_case() {
+  return relu_case_of(CompareProfile::kLan);
+}
+
+Result<OpCase> wide_relu_case() {
+  return relu_case_of(CompareProfile::kWan);
+}
+
+Result<OpCase> matmul_case() {
+  constexpr std::uint32_t kSide = 1024;
+  ProgramBuilder b;
+  b.set_layer("matmul");
+  const ValueId sum = b.state({kSide, kSide}, 32);
+  const ValueId x = b.input(0, {kSide, kSide}, 16);
+  const ValueId y = b.input(1, {kSide, kSide}, 16);
+  b.update(sum, b.matmul(x, y));
+  std::mt19937_64 random(7);
+  const auto words = [&random] {
+    std::vector<std::uint64_t> all(std::size_t{kSide} * kSide);
+    for (std::uint64_t& word : all) word = random();
+    return all;
+  };
+  BP_ASSIGN(OpCase test, finish(b, words()));
+  test.second = words();
+  test.expected.resize(test.input.size());
+  for (std::size_t i = 0; i < kSide; ++i) {
+    for (std::size_t k = 0; k < kSide; ++k) {
+      const std::uint64_t factor = test.input[i * kSide + k];
+      for (std::size_t j = 0; j < kSide; ++j) {
+        test.expected[i * kSide + j] += factor * test.second[k * kSide + j];
+      }
+    }
+  }
+  test.reference = Reference{kSecureNn, "recorded", 1.93};
   return test;
 }
 

@@ -18,6 +18,7 @@ struct OpCase {
   Program program;
   Plan plan;
   std::vector<std::uint64_t> input;     ///< of player 0
+  std::vector<std::uint64_t> second;    ///< of player 1, where the program takes one
   std::vector<std::uint64_t> expected;  ///< f(input)
   std::optional<Reference> reference;
 };
@@ -27,6 +28,11 @@ inline constexpr std::uint64_t kAddToState = ~std::uint64_t{0};
 
 /// max(x / 2^16, 0), rounded, of 2^20 elements; expected by a formula of its own.
 Result<OpCase> relu_case();
+/// The same in three rounds, from a plan of the profile `wan`.
+Result<OpCase> wide_relu_case();
+/// The product of two matrices of 1024 x 1024 words of any value, one of each player; expected by
+/// the schoolbook method.
+Result<OpCase> matmul_case();
 /// Maxima of 2 x 2 windows of 128 images of 24 x 24 x 20 words; expected likewise.
 Result<OpCase> maxpool_case();
 /// Probabilities of 128 rows of 10 scores at scale 16; expected by the plaintext twin, which is
