@@ -51,6 +51,14 @@ BenchRow cost_row(const std::string& name, const std::vector<PlayerResult>& resu
            {"repetitions", static_cast<double>(repetitions.timed)}}};
 }
 
+/// Bundles dealt before the clock starts; `seconds`: CPU seconds a bundle.
+Result<Dealt> timed_dealing(const Plan& plan, int players, std::uint64_t count, double& seconds) {
+  const double start = process_cpu_seconds();
+  BP_ASSIGN(Dealt dealt, deal_bundles(plan, players, count));
+  seconds = (process_cpu_seconds() - start) / static_cast<double>(count);
+  return dealt;
+}
+
 // ---- Training steps ----
 
 Result<void> train_and_measure(const TrainingCase& test, std::vector<Bundle> bundles,
@@ -71,7 +79,8 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
                             std::optional<Reference> reference) {
   BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all()));
   const auto players = static_cast<int>(test.job.players);
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, repetitions.all()));
+  double offline = 0;
+  BP_ASSIGN(Dealt dealt, timed_dealing(test.setup.plan, players, repetitions.all(), offline));
   BP_ASSIGN(const std::vector<PlayerResult> results,
             run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
@@ -82,6 +91,7 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
     return {};
   }
   BenchRow row = cost_row(name, results, repetitions);
+  row.extra.emplace_back("offline_seconds", offline);
   row.reference = std::move(reference);
   report.add(std::move(row));
   return {};
@@ -131,7 +141,8 @@ Result<void> op_and_measure(const OpCase& test, std::vector<Bundle> bundles, Tra
 Result<void> bench_op(BenchReport& report, const std::string& name, Result<OpCase> (*make)(),
                       const Repetitions& repetitions) {
   BP_ASSIGN(const OpCase test, make());
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.plan, kPlayers, repetitions.all()));
+  double offline = 0;
+  BP_ASSIGN(Dealt dealt, timed_dealing(test.plan, kPlayers, repetitions.all(), offline));
   BP_ASSIGN(const std::vector<PlayerResult> results,
             run_processes_blocking(kPlayers, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
@@ -146,6 +157,7 @@ Result<void> bench_op(BenchReport& report, const std::string& name, Result<OpCas
     if (key != "bytes") continue;
     row.extra.emplace_back("bytes_per_element", value / static_cast<double>(test.input.size()));
   }
+  row.extra.emplace_back("offline_seconds", offline);
   row.reference = test.reference;
   report.add(std::move(row));
   return {};

@@ -30,9 +30,9 @@ class MessageBuffer {
   std::size_t capacity_ = 0;
 };
 
-/// Keeps a few large buffers, because fresh megabytes cost a page fault for every 4 KiB. A run whose
-/// steps are alike soon allocates no more: as many are kept as were ever on their way at once, up
-/// to kKept. Thread safe.
+/// Keeps a few large buffers, because fresh megabytes cost a page fault for every 4 KiB. A run
+/// whose steps are alike soon allocates no more: as many are kept as were ever on their way at
+/// once, up to kKept. Thread safe.
 class BufferPool {
  public:
   /// The smallest that is kept and large enough, else a new one.
