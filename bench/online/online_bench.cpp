@@ -68,6 +68,14 @@ BenchRow cost_row(const std::string& name, const std::vector<PlayerResult>& resu
   return row;
 }
 
+/// Bundles dealt before the clock starts; `seconds`: CPU seconds a bundle.
+Result<Dealt> timed_dealing(const Plan& plan, int players, std::uint64_t count, double& seconds) {
+  const double start = process_cpu_seconds();
+  BP_ASSIGN(Dealt dealt, deal_bundles(plan, players, count));
+  seconds = (process_cpu_seconds() - start) / static_cast<double>(count);
+  return dealt;
+}
+
 // ---- Training steps ----
 
 Result<void> train_and_measure(const TrainingCase& test, std::vector<Bundle> bundles,
@@ -88,7 +96,8 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
                             const Repetitions& repetitions, std::optional<Reference> reference) {
   BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all(), protocol));
   const int players = players_of(protocol);
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, repetitions.all()));
+  double offline = 0;
+  BP_ASSIGN(Dealt dealt, timed_dealing(test.setup.plan, players, repetitions.all(), offline));
   BP_ASSIGN(const std::vector<PlayerResult> results,
             run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
@@ -99,6 +108,7 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
     return {};
   }
   BenchRow row = cost_row(name, results, repetitions);
+  row.extra.emplace_back("offline_seconds", offline);
   row.reference = std::move(reference);
   report.add(std::move(row));
   return {};
@@ -129,6 +139,7 @@ Result<void> op_and_measure(const OpCase& test, std::vector<Bundle> bundles, Tra
   RunInputs run;
   run.inputs.resize(test.program.inputs);
   if (transport.rank() == 0) run.inputs[0] = test.input;
+  if (transport.rank() == 1 && !test.second.empty()) run.inputs[1] = test.second;
   run.step_multiplier = kAddToState;
   const auto count = static_cast<std::uint32_t>(bundles.size());
   result.right = true;
@@ -153,7 +164,8 @@ Result<void> bench_op(BenchReport& report, const std::string& name, Result<OpCas
   BP_ASSIGN(OpCase test, make());
   BP_TRY(plan_for(protocol, test));
   const int players = players_of(protocol);
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.plan, players, repetitions.all()));
+  double offline = 0;
+  BP_ASSIGN(Dealt dealt, timed_dealing(test.plan, players, repetitions.all(), offline));
   BP_ASSIGN(const std::vector<PlayerResult> results,
             run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               const auto rank = static_cast<std::size_t>(transport.rank());
@@ -168,6 +180,7 @@ Result<void> bench_op(BenchReport& report, const std::string& name, Result<OpCas
     if (key != "bytes") continue;
     row.extra.emplace_back("bytes_per_element", value / static_cast<double>(test.input.size()));
   }
+  row.extra.emplace_back("offline_seconds", offline);
   row.reference = test.reference;
   report.add(std::move(row));
   return {};
@@ -246,9 +259,10 @@ int run(const BenchOptions& options) {
     });
   };
   op("online/relu-1M", &relu_case);
+  op("online/relu-1M-wan", &wide_relu_case);
+  op("online/matmul/1024", &matmul_case);
   op("online/maxpool-24x24x20-b128", &maxpool_case);
   op("online/softmax-128x10", &softmax_case);
-  op("online/matmul-1024", &matmul_case);
   steps("online/step/netA-b128", "netA.toml", {3, 25}, recorded(0.367));
   steps("online/step/netD-b128", "chameleon.toml", {3, 25}, std::nullopt);
   steps("online/step/minionn-b128", "minionn.toml", {1, 7}, std::nullopt);

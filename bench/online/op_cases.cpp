@@ -25,16 +25,16 @@ std::vector<std::uint64_t> any_words(std::uint64_t count) {
   return words;
 }
 
-Result<OpCase> finish(ProgramBuilder& b, std::vector<std::uint64_t> input) {
+Result<OpCase> finish(ProgramBuilder& b, std::vector<std::uint64_t> input,
+                      CompareProfile profile = CompareProfile::kLan) {
   OpCase test;
   BP_ASSIGN(test.program, b.finish());
+  test.profile = profile;
   test.input = std::move(input);
   return test;
 }
 
-}  // namespace
-
-Result<OpCase> relu_case() {
+Result<OpCase> relu_case_of(CompareProfile profile) {
   constexpr std::uint32_t kRows = 1024;
   constexpr std::uint32_t kShift = 16;
   ProgramBuilder b;
@@ -42,7 +42,7 @@ Result<OpCase> relu_case() {
   const ValueId sum = b.state({kRows, kRows}, 16);
   const ValueId x = b.input(0, {kRows, kRows}, 32);
   b.update(sum, b.relu_truncate(x, kShift, true).value);
-  BP_ASSIGN(OpCase test, finish(b, any_words(std::uint64_t{kRows} * kRows)));
+  BP_ASSIGN(OpCase test, finish(b, any_words(std::uint64_t{kRows} * kRows), profile));
   for (const std::uint64_t word : test.input) {
     const auto rounded = static_cast<std::int64_t>(word + (std::uint64_t{1} << (kShift - 1)));
     test.expected.push_back(rounded < 0 ? 0 : static_cast<std::uint64_t>(rounded >> kShift));
@@ -51,9 +51,19 @@ Result<OpCase> relu_case() {
   return test;
 }
 
+}  // namespace
+
 Result<void> plan_for(Protocol protocol, OpCase& test) {
-  BP_ASSIGN(test.plan, make_plan(test.program, PrgKind::kAes128Ctr, protocol));
+  BP_ASSIGN(test.plan, make_plan(test.program, PrgKind::kAes128Ctr, test.profile, protocol));
   return {};
+}
+
+Result<OpCase> relu_case() {
+  return relu_case_of(CompareProfile::kLan);
+}
+
+Result<OpCase> wide_relu_case() {
+  return relu_case_of(CompareProfile::kWan);
 }
 
 Result<OpCase> plain_relu_case() {
@@ -75,17 +85,24 @@ Result<OpCase> matmul_case() {
   constexpr std::uint32_t kSide = 1024;
   ProgramBuilder b;
   b.set_layer("matmul");
-  const ValueId sum = b.state({kSide, kSide}, 0);
-  const ValueId both = b.input(0, {2 * kSide, kSide}, 0);
-  b.update(sum, b.matmul(b.rows(both, 0, 1, kSide), b.rows(both, kSide, 1, kSide)));
-  BP_ASSIGN(OpCase test, finish(b, any_words(std::uint64_t{2} * kSide * kSide)));
-  const std::span<const std::uint64_t> x = std::span(test.input).first(kSide * kSide);
-  const std::span<const std::uint64_t> y = std::span(test.input).last(kSide * kSide);
-  test.expected.assign(kSide * kSide, 0);
+  const ValueId sum = b.state({kSide, kSide}, 32);
+  const ValueId x = b.input(0, {kSide, kSide}, 16);
+  const ValueId y = b.input(1, {kSide, kSide}, 16);
+  b.update(sum, b.matmul(x, y));
+  std::mt19937_64 random(7);
+  const auto words = [&random] {
+    std::vector<std::uint64_t> all(std::size_t{kSide} * kSide);
+    for (std::uint64_t& word : all) word = random();
+    return all;
+  };
+  BP_ASSIGN(OpCase test, finish(b, words()));
+  test.second = words();
+  test.expected.resize(test.input.size());
   for (std::size_t i = 0; i < kSide; ++i) {
     for (std::size_t k = 0; k < kSide; ++k) {
+      const std::uint64_t factor = test.input[i * kSide + k];
       for (std::size_t j = 0; j < kSide; ++j) {
-        test.expected[i * kSide + j] += x[i * kSide + k] * y[k * kSide + j];
+        test.expected[i * kSide + j] += factor * test.second[k * kSide + j];
       }
     }
   }

@@ -20,13 +20,24 @@ enum class CompareUse : std::uint8_t {
   kMultiplyBit,       ///< x times a bit whose mask another entry made
 };
 
-/// Joins up to five (g, p) pairs, the least significant first:
-/// G = g_{k-1} ^ p_{k-1} g_{k-2} ^ ... ^ p_{k-1}...p_1 g_0 and P = p_{k-1}...p_0.
-/// Opened wires, in order: the p (p_0 only if wants_p), then g_0 .. g_{k-2}; none if k = 1.
-/// Dealt products, in order: all sets of two or more p wires, as ascending bit masks; then for
-/// every j < k-1, g_j times each non-empty set of {p_{j+1} .. p_{k-1}}, ascending.
+/// How comparisons trade rounds against dealt bytes. A field of the plan: dealer and players alike.
+enum class CompareProfile : std::uint8_t {
+  kLan = 0,  ///< chunks of 4 bits, nodes of 4, a root: 4 rounds, about 88 bytes dealt
+  kWan = 1,  ///< chunks of 8 bits, one node, where that saves a round: 3 rounds, about 330 bytes
+};
+
+constexpr const char* to_string(CompareProfile profile) {
+  return profile == CompareProfile::kWan ? "wan" : "lan";
+}
+
+/// Joins (g, p) pairs, up to five or, in a wide layout, kMaxWideInputs, the least significant
+/// first: G = g_{k-1} ^ p_{k-1} g_{k-2} ^ ... ^ p_{k-1}...p_1 g_0 and P = p_{k-1}...p_0. Opened
+/// wires, in order: the p (p_0 only if wants_p), then g_0 .. g_{k-2}; none if k = 1. Dealt
+/// products, in order: all sets of two or more p wires, as ascending bit masks; then for every j <
+/// k-1, g_j times each non-empty set of {p_{j+1} .. p_{k-1}}, ascending.
 struct CompareNode {
   static constexpr int kMaxInputs = 5;
+  static constexpr int kMaxWideInputs = 9;
 
   int inputs = 0;
   bool wants_p = false;
@@ -62,12 +73,14 @@ struct CompareLayout {
   int plane_words = 8;
   bool wants_low = false;   ///< needs [c mod 2^shift < r mod 2^shift]
   bool wants_sign = false;  ///< needs the sign of x
+  bool wide = false;        ///< one node joins all chunks; there is no root
 
   int chunks = 0;
   CompareChunk chunk[kMaxChunks];
   int nodes = 0;
   CompareNode node[kMaxNodes];
-  int low_nodes = 0;  ///< nodes 0 .. low_nodes-1 cover bits [0, shift)
+  int low_chunks = 0;  ///< chunks 0 .. low_chunks-1 cover bits [0, shift)
+  int low_nodes = 0;   ///< so do nodes 0 .. low_nodes-1; not in a wide layout
   bool has_root = false;
   CompareNode root;
 
@@ -93,6 +106,11 @@ struct CompareLayout {
   int word_bR = -1;  ///< for kRelu and kMultiplyBit: b times the whole mask
   int word_bb2 = -1;
 
+  /// Rounds of one comparison: the words, leaf wires, root wires, delta and lambda.
+  constexpr int rounds() const {
+    return 1 + (leaf_wires > 0 ? 1 : 0) + (has_root ? 1 : 0) +
+           (final_bits > 0 && nodes > 0 ? 1 : 0);
+  }
   constexpr std::uint64_t block_elements() const { return std::uint64_t{64} * plane_words; }
   constexpr std::uint64_t plane_bytes() const { return std::uint64_t{8} * plane_words; }
   constexpr std::uint64_t word_array_bytes() const { return block_elements() * 8; }
@@ -135,6 +153,7 @@ inline void add_segment(CompareLayout& layout, int low, int high) {
     chunk.table_offset = layout.table_planes;
     layout.table_planes += 1 << chunk.bits;
   }
+  if (layout.wide) return;
   for (int chunk = first_chunk; chunk < layout.chunks; chunk += 4) {
     BP_CHECK(layout.nodes < CompareLayout::kMaxNodes, "too many nodes");
     CompareNode& node = layout.node[layout.nodes];
@@ -169,12 +188,13 @@ inline void place_words(CompareLayout& layout) {
 
 }  // namespace compare_layout_detail
 
-/// The layout for a use and shift (1 .. ring_bits-3 for the truncating uses, else 0). The defaults
-/// are the product's; the security tests take a toy ring.
-inline CompareLayout make_compare_layout(CompareUse use, int shift, int ring_bits = 64,
-                                         int chunk_bits = 4, int plane_words = 8) {
+namespace compare_layout_detail {
+
+inline CompareLayout make(CompareUse use, int shift, bool wide, int ring_bits, int chunk_bits,
+                          int plane_words) {
   namespace detail = compare_layout_detail;
   CompareLayout layout;
+  layout.wide = wide;
   layout.use = use;
   layout.ring_bits = ring_bits;
   layout.chunk_bits = chunk_bits;
@@ -185,8 +205,15 @@ inline CompareLayout make_compare_layout(CompareUse use, int shift, int ring_bit
   layout.wants_sign = use == CompareUse::kReluTruncate || use == CompareUse::kRelu;
   BP_CHECK(!layout.wants_low || (shift >= 1 && shift <= ring_bits - 2), "shift out of range");
   if (layout.wants_low) detail::add_segment(layout, 0, shift);
+  layout.low_chunks = layout.chunks;
   layout.low_nodes = layout.nodes;
   if (layout.wants_sign) detail::add_segment(layout, layout.wants_low ? shift : 0, ring_bits - 1);
+  layout.wide = wide && layout.chunks > 0;
+  if (layout.wide) {
+    BP_CHECK(layout.chunks <= CompareNode::kMaxWideInputs, "too many chunks for one node");
+    layout.nodes = 1;
+    layout.node[0].inputs = layout.chunks;
+  }
 
   if (layout.wants_sign) layout.b_plane = layout.mask_planes++;
   if (layout.wants_low) layout.b2_plane = layout.mask_planes++;
@@ -202,6 +229,30 @@ inline CompareLayout make_compare_layout(CompareUse use, int shift, int ring_bit
   layout.final_bits = (layout.wants_sign ? 1 : 0) + (layout.wants_low ? 1 : 0);
   detail::place_words(layout);
   return layout;
+}
+
+}  // namespace compare_layout_detail
+
+/// The layout for a use and shift (1 .. ring_bits-3 for the truncating uses, else 0): nodes of four
+/// and a root. The defaults are the product's; the security tests take a toy ring.
+inline CompareLayout make_compare_layout(CompareUse use, int shift, int ring_bits = 64,
+                                         int chunk_bits = 4, int plane_words = 8) {
+  return compare_layout_detail::make(use, shift, false, ring_bits, chunk_bits, plane_words);
+}
+
+/// Likewise, with one node for all chunks.
+inline CompareLayout make_wide_compare_layout(CompareUse use, int shift, int ring_bits = 64,
+                                              int chunk_bits = 8, int plane_words = 8) {
+  return compare_layout_detail::make(use, shift, true, ring_bits, chunk_bits, plane_words);
+}
+
+/// What a plan of this profile takes: of the layouts with the fewest rounds that the profile allows
+/// the smaller one.
+inline CompareLayout make_compare_layout(CompareUse use, int shift, CompareProfile profile) {
+  const CompareLayout narrow = make_compare_layout(use, shift);
+  if (profile == CompareProfile::kLan) return narrow;
+  const CompareLayout wide = make_wide_compare_layout(use, shift);
+  return wide.rounds() < narrow.rounds() ? wide : narrow;
 }
 
 }  // namespace beaverpond

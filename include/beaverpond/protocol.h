@@ -8,9 +8,9 @@
 namespace beaverpond {
 
 enum class Protocol : std::uint16_t {
-  kAdditive = 0,        ///< all players hold shares; comparisons are dealt (online/protocol)
-  kSecurenn = 1,        ///< SecureNN: players 0 and 1 hold shares, player 2 assists
-  kSecurennFused = 2,   ///< the same with ReLU in three rounds (online/securenn)
+  kAdditive = 0,       ///< all players hold shares; comparisons are dealt (online/protocol)
+  kSecurenn = 1,       ///< SecureNN: players 0 and 1 hold shares, player 2 assists
+  kSecurennFused = 2,  ///< the same with ReLU in three rounds (online/securenn)
 };
 
 inline const char* to_string(Protocol protocol) {

@@ -19,8 +19,9 @@ struct CompareLoops {
   static constexpr std::uint64_t kElements = Block::kElements;
   static constexpr std::uint64_t kWords = Target::kWords;
   static constexpr std::size_t kMaxMaskPlanes = 48;
-  // Tables, products and words of the largest layout, with room for an 8-byte read at its end.
-  static constexpr std::size_t kMaxRecord = kElements * 128 + 64;
+  // The tables of the largest layout, its products or its words, with room for an 8-byte read at
+  // its end.
+  static constexpr std::size_t kMaxRecord = kElements * 256 + 64;
 
   /// One player's records of one entry, block by block.
   class Records {

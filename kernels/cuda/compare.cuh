@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(128)
   const CompareLayout& layout = job.layout;
   std::uint32_t less = 0;
   if (layout.nodes > 0) less = at.kept(job, math::KeptPlanes::kG);
-  std::uint32_t low = less;
+  std::uint32_t low = layout.wide ? at.kept(job, math::KeptPlanes::kLow) : less;
   if (layout.has_root) {
     switch (layout.root.inputs) {
       case 2: close_root<2>(job, at, root_wires, masks, products, less, low); break;

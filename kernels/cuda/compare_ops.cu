@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/compare.cuh"
 #include "kernels/cuda/compare_ops.h"
+#include "kernels/cuda/compare_wide.cuh"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/launch_elements.cuh"
 #include "kernels/cuda/streams.h"
@@ -141,7 +142,7 @@ void compare_leaves(Work& work, const CompareState& state, Words out, cudaStream
   Player player(work, state, mask_planes(layout), {0, layout.products_offset()}, stream);
   player.for_each_chunk([&](const CompareJob& job, RecordPieces masks, RecordPieces tables) {
     constexpr unsigned kThreads = 64;
-    work.run("compare: leaves", &compare_leaves_kernel,
+    work.run("compare: leaves", layout.wide ? &compare_wide_leaves_kernel : &compare_leaves_kernel,
              half_lanes(job, kThreads, kThreads / 32 * kWarpPlanesBytes), stream, job,
              state.opened.data(), masks, tables, halves(out));
   });
@@ -153,6 +154,11 @@ void compare_nodes(Work& work, const CompareState& state, ConstWords leaf, Words
   const Range products{layout.products_offset(), layout.top_plane_offset()};
   Player player(work, state, mask_planes(layout), products, stream);
   player.for_each_chunk([&](const CompareJob& job, RecordPieces masks, RecordPieces product) {
+    if (layout.wide) {
+      work.run("compare: nodes", &compare_wide_nodes_kernel, half_lanes(job, 128, 0), stream, job,
+               halves(leaf), masks, product);
+      return;
+    }
     work.run("compare: nodes", &compare_nodes_kernel, half_lanes(job, 128, 0), stream, job,
              halves(leaf), masks, product, halves(out));
   });

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/compare_ops.h"
 #include "kernels/cuda/deal_compare.cuh"
+#include "kernels/cuda/deal_compare_wide.cuh"
 #include "kernels/cuda/launch_elements.cuh"
 #include "kernels/cuda/lookup.cuh"
 #include "kernels/cuda/streams.h"
@@ -67,7 +68,7 @@ class DealChunk {
       job.forward_b = memory + at_forward;
     }
     constexpr unsigned kThreads = 64;
-    work_.run("deal: planes", &deal_planes_kernel,
+    work_.run("deal: planes", layout_.wide ? &deal_wide_planes_kernel : &deal_planes_kernel,
               {dim3(blocks_for(blocks_ * 16, kThreads)), dim3(kThreads),
                kThreads / 32 * kWarpPlanesBytes},
               stream_, job);

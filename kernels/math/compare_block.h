@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/math/compare.h"
+#include "kernels/math/compare_wide.h"
 #include "kernels/math/truncation.h"
 
 namespace beaverpond::math {
@@ -14,6 +15,7 @@ namespace beaverpond::math {
 /// Planes of shares that a player keeps between rounds, per block.
 struct KeptPlanes {
   static constexpr int kG = 0;                               ///< G of every node
+  static constexpr int kLow = 1;                             ///< in a wide layout: `low`
   static constexpr int kP = CompareLayout::kMaxNodes;        ///< P of every node
   static constexpr int kTop = 2 * CompareLayout::kMaxNodes;  ///< top bit of c (public)
   static constexpr int kCount = kTop + 1;
@@ -23,6 +25,7 @@ template <class Target, class R>
 struct CompareBlock {
   using Plane = typename Target::Plane;
   using Math = Compare<Target>;
+  using Wide = CompareWide<Target>;
   static constexpr int kElements = 64 * Target::kWords;
   static constexpr int kMaxWires = 36;
   static constexpr int kMaxProducts = 128;
@@ -30,6 +33,16 @@ struct CompareBlock {
   static BP_MATH_INLINE void load(const std::uint8_t* from, Plane* planes, int count) {
     std::memcpy(planes, from, sizeof(Plane) * static_cast<std::size_t>(count));
   }
+
+  /// Plane i of planes that lie in memory.
+  struct Lying {
+    const std::uint8_t* at;
+    BP_MATH_INLINE Plane operator()(int i) const {
+      Plane plane;
+      std::memcpy(&plane, at + sizeof(Plane) * static_cast<std::size_t>(i), sizeof plane);
+      return plane;
+    }
+  };
 
   /// Bit planes of kElements words.
   static BP_MATH_INLINE void planes_of(const std::uint64_t* words, Plane* planes) {
@@ -54,6 +67,15 @@ struct CompareBlock {
       const CompareChunk& chunk = layout.chunk[i];
       Plane at[16];
       Plane table[16];
+      if (chunk.bits > Wide::kRowBits) {
+        const Plane* const high = bits + chunk.low_bit + Wide::kRowBits;
+        Math::one_hot(bits + chunk.low_bit, Wide::kRowBits, at);
+        Wide::look_up(
+            at, [high](int b) { return high[b]; }, chunk.bits - Wide::kRowBits,
+            Lying{tables + sizeof(Plane) * static_cast<std::size_t>(chunk.table_offset)}, g[i],
+            p[i]);
+        continue;
+      }
       Math::one_hot(bits + chunk.low_bit, chunk.bits, at);
       load(tables + sizeof(Plane) * static_cast<std::size_t>(chunk.table_offset), table,
            1 << chunk.bits);
@@ -77,6 +99,15 @@ struct CompareBlock {
                                    const std::uint8_t* mask_planes,
                                    const std::uint8_t* product_planes, Plane one, Plane* kept,
                                    Plane* wires) {
+    if (layout.wide) {
+      const CompareNode& node = layout.node[0];
+      Wide::close(
+          node.inputs, layout.low_chunks, [opened](int i) { return opened[i]; },
+          Lying{mask_planes + sizeof(Plane) * static_cast<std::size_t>(node.mask_offset)},
+          Lying{product_planes}, one, kept[KeptPlanes::kG], kept[KeptPlanes::kG],
+          kept[KeptPlanes::kLow]);
+      return;
+    }
     for (int i = 0; i < layout.nodes; ++i) {
       const CompareNode& node = layout.node[i];
       Plane masks[kMaxWires];
@@ -105,6 +136,7 @@ struct CompareBlock {
     Plane less{};
     Plane low{};
     if (layout.nodes > 0) less = low = kept[KeptPlanes::kG];
+    if (layout.wide) low = kept[KeptPlanes::kLow];
     if (layout.has_root) {
       const CompareNode& node = layout.root;
       Plane masks[kMaxWires];
@@ -290,10 +322,22 @@ struct CompareBlock {
     for (int i = 0; i < layout.chunks; ++i) {
       const CompareChunk& chunk = layout.chunk[i];
       Plane table[16];
+      const std::uint64_t at = sizeof(Plane) * static_cast<std::size_t>(chunk.table_offset);
+      if (chunk.bits > Wide::kRowBits) {
+        const Plane* const high = bits + chunk.low_bit + Wide::kRowBits;
+        Math::one_hot(bits + chunk.low_bit, Wide::kRowBits, table);
+        Wide::one_hot(
+            table, [high](int b) { return high[b]; }, chunk.bits - Wide::kRowBits,
+            [&](int v, const Plane& plane) {
+              store(at + sizeof(Plane) * static_cast<std::size_t>(v), &plane, 1);
+            });
+        continue;
+      }
       Math::one_hot(bits + chunk.low_bit, chunk.bits, table);
-      store(sizeof(Plane) * static_cast<std::size_t>(chunk.table_offset), table, 1 << chunk.bits);
+      store(at, table, 1 << chunk.bits);
     }
-    for (int i = 0; i <= layout.nodes; ++i) {
+    if (layout.wide) deal_wide_products(layout, mask_planes, record);
+    for (int i = 0; i <= layout.nodes && !layout.wide; ++i) {
       if (i == layout.nodes && !layout.has_root) break;
       const CompareNode& node = i == layout.nodes ? layout.root : layout.node[i];
       Plane masks[kMaxWires];
@@ -307,6 +351,20 @@ struct CompareBlock {
     }
     if (layout.wants_sign) store(layout.top_plane_offset(), &bits[R::kRingBits - 1], 1);
     deal_words(layout, r, mask_planes, b_plane, record);
+  }
+
+  static BP_MATH_INLINE void deal_wide_products(const CompareLayout& layout,
+                                                const std::uint8_t* mask_planes,
+                                                std::uint8_t* record) {
+    const CompareNode& node = layout.node[0];
+    Plane masks[CompareNode::kMaxWideInputs - 1] = {};
+    const Lying lying{mask_planes + sizeof(Plane) * static_cast<std::size_t>(node.mask_offset)};
+    for (int i = 0; i + 1 < node.inputs; ++i) masks[i] = lying(i);
+    const auto g_mask = [&](int j) { return lying(node.p_wires() + j); };
+    std::uint8_t* const out = record + layout.products_offset();
+    Wide::deal_products(node.inputs, masks, g_mask, [out](int i, const Plane& plane) {
+      std::memcpy(out + sizeof(Plane) * static_cast<std::size_t>(i), &plane, sizeof plane);
+    });
   }
 
   static BP_MATH_INLINE void deal_words(const CompareLayout& layout, const std::uint64_t* r,

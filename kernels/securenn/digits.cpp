@@ -10,8 +10,7 @@ bool machine_has_digits_avx512() {
 }
 
 const DigitKernels& digit_kernels() {
-  static const DigitKernels& best =
-      machine_has_digits_avx512() ? kDigitsAvx512 : kDigitsPortable;
+  static const DigitKernels& best = machine_has_digits_avx512() ? kDigitsAvx512 : kDigitsPortable;
   return best;
 }
 

@@ -35,13 +35,13 @@ struct Draw {
 
 /// One player's side of PrivateCompare.
 struct Comparison {
-  int player = 0;          ///< 0 or 1
-  bool at_least = false;   ///< asks x >= bound, else x > bound
-  int bits = 64;           ///< lower bits of x and bound that are compared: 63 or 64
-  ConstBytes x;            ///< packed shares of the bits
-  ConstWords bound;        ///< known to both players
-  ConstWords beta;         ///< common bits, packed, ceil(count / 64) words
-  Draw common;             ///< factors, masks and permutations, the same on both players
+  int player = 0;         ///< 0 or 1
+  bool at_least = false;  ///< asks x >= bound, else x > bound
+  int bits = 64;          ///< lower bits of x and bound that are compared: 63 or 64
+  ConstBytes x;           ///< packed shares of the bits
+  ConstWords bound;       ///< known to both players
+  ConstWords beta;        ///< common bits, packed, ceil(count / 64) words
+  Draw common;            ///< factors, masks and permutations, the same on both players
 };
 
 /// One table of functions per instruction set; all give the same bytes.

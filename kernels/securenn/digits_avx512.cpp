@@ -56,13 +56,23 @@ alignas(64) constexpr std::array<std::uint8_t, 64> kGather = gather_lanes();
 alignas(64) constexpr std::array<std::uint8_t, 128> kPowers = powers();
 alignas(64) constexpr std::array<std::uint8_t, 128> kLogarithms = logarithms();
 
-inline Vector load(const void* from) { return _mm512_loadu_si512(from); }
-inline Vector all(unsigned value) { return _mm512_set1_epi8(static_cast<char>(value)); }
+inline Vector load(const void* from) {
+  return _mm512_loadu_si512(from);
+}
+inline Vector all(unsigned value) {
+  return _mm512_set1_epi8(static_cast<char>(value));
+}
 
 /// x mod n for x < 2n.
-inline Vector reduce(Vector x, Vector n) { return _mm512_min_epu8(x, _mm512_sub_epi8(x, n)); }
-inline Vector add(Vector x, Vector y) { return reduce(_mm512_add_epi8(x, y), all(kPrime)); }
-inline Vector negate(Vector x) { return reduce(_mm512_sub_epi8(all(kPrime), x), all(kPrime)); }
+inline Vector reduce(Vector x, Vector n) {
+  return _mm512_min_epu8(x, _mm512_sub_epi8(x, n));
+}
+inline Vector add(Vector x, Vector y) {
+  return reduce(_mm512_add_epi8(x, y), all(kPrime));
+}
+inline Vector negate(Vector x) {
+  return reduce(_mm512_sub_epi8(all(kPrime), x), all(kPrime));
+}
 inline Vector lookup(const std::array<std::uint8_t, 128>& table, Vector index) {
   return _mm512_permutex2var_epi8(load(table.data()), index, load(table.data() + 64));
 }
@@ -77,8 +87,7 @@ inline Vector unpack(const std::uint8_t* packed) {
 inline void pack(Vector digits, std::uint8_t* packed) {
   // 7-bit fields to 14, 28, 56 bits.
   const Vector odd = _mm512_and_si512(_mm512_srli_epi16(digits, 1), _mm512_set1_epi16(0x3f80));
-  const Vector pairs =
-      _mm512_or_si512(_mm512_and_si512(digits, _mm512_set1_epi16(0x7f)), odd);
+  const Vector pairs = _mm512_or_si512(_mm512_and_si512(digits, _mm512_set1_epi16(0x7f)), odd);
   const Vector fours = _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x40000001));
   const Vector high = _mm512_slli_epi64(_mm512_srli_epi64(fours, 32), 28);
   const Vector low = _mm512_and_si512(fours, _mm512_set1_epi64(0xffffffff));
@@ -121,14 +130,14 @@ inline void for_blocks(std::uint64_t count, Function function) {
 
 void draw(const Draw& draw, Bytes out) {
   alignas(64) std::uint8_t digits[kBlockDigits + 64];
-  for_blocks(out.size() / kPackedBytes, [&](std::uint64_t block, std::uint64_t first,
-                                            std::uint64_t count) {
-    Reader reader(*draw.prg, draw.stream + block);
-    draw_below(reader, kPrime, count * kDigits, digits);
-    for (std::uint64_t i = 0; i < count; ++i) {
-      pack(load(digits + i * kDigits), out.data() + packed_bytes(first + i));
-    }
-  });
+  for_blocks(out.size() / kPackedBytes,
+             [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
+               Reader reader(*draw.prg, draw.stream + block);
+               draw_below(reader, kPrime, count * kDigits, digits);
+               for (std::uint64_t i = 0; i < count; ++i) {
+                 pack(load(digits + i * kDigits), out.data() + packed_bytes(first + i));
+               }
+             });
 }
 
 void share_bits(ConstWords x, int bits, const Draw& draw, Bytes out) {
@@ -176,8 +185,7 @@ void compare_player(const Comparison& args, Bytes out) {
   using F = Formulas<kBits, kPrime>;
   alignas(64) std::uint8_t exponents[kBlockDigits + 64];
   alignas(64) std::uint8_t masks[kBlockDigits + 64];
-  for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first,
-                                    std::uint64_t count) {
+  for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
     Reader reader(*args.common.prg, args.common.stream + block);
     alignas(64) std::uint8_t places[kPieceBytes];
     std::copy_n(reader.next(), kPieceBytes, places);
@@ -216,8 +224,8 @@ void find_zero(ConstBytes of_p0, ConstBytes of_p1, Words out) {
   const std::uint64_t count = of_p0.size() / kPackedBytes;
   std::fill(out.begin(), out.end(), 0);
   for (std::uint64_t i = 0; i < count; ++i) {
-    const Vector sum = add(unpack(of_p0.data() + packed_bytes(i)),
-                           unpack(of_p1.data() + packed_bytes(i)));
+    const Vector sum =
+        add(unpack(of_p0.data() + packed_bytes(i)), unpack(of_p1.data() + packed_bytes(i)));
     const std::uint64_t zeros = _mm512_testn_epi8_mask(sum, sum);
     out[i / 64] |= static_cast<std::uint64_t>(zeros != 0) << (i % 64);
   }

@@ -13,8 +13,8 @@
 
 namespace beaverpond::securenn {
 
-inline constexpr unsigned kFactors = 66;    ///< nonzero digits
-inline constexpr unsigned kGenerator = 2;   ///< its powers are all of them
+inline constexpr unsigned kFactors = 66;   ///< nonzero digits
+inline constexpr unsigned kGenerator = 2;  ///< its powers are all of them
 inline constexpr std::size_t kPieceBytes = 64;
 
 /// Reads a stream in pieces of 64 bytes. `Isa`: a type of the including file's own, so that no copy

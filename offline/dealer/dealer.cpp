@@ -62,8 +62,8 @@ Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
     Buffer buffer;
     largest = std::max(largest, padded_bytes(entry));
     if (entry.kind == EntryKind::kMask || entry.kind == EntryKind::kScalarTriple) {
-      const std::uint64_t words = entry.kind == EntryKind::kMask ? entry.count
-                                                                 : triple_mask_words(entry.count);
+      const std::uint64_t words =
+          entry.kind == EntryKind::kMask ? entry.count : triple_mask_words(entry.count);
       BP_ASSIGN(buffer, backend.allocate(bytes_of_words(ElementCount{words})));
     }
     state->masks.push_back(std::move(buffer));
@@ -143,8 +143,8 @@ struct Dealer::Job {
   void subtract_others(std::uint32_t index, std::uint32_t member, Words out) const {
     for (std::size_t player = 0; player < holders().size(); ++player) {
       if (static_cast<int>(player) == designated) continue;
-      backend().prg_subtract(holders()[player], plan().prg,
-                             plan().correction_stream(index, member), out, stream);
+      backend().prg_subtract(holders()[player], plan().prg, plan().correction_stream(index, member),
+                             out, stream);
     }
   }
 
@@ -188,7 +188,7 @@ struct Dealer::Job {
 
   void comparison(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
     const PlanEntry& entry = plan().entries[index];
-    const CompareLayout layout = compare_layout(entry);
+    const CompareLayout layout = compare_layout(entry, plan().profile);
     Backend::DealCompare deal;
     deal.layout = &layout;
     deal.count = entry.count;
@@ -200,7 +200,7 @@ struct Dealer::Job {
     deal.correction = target;
     CompareLayout forward;
     if (entry.kind == EntryKind::kTruncateTimesBit || entry.kind == EntryKind::kMultiplyBit) {
-      forward = compare_layout(plan().entries[entry.forward]);
+      forward = compare_layout(plan().entries[entry.forward], plan().profile);
       deal.forward_layout = &forward;
       deal.forward_mask_stream = plan().mask_stream(entry.forward, member);
     }
@@ -271,8 +271,7 @@ Result<void> Dealer::deal(std::span<const Seed> seeds, int designated,
                           std::span<double> entry_seconds) {
   const Plan& plan = *state_->plan;
   BP_CHECK(static_cast<int>(seeds.size()) == state_->players, "one seed per player");
-  BP_CHECK(designated >= 0 &&
-               designated < share_holders(scheme_of(plan.protocol), state_->players),
+  BP_CHECK(designated >= 0 && designated < share_holders(scheme_of(plan.protocol), state_->players),
            "the designated player holds shares");
   BP_CHECK(correction.size() == plan.correction_size.value, "the correction has the plan's size");
   BP_CHECK(entry_seconds.empty() || entry_seconds.size() == plan.entries.size(),

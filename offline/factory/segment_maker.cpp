@@ -123,8 +123,7 @@ Result<void> SegmentMaker::deal_all(SegmentSetWriter& writer, const PublishedRan
     BP_ASSIGN(auto buffer, cache.take(class_.correction_size.value));
     std::vector<Seed> bundle_seeds;
     for (const auto& of_player : seeds) bundle_seeds.push_back(of_player[index]);
-    const int designated = 
-        designated_player(range.first + index, pools_->players(), class_.scheme);
+    const int designated = designated_player(range.first + index, pools_->players(), class_.scheme);
     try {
       jobs.push_back(
           {buffer, std::async(std::launch::async,

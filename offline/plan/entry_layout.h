@@ -12,8 +12,9 @@ bool is_product(EntryKind kind);
 /// Comparisons, truncations and ReLU: what has a compare layout.
 bool is_comparison(EntryKind kind);
 
-/// The record layout of a comparison, truncation or ReLU entry. Other kinds are a broken invariant.
-CompareLayout compare_layout(const PlanEntry& entry);
+/// The record layout of a comparison, truncation or ReLU entry in a plan of that profile. Other
+/// kinds are a broken invariant.
+CompareLayout compare_layout(const PlanEntry& entry, CompareProfile profile);
 
 /// Words of a scalar triple's masks, in one stream: the first factor's, up to a multiple of 64
 /// bytes, then the second's. With an odd count the words between are used by neither.

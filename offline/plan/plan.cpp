@@ -32,9 +32,11 @@ std::optional<EntryKind> entry_kind(OpCode code) {
 
 class Planner {
  public:
-  Planner(const Program& program, PrgKind prg, Protocol protocol) : program_(program) {
+  Planner(const Program& program, PrgKind prg, CompareProfile profile, Protocol protocol)
+      : program_(program) {
     plan_.prg = prg;
     plan_.protocol = protocol;
+    plan_.profile = profile;
     plan_.members = program.members;
   }
 
@@ -204,15 +206,16 @@ bool is_comparison(EntryKind kind) {
   return kind >= EntryKind::kTruncate && kind <= EntryKind::kMultiplyBit;
 }
 
-CompareLayout compare_layout(const PlanEntry& entry) {
-  const int shift = static_cast<int>(entry.shift);
+CompareLayout compare_layout(const PlanEntry& entry, CompareProfile profile) {
+  const auto make = [profile](CompareUse use, std::uint32_t shift) {
+    return make_compare_layout(use, static_cast<int>(shift), profile);
+  };
   switch (entry.kind) {
-    case EntryKind::kTruncate: return make_compare_layout(CompareUse::kTruncate, shift);
-    case EntryKind::kReluTruncate: return make_compare_layout(CompareUse::kReluTruncate, shift);
-    case EntryKind::kTruncateTimesBit:
-      return make_compare_layout(CompareUse::kTruncateTimesBit, shift);
-    case EntryKind::kRelu: return make_compare_layout(CompareUse::kRelu, 0);
-    case EntryKind::kMultiplyBit: return make_compare_layout(CompareUse::kMultiplyBit, 0);
+    case EntryKind::kTruncate: return make(CompareUse::kTruncate, entry.shift);
+    case EntryKind::kReluTruncate: return make(CompareUse::kReluTruncate, entry.shift);
+    case EntryKind::kTruncateTimesBit: return make(CompareUse::kTruncateTimesBit, entry.shift);
+    case EntryKind::kRelu: return make(CompareUse::kRelu, 0);
+    case EntryKind::kMultiplyBit: return make(CompareUse::kMultiplyBit, 0);
     default: break;
   }
   BP_CHECK(false, "only comparisons have a compare layout");
@@ -235,7 +238,7 @@ void lay_out(Plan& plan) {
       } else if (entry.kind == EntryKind::kConvertedSign || entry.kind == EntryKind::kOpenedSign) {
         size = sign_correction_bytes(entry.count);
       } else if (entry.kind != EntryKind::kMask) {
-        const CompareLayout layout = compare_layout(entry);
+        const CompareLayout layout = compare_layout(entry, plan.profile);
         size = layout.blocks(entry.count) * layout.correction_record_bytes();
       }
       entry.correction_offset_bytes = offset;
@@ -248,8 +251,14 @@ void lay_out(Plan& plan) {
   plan.correction_size = ByteCount{offset};
 }
 
-Result<Plan> make_plan(const Program& program, PrgKind prg, Protocol protocol) {
-  return Planner(program, prg, protocol).run();
+Result<Plan> make_plan(const Program& program, PrgKind prg, CompareProfile profile,
+                       Protocol protocol) {
+  if (protocol != Protocol::kAdditive && profile != CompareProfile::kLan) {
+    return make_error(ErrorCode::kConfig, std::string("the profile ") + to_string(profile) +
+                                              " belongs to the protocol additive, not to " +
+                                              to_string(protocol));
+  }
+  return Planner(program, prg, profile, protocol).run();
 }
 
 }  // namespace beaverpond

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "beaverpond/compare_layout.h"
 #include "beaverpond/program.h"
 #include "beaverpond/protocol.h"
 #include "beaverpond/result.h"
@@ -30,7 +31,7 @@ enum class EntryKind : std::uint16_t {
   kMultiplyBit = 11,  ///< uses the bit mask of entry `forward`
   kLookup = 12,       ///< per element a table, rotated by its mask
   // Of SecureNN alone (kernels/securenn/material.h):
-  kScalarTriple = 13,  ///< masks of two factors of its own, and their product, element by element
+  kScalarTriple = 13,   ///< masks of two factors of its own, and their product, element by element
   kConvertedSign = 14,  ///< a word of the odd ring, its bits as digits, its lowest bit
   kOpenedSign = 15,     ///< a word that the assistant knows, and its lower 63 bits as digits
 };
@@ -63,7 +64,8 @@ struct PlanEntry {
 struct Plan {
   PrgKind prg = PrgKind::kAes128Ctr;
   Protocol protocol = Protocol::kAdditive;
-  std::uint32_t members = 1;  ///< runs of one bundle
+  CompareProfile profile = CompareProfile::kLan;  ///< of the additive protocol
+  std::uint32_t members = 1;                      ///< runs of one bundle
   std::vector<PlanEntry> entries;
   std::vector<std::vector<std::uint64_t>> tables;  ///< of lookups; sizes are powers of two
   ByteCount correction_size;                       ///< of a bundle, all members
@@ -92,6 +94,7 @@ std::vector<bool> fixed_values(const Program& program);
 
 /// Lays out the correlated randomness that one run of `program` spends. Errors: kConfig.
 Result<Plan> make_plan(const Program& program, PrgKind prg,
+                       CompareProfile profile = CompareProfile::kLan,
                        Protocol protocol = Protocol::kAdditive);
 
 /// Canonical little-endian encoding (offline/plan/README.md). decode_plan accepts exactly what

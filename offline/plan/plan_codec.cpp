@@ -189,7 +189,8 @@ std::vector<std::uint8_t> encode_plan(const Plan& plan) {
   Writer out;
   for (const char c : kMagic) out.u8(static_cast<std::uint8_t>(c));
   out.u16(static_cast<std::uint16_t>(plan.prg));
-  out.u16(static_cast<std::uint16_t>(plan.protocol));
+  out.u8(static_cast<std::uint8_t>(plan.protocol));
+  out.u8(static_cast<std::uint8_t>(plan.profile));
   out.u32(static_cast<std::uint32_t>(plan.entries.size()));
   out.u32(plan.members);
   out.u32(static_cast<std::uint32_t>(plan.tables.size()));
@@ -229,8 +230,13 @@ Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
   if (plan.prg != PrgKind::kAes128Ctr && plan.prg != PrgKind::kChaCha20) {
     return bad("unknown generator");
   }
-  plan.protocol = static_cast<Protocol>(in.u16());
+  plan.protocol = static_cast<Protocol>(in.u8());
   if (plan.protocol > Protocol::kSecurennFused) return bad("unknown protocol");
+  plan.profile = static_cast<CompareProfile>(in.u8());
+  if (plan.profile != CompareProfile::kLan &&
+      (plan.profile != CompareProfile::kWan || plan.protocol != Protocol::kAdditive)) {
+    return bad("unknown profile of comparisons");
+  }
   const std::uint32_t count = in.u32();
   plan.members = in.u32();
   if (plan.members == 0 || plan.members > kMaxMembers) {
@@ -246,7 +252,7 @@ Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
     BP_TRY(check_entry(plan, entry));
     plan.entries.push_back(entry);
     const std::uint64_t element_bytes =
-        entry.kind == EntryKind::kLookup ? plan.tables[entry.table].size() * 8 : 256;
+        entry.kind == EntryKind::kLookup ? plan.tables[entry.table].size() * 8 : 512;
     bound += entry.count * element_bytes * (entry.head ? 1 : plan.members);
     if (bound > kMaxCorrectionBytes) return bad("one bundle would need more than 2^40 bytes");
   }

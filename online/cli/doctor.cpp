@@ -150,7 +150,7 @@ ExaminedJob examine_job(const std::string& path, int rank, DoctorNeeds& needs, S
     needs.bundles = job.pool.lease_steps;
     needs.free_bytes = job.pool.disk_budget.value;
     self.job = job.name;
-    self.agreed = job_undertaking(job, *out.plan, program_hash(setup.training.program)).agreed;
+    self.agreed = job_undertaking(job, setup.training.program, setup.plan, setup.wide_plan).agreed;
     return {};
   };
   const Result<void> result = examine();

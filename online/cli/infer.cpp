@@ -2,7 +2,6 @@
 #include <memory>
 
 #include "offline/plan/file.h"
-#include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
 #include "online/cli/job_player.h"
 #include "online/cli/progress.h"
@@ -100,7 +99,7 @@ Result<void> run_infer(const InferCommand& options) {
   InferenceOptions ask{options.batch, options.count, options.asker, options.weights_owner,
                        options.series};
   if (!options.shares.empty()) ask.weights_owner.reset();
-  BP_ASSIGN(const InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
+  BP_ASSIGN(InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
   BP_ASSIGN(const std::optional<DealingTimes> dealing,
             dealing_of(options.profile, setup.plan, job.players));
   const Home home{options.player.home};
@@ -117,8 +116,8 @@ Result<void> run_infer(const InferCommand& options) {
                                      : "shared by training " + std::to_string(own.training));
   player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            connect_job_player_blocking(job, plan_hash(setup.plan),
-                                        program_hash(setup.inference.program), player_options));
+            connect_job_player_blocking(job, setup.inference.program, setup.plan, setup.wide_plan,
+                                        player_options));
   TrainOptions run;
   run.lane = options.player.lane;
   run.epoch = player->roster().epoch;

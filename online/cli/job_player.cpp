@@ -4,6 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "offline/plan/program_hash.h"
+#include "online/protocol/cost.h"
+
 namespace beaverpond {
 
 namespace {
@@ -81,13 +84,32 @@ Hash256 reveal_hash(const Job& job) {
   return text.hash();
 }
 
+PlanOption option_of(const Program& program, const Plan& plan) {
+  const RunCost cost = run_cost(program, plan, {});
+  return {to_string(plan.profile), plan_hash(plan), cost.rounds.size(), plan.correction_size.value};
+}
+
+/// One name for all that a run may spend.
+Hash256 plans_hash(const Undertaking& what) {
+  if (what.plans.empty()) return what.plan;
+  std::vector<std::uint8_t> all;
+  for (const PlanOption& option : what.plans) {
+    all.insert(all.end(), option.plan.begin(), option.plan.end());
+  }
+  return sha256(all);
+}
+
 }  // namespace
 
-Undertaking job_undertaking(const Job& job, const Hash256& plan, const Hash256& program) {
+Undertaking job_undertaking(const Job& job, const Program& program, const Plan& plan,
+                            const std::optional<Plan>& wide_plan) {
   Undertaking what;
   what.source = job.file;
   what.players = job.players;
-  what.plan = plan;
+  what.plan = plan_hash(plan);
+  if (wide_plan.has_value()) {
+    what.plans = {option_of(program, plan), option_of(program, *wide_plan)};
+  }
   const std::string alike = "; give every player the same job";
   what.agreed = {
       {model_hash(job), "the models differ in [model], a [[layer]] or [fixed_point]" + alike},
@@ -97,18 +119,25 @@ Undertaking job_undertaking(const Job& job, const Hash256& plan, const Hash256& 
        "labels" +
            alike},
       {reveal_hash(job), "the job files differ in [reveal]" + alike},
-      {plan, "the plans differ: another batch or other players in it" + alike},
-      {program, "the programs differ: another version, or another owner or receiver" + alike}};
+      {plans_hash(what),
+       "the plans differ: another batch, other players or another profile in it" + alike},
+      {program_hash(program),
+       "the programs differ: another version, or another owner or receiver" + alike}};
   what.lease_bundles = job.pool.lease_steps;
   what.refuses_rollback = job.pool.refuses_rollback;
   what.network = job.network;
   return what;
 }
 
-Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, const Hash256& plan,
-                                                            const Hash256& program,
+Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, const Program& program,
+                                                            Plan& plan,
+                                                            std::optional<Plan>& wide_plan,
                                                             const PlayerOptions& options) {
-  return Player::connect_blocking(job_undertaking(job, plan, program), options);
+  const Undertaking what = job_undertaking(job, program, plan, wide_plan);
+  BP_ASSIGN(std::unique_ptr<Player> player, Player::connect_blocking(what, options));
+  if (player->plan_index() == 1) plan = std::move(*wide_plan);
+  wide_plan.reset();
+  return player;
 }
 
 }  // namespace beaverpond

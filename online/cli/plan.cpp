@@ -6,6 +6,7 @@
 #include "online/cli/cost_table.h"
 #include "online/nn/inference.h"
 #include "online/nn/trainer.h"
+#include "online/protocol/cost.h"
 
 namespace beaverpond {
 namespace {
@@ -14,9 +15,10 @@ namespace {
 struct Planned {
   Program program;
   Plan plan;
-  CostTable bundle;           // of one bundle
-  CostTable job;              // of all steps; empty for inference
-  std::uint64_t bundles = 0;  // of a training
+  std::optional<Plan> wide_plan;  // where the job leaves the profile open
+  CostTable bundle;               // of one bundle
+  CostTable job;                  // of all steps; empty for inference
+  std::uint64_t bundles = 0;      // of a training
 };
 
 Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
@@ -27,10 +29,12 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
     BP_ASSIGN(InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
     planned.program = std::move(setup.inference.program);
     planned.plan = std::move(setup.plan);
+    planned.wide_plan = std::move(setup.wide_plan);
   } else {
     BP_ASSIGN(TrainingSetup setup, prepare_training(job, job.pool.prg));
     planned.program = std::move(setup.training.program);
     planned.plan = std::move(setup.plan);
+    planned.wide_plan = std::move(setup.wide_plan);
     planned.bundles = job.training.steps;
   }
   if (options.player >= job.players) {
@@ -60,6 +64,7 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
 void print_json(const PlanOptions& options, const Job& job, const Planned& planned) {
   JsonFields fields = {{"job", job.name},
                        {"plan", to_hex(plan_hash(planned.plan))},
+                       {"profile", std::string(to_string(planned.plan.profile))},
                        {"players", std::uint64_t{job.players}},
                        {"player", std::uint64_t{options.player}},
                        {"members", std::uint64_t{planned.plan.members}},
@@ -67,6 +72,13 @@ void print_json(const PlanOptions& options, const Job& job, const Planned& plann
                        {"bytes_sent", planned.bundle.total.bytes_sent},
                        {"bundle_bytes", planned.bundle.total.bundle_bytes},
                        {"multiply_adds", planned.bundle.total.multiply_adds}};
+  if (planned.wide_plan.has_value()) {
+    fields.emplace_back("wan_plan", to_hex(plan_hash(*planned.wide_plan)));
+    fields.emplace_back("wan_bundle_bytes", planned.wide_plan->correction_size.value);
+    fields.emplace_back(
+        "wan_rounds",
+        std::uint64_t{run_cost(planned.program, *planned.wide_plan, {}).rounds.size()});
+  }
   if (planned.bundle.dealt) {
     fields.emplace_back("dealing_seconds", planned.bundle.total.dealing_seconds);
   }
@@ -121,13 +133,39 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
   std::printf("\n");
 }
 
+/// x.plan becomes x.wan.plan.
+std::string wide_path(const std::string& path) {
+  const std::string suffix = ".plan";
+  const bool usual = path.size() > suffix.size() && path.ends_with(suffix);
+  return (usual ? path.substr(0, path.size() - suffix.size()) : path) + ".wan.plan";
+}
+
+void print_wide(const PlanOptions& options, const Planned& planned) {
+  if (!planned.wide_plan.has_value()) return;
+  const Plan& wide = *planned.wide_plan;
+  std::printf(
+      "profile = \"auto\": the players take this plan (lan) or the one of few rounds (wan), %s: "
+      "%zu "
+      "rounds, one bundle is %.2f MB\n",
+      to_hex(plan_hash(wide)).c_str(), run_cost(planned.program, wide, {}).rounds.size(),
+      static_cast<double>(wide.correction_size.value) / 1e6);
+  if (options.output.empty()) return;
+  std::printf("the factory needs both files: %s and %s\n", options.output.c_str(),
+              wide_path(options.output).c_str());
+}
+
 }  // namespace
 
 Result<void> run_plan(const PlanOptions& options) {
   BP_TRY(check_output_path(options.output));
   BP_ASSIGN(const Job job, read_job(options.job));
   BP_ASSIGN(const Planned planned, plan_costs(options, job));
-  if (!options.output.empty()) BP_TRY(write_plan_file(planned.plan, options.output));
+  if (!options.output.empty()) {
+    BP_TRY(write_plan_file(planned.plan, options.output));
+    if (planned.wide_plan.has_value()) {
+      BP_TRY(write_plan_file(*planned.wide_plan, wide_path(options.output)));
+    }
+  }
   for (const std::string& note : job.notes) {
     std::fprintf(options.json ? stderr : stdout, "note: %s\n", note.c_str());
   }
@@ -144,6 +182,7 @@ Result<void> run_plan(const PlanOptions& options) {
   std::printf("%s, player %u of %u:\n\n%s", unit_of(options, planned.plan).c_str(), options.player,
               job.players, format_costs(planned.bundle, options.full, 1).c_str());
   print_job(options, job, planned);
+  print_wide(options, planned);
   if (options.output.empty() || options.inference) return {};
   std::printf(
       "to make them: triple-factory serve --plan %s --roster ROSTER --pool DIR .. --low "

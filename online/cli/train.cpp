@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "offline/plan/file.h"
-#include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
 #include "online/cli/progress.h"
 #include "online/cli/run_profile.h"
@@ -90,8 +89,8 @@ Result<void> check_rooms(const TrainCommand& options, const TrainingSetup& setup
   return check_room(shares_path, 16 * words);
 }
 
-Result<TrainSessions> sessions_of(const TrainCommand& options, const Job& job,
-                                  const TrainingSetup& setup, int rank, Progress& progress) {
+Result<TrainSessions> sessions_of(const TrainCommand& options, const Job& job, TrainingSetup& setup,
+                                  int rank, Progress& progress) {
   TrainSessions sessions;
   sessions.job = &job;
   sessions.setup = &setup;
@@ -135,7 +134,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_TRY(check_output_path(shares_path));
   BP_ASSIGN(const Job job, read_job(options.job));
   for (const std::string& note : job.notes) progress.notice(note);
-  BP_ASSIGN(const TrainingSetup setup, prepare_training(job, job.pool.prg));
+  BP_ASSIGN(TrainingSetup setup, prepare_training(job, job.pool.prg));
   BP_TRY(check_rooms(options, setup, shares_path));
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <utility>
 
 #include "offline/plan/program_hash.h"
 #include "offline/pool/posix_storage.h"
@@ -46,8 +47,8 @@ class Sessions {
  public:
   explicit Sessions(const TrainSessions& what)
       : what_(what),
-        undertaking_(job_undertaking(*what.job, plan_hash(what.setup->plan),
-                                     program_hash(what.setup->training.program))),
+        undertaking_(job_undertaking(*what.job, what.setup->training.program, what.setup->plan,
+                                     what.setup->wide_plan)),
         descriptor_(what.player.listen_descriptor),
         connect_timeout_ms_(undertaking_.network.connect_timeout_ms) {}
 
@@ -100,6 +101,7 @@ class Sessions {
     options.listen_descriptor = descriptor_.copy();
     BP_ASSIGN(finished_.player, Player::connect_blocking(undertaking_, options));
     attempt.connected = true;
+    choose(finished_.player->plan_index() == 1);
     if (attempt.number > 0 && what_.player.on_notice) {
       what_.player.on_notice("all players are back, in session " +
                              std::to_string(finished_.player->session().id()));
@@ -122,6 +124,13 @@ class Sessions {
     return player.finish_blocking();
   }
 
+  /// Of the two plans, for this session; another may choose the other, and the weights are the
+  /// same.
+  void choose(bool wide) {
+    if (wide != wide_) std::swap(what_.setup->plan, *what_.setup->wide_plan);
+    wide_ = wide;
+  }
+
   Result<TrainCheckpoints> agree(Player& player, bool again,
                                  std::optional<CheckpointStore>& store) {
     BeginOptions begin;
@@ -138,6 +147,7 @@ class Sessions {
 
   const TrainSessions& what_;
   Undertaking undertaking_;
+  bool wide_ = false;
   KeptDescriptor descriptor_;
   std::uint32_t connect_timeout_ms_;
   PosixStorage storage_;

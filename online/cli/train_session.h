@@ -21,7 +21,7 @@ struct FinishedTraining {
 
 struct TrainSessions {
   const Job* job = nullptr;
-  const TrainingSetup* setup = nullptr;
+  TrainingSetup* setup = nullptr;  ///< its plan becomes the one that the players chose
   int rank = 0;
   Roster roster;
   PlayerOptions player;

@@ -13,10 +13,11 @@ namespace {
 
 // One table entry per pixel value, then a copy: pixels are encoded in every step.
 template <class Word, class Encode>
-std::vector<Word> encode_images(const Samples& images, std::span<const std::uint32_t> rows,
-                                const std::array<Word, 256>& table, const Encode& encode_real) {
+void encode_images(const Samples& images, std::span<const std::uint32_t> rows,
+                   const std::array<Word, 256>& table, const Encode& encode_real,
+                   std::vector<Word>& out) {
   const std::uint64_t size = images.image_size();
-  std::vector<Word> out;
+  out.clear();
   out.reserve(rows.size() * size);
   for (const std::uint32_t row : rows) {
     BP_CHECK(row < images.count, "a row of the data set");
@@ -25,18 +26,16 @@ std::vector<Word> encode_images(const Samples& images, std::span<const std::uint
       out.push_back(images.reals.empty() ? table[images.pixels[i]] : encode_real(images.reals[i]));
     }
   }
-  return out;
 }
 
 template <class Word>
-std::vector<Word> encode_labels(const Dataset& data, std::span<const std::uint32_t> rows,
-                                std::uint32_t classes, int fraction_bits) {
-  std::vector<Word> out(rows.size() * classes, Word{0});
+void encode_labels(const Dataset& data, std::span<const std::uint32_t> rows, std::uint32_t classes,
+                   int fraction_bits, std::vector<Word>& out) {
+  out.assign(rows.size() * classes, Word{0});
   for (std::size_t i = 0; i < rows.size(); ++i) {
     BP_CHECK(data.labels[rows[i]] < classes, "a label is a class");
     out[i * classes + data.labels[rows[i]]] = static_cast<Word>(std::uint64_t{1} << fraction_bits);
   }
-  return out;
 }
 
 std::string shape_text(std::uint32_t height, std::uint32_t width, std::uint32_t channels) {
@@ -184,22 +183,37 @@ std::uint64_t pixel_word(std::uint8_t pixel, int fraction_bits) {
   return ((std::uint64_t{pixel} << fraction_bits) + 127) / 255;
 }
 
-std::vector<std::uint64_t> image_words(const Dataset& data, std::span<const std::uint32_t> rows,
-                                       int fraction_bits) {
+void put_image_words(const Dataset& data, std::span<const std::uint32_t> rows, int fraction_bits,
+                     std::vector<std::uint64_t>& out) {
   std::array<std::uint64_t, 256> table{};
   for (std::size_t i = 0; i < table.size(); ++i) {
     table[i] = pixel_word(static_cast<std::uint8_t>(i), fraction_bits);
   }
-  return encode_images(data.images, rows, table, [fraction_bits](double value) {
+  const auto encode = [fraction_bits](double value) {
     const auto word = fixed_word(value, fraction_bits, size_bits(fraction_bits));
     BP_CHECK(word.has_value(), "read_images checked the values");
     return *word;
-  });
+  };
+  encode_images(data.images, rows, table, encode, out);
+}
+
+void put_label_words(const Dataset& data, std::span<const std::uint32_t> rows,
+                     std::uint32_t classes, int fraction_bits, std::vector<std::uint64_t>& out) {
+  encode_labels(data, rows, classes, fraction_bits, out);
+}
+
+std::vector<std::uint64_t> image_words(const Dataset& data, std::span<const std::uint32_t> rows,
+                                       int fraction_bits) {
+  std::vector<std::uint64_t> out;
+  put_image_words(data, rows, fraction_bits, out);
+  return out;
 }
 
 std::vector<std::uint64_t> label_words(const Dataset& data, std::span<const std::uint32_t> rows,
                                        std::uint32_t classes, int fraction_bits) {
-  return encode_labels<std::uint64_t>(data, rows, classes, fraction_bits);
+  std::vector<std::uint64_t> out;
+  put_label_words(data, rows, classes, fraction_bits, out);
+  return out;
 }
 
 std::vector<double> image_reals(const Dataset& data, std::span<const std::uint32_t> rows,
@@ -209,12 +223,17 @@ std::vector<double> image_reals(const Dataset& data, std::span<const std::uint32
   for (std::size_t i = 0; i < table.size(); ++i) {
     table[i] = static_cast<double>(i) / 255.0 * one;
   }
-  return encode_images(data.images, rows, table, [one](double value) { return value * one; });
+  std::vector<double> out;
+  encode_images(
+      data.images, rows, table, [one](double value) { return value * one; }, out);
+  return out;
 }
 
 std::vector<double> label_reals(const Dataset& data, std::span<const std::uint32_t> rows,
                                 std::uint32_t classes, int fraction_bits) {
-  return encode_labels<double>(data, rows, classes, fraction_bits);
+  std::vector<double> out;
+  encode_labels(data, rows, classes, fraction_bits, out);
+  return out;
 }
 
 }  // namespace beaverpond

@@ -42,6 +42,12 @@ std::vector<std::uint64_t> image_words(const Dataset& data, std::span<const std:
 std::vector<std::uint64_t> label_words(const Dataset& data, std::span<const std::uint32_t> rows,
                                        std::uint32_t classes, int fraction_bits);
 
+/// The same into a vector that is used again and keeps its memory.
+void put_image_words(const Dataset& data, std::span<const std::uint32_t> rows, int fraction_bits,
+                     std::vector<std::uint64_t>& out);
+void put_label_words(const Dataset& data, std::span<const std::uint32_t> rows,
+                     std::uint32_t classes, int fraction_bits, std::vector<std::uint64_t>& out);
+
 /// The same for the float twin: nothing is rounded to f bits.
 std::vector<double> image_reals(const Dataset& data, std::span<const std::uint32_t> rows,
                                 int fraction_bits);

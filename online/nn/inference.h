@@ -28,6 +28,8 @@ struct InferenceOptions {
 struct InferenceSetup {
   InferenceProgram inference;
   Plan plan;
+  /// Where the job leaves the profile open: the plan of the other one, "wan".
+  std::optional<Plan> wide_plan;
   InferenceOptions options;
 };
 

@@ -122,8 +122,8 @@ class JobReader {
   }
 
   void read_pool() {
-    ConfigSection s =
-        section("pool", {"low", "high", "lease_steps", "disk_budget", "rollback", "prg"});
+    ConfigSection s = section(
+        "pool", {"low", "high", "lease_steps", "disk_budget", "rollback", "prg", "profile"});
     PoolConfig& pool = job_.pool;
     pool.low = s.integer("low", 1, kMaxBundles, pool.low);
     pool.high = s.integer("high", 1, kMaxBundles, std::max(pool.high, pool.low));
@@ -140,6 +140,18 @@ class JobReader {
       pool.prg = PrgKind::kChaCha20;
     } else if (prg != to_string(PrgKind::kAes128Ctr)) {
       s.fail("prg", "'" + prg + "' is neither", "use \"aes128-ctr\" or \"chacha20\"");
+    }
+    const std::string profile = s.text("profile", to_string(CompareProfile::kLan));
+    if (profile == "auto") {
+      pool.profile.reset();
+    } else if (profile == to_string(CompareProfile::kWan)) {
+      pool.profile = CompareProfile::kWan;
+    } else if (profile != to_string(CompareProfile::kLan)) {
+      s.fail("profile", "'" + profile + "' is none", "use \"lan\", \"wan\" or \"auto\"");
+    }
+    if (job_.protocol != Protocol::kAdditive && pool.profile != CompareProfile::kLan) {
+      s.fail("profile", std::string("the protocol ") + to_string(job_.protocol) + " has none",
+             "leave it out");
     }
   }
 

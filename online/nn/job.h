@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "beaverpond/compare_layout.h"
 #include "beaverpond/protocol.h"
 #include "beaverpond/result.h"
 #include "beaverpond/seed.h"
@@ -131,6 +132,9 @@ struct PoolConfig {
   bool refuses_rollback = false;
   ByteCount disk_budget{std::uint64_t{4} << 30};
   PrgKind prg = PrgKind::kAes128Ctr;  ///< what expands the seeds of a bundle, everywhere
+  /// How comparisons trade rounds against dealt bytes; unset ("auto"): the players choose when they
+  /// have met, and there is a plan of each profile.
+  std::optional<CompareProfile> profile = CompareProfile::kLan;
 };
 
 /// What each player keeps while it trains, so that a lost player can come back.

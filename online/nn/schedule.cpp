@@ -79,13 +79,18 @@ const std::vector<std::uint32_t>& RowSchedule::order_of_epoch(std::uint64_t epoc
   return kept.order;
 }
 
-std::vector<std::uint32_t> RowSchedule::rows_of_step(std::uint64_t step) {
-  std::vector<std::uint32_t> rows;
+void RowSchedule::put_rows_of_step(std::uint64_t step, std::vector<std::uint32_t>& rows) {
+  rows.clear();
   rows.reserve(rows_per_step_);
   std::uint64_t position = step * rows_per_step_;
   for (std::uint32_t i = 0; i < rows_per_step_; ++i, ++position) {
     rows.push_back(order_of_epoch(position / row_count_)[position % row_count_]);
   }
+}
+
+std::vector<std::uint32_t> RowSchedule::rows_of_step(std::uint64_t step) {
+  std::vector<std::uint32_t> rows;
+  put_rows_of_step(step, rows);
   return rows;
 }
 

@@ -30,6 +30,8 @@ class RowSchedule {
 
   /// Indices below row_count, `rows_per_step` of them.
   std::vector<std::uint32_t> rows_of_step(std::uint64_t step);
+  /// The same into a vector that is used again and keeps its memory.
+  void put_rows_of_step(std::uint64_t step, std::vector<std::uint32_t>& rows);
 
  private:
   const std::vector<std::uint32_t>& order_of_epoch(std::uint64_t epoch);

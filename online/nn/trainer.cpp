@@ -23,15 +23,16 @@ struct OwnRows {
   Dataset data;
   std::vector<std::uint32_t> rows;
   std::unique_ptr<RowSchedule> schedule;
+  std::vector<std::uint32_t> chosen;  ///< of one step, as the two below
   std::vector<std::uint64_t> images;
   std::vector<std::uint64_t> labels;
 
   void load_step(const Job& job, std::uint64_t step) {
-    std::vector<std::uint32_t> chosen = schedule->rows_of_step(step);
+    schedule->put_rows_of_step(step, chosen);
     for (std::uint32_t& row : chosen) row = rows[row];
     const int f = job.fixed_point.fraction_bits;
-    images = image_words(data, chosen, f);
-    labels = label_words(data, chosen, job.model.classes(), f);
+    put_image_words(data, chosen, f, images);
+    put_label_words(data, chosen, job.model.classes(), f, labels);
   }
 };
 
@@ -168,7 +169,11 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
   BP_ASSIGN(setup.training,
             build_training_program(job.model, job.fixed_point, job.training.optimiser, options));
   BP_ASSIGN(setup.parameters, model_parameters(job.model, job.fixed_point));
-  BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg, job.protocol));
+  BP_ASSIGN(setup.plan, make_plan(setup.training.program, prg,
+                                  job.pool.profile.value_or(CompareProfile::kLan), job.protocol));
+  if (!job.pool.profile.has_value()) {
+    BP_ASSIGN(setup.wide_plan, make_plan(setup.training.program, prg, CompareProfile::kWan));
+  }
   return setup;
 }
 

@@ -25,6 +25,8 @@ struct TrainingSetup {
   TrainingProgram training;
   std::vector<ModelParameter> parameters;
   Plan plan;
+  /// Where the job leaves the profile open: the plan of the other one, "wan".
+  std::optional<Plan> wide_plan;
 };
 
 /// Errors: kConfig.

@@ -149,6 +149,19 @@ class ConnectedPlayer final : public Player {
         session_(session),
         backend_(std::move(backend)) {}
 
+  /// Decides on the plan, where that is open. Errors: those of choose_plan_blocking().
+  Result<void> choose_plan_blocking(const Undertaking& what, const PlayerOptions& options,
+                                    LaneKey& key) {
+    if (what.plans.empty()) return {};
+    BP_ASSIGN(const PlanChoice choice,
+              beaverpond::choose_plan_blocking(
+                  pool_, options.lane, transport(), session_, what.plans,
+                  steady_clock::now() + milliseconds(what.network.connect_timeout_ms)));
+    plan_index_ = choice.index;
+    key.plan = what.plans[choice.index].plan;
+    if (options.on_notice) options.on_notice(choice.reason);
+    return {};
+  }
   void lease_from(const LeaseOptions& options, milliseconds dry_timeout) {
     bundles_ =
         std::make_unique<PoolBundleSource>(pool_, transport(), session_, options, dry_timeout);
@@ -159,6 +172,7 @@ class ConnectedPlayer final : public Player {
   Transport& transport() override { return connections_.all(); }
   const Session& session() const override { return session_; }
   BundleSource& bundles() override { return *bundles_; }
+  std::size_t plan_index() const override { return plan_index_; }
 
   Result<void> finish_blocking() override {
     const Tag tag{session_.id(), 0, 0, kFinishedOperation};
@@ -174,6 +188,7 @@ class ConnectedPlayer final : public Player {
   Connections connections_;
   Session session_;
   std::unique_ptr<Backend> backend_;
+  std::size_t plan_index_ = 0;
   std::unique_ptr<PoolBundleSource> bundles_;  // before all that it refers to
 };
 
@@ -269,7 +284,9 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   auto player =
       std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
                                         std::move(connections), session, std::move(made.backend));
-  player->lease_from(lease_options(what, options), milliseconds(what.network.pool_timeout_ms));
+  LeaseOptions lease = lease_options(what, options);
+  BP_TRY(player->choose_plan_blocking(what, options, lease.key));
+  player->lease_from(lease, milliseconds(what.network.pool_timeout_ms));
   return std::unique_ptr<Player>(std::move(player));
 }
 

@@ -15,6 +15,7 @@
 #include "online/session/bundle_source.h"
 #include "online/session/identity.h"
 #include "online/session/network_config.h"
+#include "online/session/plan_choice.h"
 #include "online/session/session.h"
 #include "online/transport/transport.h"
 
@@ -31,6 +32,8 @@ struct Undertaking {
   std::string source;  ///< what fixes the number of players, for messages: "job.toml"
   std::uint32_t players = 0;
   Hash256 plan{};  ///< whose bundles are spent
+  /// Not empty: the players choose one of these instead, once they are connected.
+  std::vector<PlanOption> plans;
   /// Compared in this order; the first that differs is reported.
   std::vector<Agreed> agreed;
   std::uint64_t lease_bundles = 16;  ///< leased at a time
@@ -76,6 +79,8 @@ class Player {
   virtual Transport& transport() = 0;
   virtual const Session& session() const = 0;
   virtual BundleSource& bundles() = 0;
+  /// Which of Undertaking::plans was chosen, by all alike; 0 where there was no choice.
+  virtual std::size_t plan_index() const = 0;
 
   /// A last meeting of all players, so that nobody leaves while another still needs it.
   virtual Result<void> finish_blocking() = 0;

@@ -108,7 +108,7 @@ class Schedule {
     if (is_product(entry.kind)) return start_product(index, op);
     Flight flight;
     flight.op = index;
-    if (is_comparison(entry.kind)) flight.layout = compare_layout(entry);
+    if (is_comparison(entry.kind)) flight.layout = compare_layout(entry, plan_.profile);
     in_flight_.push_back(std::move(flight));
     return true;
   }

@@ -22,7 +22,8 @@ Result<void> EngineImpl::prepare() {
     const Op& op = program_.ops[entry.source];
     const std::uint64_t rounding =
         op.round_to_nearest && op.shift > 0 ? std::uint64_t{1} << (op.shift - 1) : 0;
-    auto task = std::make_unique<CompareTask>(compare_layout(entry), entry.count, rounding);
+    auto task =
+        std::make_unique<CompareTask>(compare_layout(entry, plan_.profile), entry.count, rounding);
     BP_TRY(task->allocate(backend_));
     if (op.bit != kNoValue) task_of_bit_[op.bit] = task.get();
     tasks_[entry.source] = std::move(task);
@@ -261,7 +262,7 @@ Result<void> EngineImpl::set_state_share(std::uint32_t slot, ConstWords share) {
 Result<std::unique_ptr<Engine>> Engine::create(const Program& program, const Plan& plan,
                                                Backend& backend, Transport& transport,
                                                PairKeys keys, const EngineOptions& options) {
-  BP_ASSIGN(const Plan expected, make_plan(program, plan.prg));
+  BP_ASSIGN(const Plan expected, make_plan(program, plan.prg, plan.profile));
   if (plan_hash(expected) != plan_hash(plan)) {
     return make_error(ErrorCode::kRosterMismatch,
                       "the plan is not the plan of this program; make it again from the same job");

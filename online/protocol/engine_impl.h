@@ -149,7 +149,10 @@ class EngineImpl final : public Engine {
   std::vector<bool> deferrable_;                     ///< no message waits for its result
   std::vector<bool> op_started_;
   std::vector<std::uint32_t> deferred_;
+  // Vectors are members so that a step after the first allocates nothing.
   std::vector<InFlight> in_flight_;
+  std::vector<InFlight> still_;     ///< of one round: what another follows
+  std::vector<Operation> pending_;  ///< of one round
   RoundMemory round_memory_[2];
   std::vector<std::vector<std::uint64_t>> revealed_;
 

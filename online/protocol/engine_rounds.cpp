@@ -75,7 +75,7 @@ void EngineImpl::finish_mask(ValueSlot& slot, ConstWords opened) {
 }
 
 void EngineImpl::read_round(const RoundMemory& memory) {
-  std::vector<InFlight> still;
+  still_.clear();
   for (const InFlight& flight : in_flight_) {
     const OpTimer timer(*this, flight.op);
     const ConstWords words = memory.words.words().subspan(flight.words_at, flight.words);
@@ -93,13 +93,13 @@ void EngineImpl::read_round(const RoundMemory& memory) {
     }
     flight.task->read(backend_, words, planes, kHostStream);
     if (!flight.task->done()) {
-      still.push_back(flight);
+      still_.push_back(flight);
       continue;
     }
     values_[op.out].ready = true;
     if (op.bit != kNoValue) values_[op.bit].ready = true;
   }
-  in_flight_ = std::move(still);
+  std::swap(in_flight_, still_);
 }
 
 /// In parts that every transport takes as one message.
@@ -145,15 +145,17 @@ Result<void> EngineImpl::exchange_round() {
   std::uint64_t planes = 0;
   BP_ASSIGN(RoundMemory * memory, lay_out_round(words, planes));
   write_round(*memory);
-  std::vector<Operation> pending;
+  std::vector<Operation>& pending = pending_;
   BP_TRY(start_exchange(*memory, words, planes, pending));
   run_one_deferred();
   const Result<void> outcome = wait_all(pending);
+  const std::size_t reductions = pending.size();
+  pending.clear();
   if (!outcome.ok()) return in_progress(outcome.error());
   ++stats_.rounds;
   stats_.opened_words += words;
   stats_.opened_plane_words += planes;
-  profiler_.count_round(in_flight_, pending.size());
+  profiler_.count_round(in_flight_, reductions);
   if (staged_) {
     backend_.upload(memory->host_words.bytes().first(words * 8),
                     memory->words.bytes().first(words * 8), kHostStream);

@@ -33,8 +33,8 @@ Result<Words> receive_comparison(Party& party, std::uint64_t count) {
 void deal(Party& party, Words words, Words drawn, bool odd) {
   party.dealt->fill(drawn);
   for (std::uint64_t i = 0; i < words.size(); ++i) {
-    words[i] = odd ? Product::odd_subtract(words[i], Product::odd_reduce(drawn[i]))
-                   : words[i] - drawn[i];
+    words[i] =
+        odd ? Product::odd_subtract(words[i], Product::odd_reduce(drawn[i])) : words[i] - drawn[i];
   }
   party.link.send(1, ConstWords(words));
 }

@@ -179,8 +179,7 @@ Result<void> SecurennEngine::run_member(const RunInputs& inputs) {
 }
 
 bool SecurennEngine::has_truncation(std::uint32_t index) const {
-  return !entries_[index].empty() &&
-         plan_.entries[entries_[index][0]].kind == EntryKind::kTruncate;
+  return !entries_[index].empty() && plan_.entries[entries_[index][0]].kind == EntryKind::kTruncate;
 }
 
 /// Of operation `index`, if it has one still to do, and of all later ones whose input is there.
@@ -319,9 +318,9 @@ Result<void> SecurennEngine::set_state_share(std::uint32_t slot, ConstWords shar
 Result<void> check_setting(const Program& program, const Backend& backend,
                            const Transport& transport) {
   if (transport.size() != kPlayers) {
-    return make_error(ErrorCode::kConfig,
-                      "SecureNN is a protocol of 3 players, but " +
-                          std::to_string(transport.size()) + " are connected; set players = 3");
+    return make_error(ErrorCode::kConfig, "SecureNN is a protocol of 3 players, but " +
+                                              std::to_string(transport.size()) +
+                                              " are connected; set players = 3");
   }
   if (backend.memory() != MemoryKind::kHost || transport.memory() != MemoryKind::kHost) {
     return make_error(ErrorCode::kConfig,
@@ -344,7 +343,7 @@ Result<std::unique_ptr<Engine>> create_securenn_engine(const Program& program, c
                                                        Backend& backend, Transport& transport,
                                                        PairKeys keys,
                                                        const EngineOptions& options) {
-  BP_ASSIGN(const Plan expected, make_plan(program, plan.prg, plan.protocol));
+  BP_ASSIGN(const Plan expected, make_plan(program, plan.prg, plan.profile, plan.protocol));
   if (plan.protocol == Protocol::kAdditive || plan_hash(expected) != plan_hash(plan)) {
     return make_error(ErrorCode::kRosterMismatch,
                       "the plan is not the plan of this program; make it again from the same job");

@@ -38,8 +38,7 @@ class Holder final : public Role {
   }
   Result<void> share_inputs(const std::vector<std::uint32_t>& ops,
                             const RunInputs& inputs) override;
-  Result<void> execute(std::uint32_t index,
-                       const std::vector<std::uint32_t>& truncations) override;
+  Result<void> execute(std::uint32_t index, const std::vector<std::uint32_t>& truncations) override;
   Result<void> finish(const RunInputs& inputs) override;
   ConstWords value_share(ValueId value) override { return values_[value].share; }
   Words state(std::uint32_t slot) override { return values_.state(slot); }
@@ -191,9 +190,8 @@ Result<void> Holder::truncate(const std::vector<std::uint32_t>& ops) {
       if (!task.done()) task.write(backend_, w, p, kHostStream);
     });
     BP_TRY(open_sum(memory.words().first(words), memory.words().subspan(words)));
-    for_tasks([this](CompareTask& task, Words w, Words p) {
-      task.read(backend_, w, p, kHostStream);
-    });
+    for_tasks(
+        [this](CompareTask& task, Words w, Words p) { task.read(backend_, w, p, kHostStream); });
     last.push_back(std::move(memory));
   }
   return backend_.synchronize(kHostStream);
@@ -326,8 +324,8 @@ Result<void> Holder::execute(std::uint32_t index, const std::vector<std::uint32_
       break;
     case OpCode::kMultiplyBit:
       BP_TRY(backend_.synchronize(kHostStream));
-      BP_TRY(multiply(*party_, material(entries[0]), values_[op.inputs[0]].share,
-                      bit(op.inputs[1]), values_[op.out].share));
+      BP_TRY(multiply(*party_, material(entries[0]), values_[op.inputs[0]].share, bit(op.inputs[1]),
+                      values_[op.out].share));
       break;
     case OpCode::kBitToWord:
       backend_.copy(bit(op.inputs[0]), values_[op.out].share, kHostStream);

@@ -37,7 +37,17 @@ class CommonStreams {
 class Scratch {
  public:
   enum Purpose : std::uint8_t {
-    kX, kY, kMask, kLowest, kCommon, kSent, kReceived, kTheirs, kTriple, kBit, kPurposes
+    kX,
+    kY,
+    kMask,
+    kLowest,
+    kCommon,
+    kSent,
+    kReceived,
+    kTheirs,
+    kTriple,
+    kBit,
+    kPurposes
   };
   explicit Scratch(Backend& backend) : backend_(backend) {}
   /// Contents are what the last use left. Errors: kOutOfMemory.

@@ -72,8 +72,8 @@ Result<void> convert_double(Party& party, ConstWords x, Words y) {
 
   BP_ASSIGN(const Words r, party.scratch.words(Scratch::kTheirs, n));
   for (std::uint64_t i = 0; i < n; ++i) r[i] = r0[i] + r1[i];
-  BP_TRY(send_comparison(party, {.at_least = true, .x = digits, .bound = r, .beta = eta2,
-                                 .common = {}}));
+  BP_TRY(send_comparison(party,
+                         {.at_least = true, .x = digits, .bound = r, .beta = eta2, .common = {}}));
 
   BP_ASSIGN(const Words eta1, party.scratch.words(Scratch::kMask, n));
   BP_TRY(receive_words(party, eta1, true));

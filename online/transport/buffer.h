@@ -30,30 +30,38 @@ class MessageBuffer {
   std::size_t capacity_ = 0;
 };
 
-/// Keeps a few large buffers, because fresh megabytes cost a page fault for every 4 KiB. Thread
-/// safe.
+/// Keeps a few large buffers, because fresh megabytes cost a page fault for every 4 KiB. A run
+/// whose steps are alike soon allocates no more: as many are kept as were ever on their way at
+/// once, up to kKept. Thread safe.
 class BufferPool {
  public:
+  /// The smallest that is kept and large enough, else a new one.
   MessageBuffer take(std::size_t size) {
     {
       const std::scoped_lock lock(mutex_);
+      MessageBuffer* best = nullptr;
       for (MessageBuffer& kept : kept_) {
-        // A much larger one stays for the large message that it came from.
-        if (kept.capacity() >= size && kept.capacity() / 2 <= size) {
-          MessageBuffer buffer = std::exchange(kept, MessageBuffer());
-          buffer.shrink_to(size);
-          return buffer;
-        }
+        const bool fits = size >= kSmallest && kept.capacity() >= size;
+        if (fits && (best == nullptr || kept.capacity() < best->capacity())) best = &kept;
+      }
+      if (best != nullptr) {
+        MessageBuffer buffer = std::exchange(*best, MessageBuffer());
+        buffer.shrink_to(size);
+        return buffer;
       }
     }
     return MessageBuffer(size);
   }
 
+  /// Takes the place of the smallest, if it is larger.
   void give(MessageBuffer buffer) {
     if (buffer.capacity() < kSmallest) return;
     const std::scoped_lock lock(mutex_);
-    std::swap(kept_[next_], buffer);
-    next_ = (next_ + 1) % kept_.size();
+    MessageBuffer* smallest = &kept_[0];
+    for (MessageBuffer& kept : kept_) {
+      if (kept.capacity() < smallest->capacity()) smallest = &kept;
+    }
+    if (smallest->capacity() < buffer.capacity()) std::swap(*smallest, buffer);
   }
 
  private:
@@ -62,7 +70,6 @@ class BufferPool {
 
   std::mutex mutex_;
   std::vector<MessageBuffer> kept_ = std::vector<MessageBuffer>(kKept);
-  std::size_t next_ = 0;
 };
 
 }  // namespace beaverpond

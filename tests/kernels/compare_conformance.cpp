@@ -14,6 +14,10 @@ class CompareConformance : public TwoBackends {};
 struct CompareCase {
   CompareUse use;
   int shift;
+  bool wide = false;
+  CompareLayout layout() const {
+    return wide ? make_wide_compare_layout(use, shift) : make_compare_layout(use, shift);
+  }
 };
 constexpr CompareCase kCases[] = {
     {CompareUse::kTruncate, 1},
@@ -28,14 +32,20 @@ constexpr CompareCase kCases[] = {
     {CompareUse::kTruncateTimesBit, 13},
     {CompareUse::kRelu, 0},
     {CompareUse::kMultiplyBit, 0},
+    {CompareUse::kTruncate, 6, true},
+    {CompareUse::kTruncate, 45, true},
+    {CompareUse::kReluTruncate, 16, true},
+    {CompareUse::kReluTruncate, 20, true},
+    {CompareUse::kTruncateTimesBit, 17, true},
+    {CompareUse::kRelu, 0, true},
 };
 bool takes_bit(CompareUse use) {
   return use == CompareUse::kTruncateTimesBit || use == CompareUse::kMultiplyBit;
 }
 
 std::string describe(const CompareCase& c, std::size_t count) {
-  return "use " + std::to_string(static_cast<int>(c.use)) + " shift " + std::to_string(c.shift) +
-         " count " + std::to_string(count);
+  return std::string(c.wide ? "wide " : "") + "use " + std::to_string(static_cast<int>(c.use)) +
+         " shift " + std::to_string(c.shift) + " count " + std::to_string(count);
 }
 
 /// All that one player's rounds write, on one backend. Openings are random words: each round is a
@@ -96,7 +106,7 @@ TEST_F(CompareConformance, EveryRound) {
   std::vector<std::size_t> counts = {1, 31, 64, 65, 511, 512, 513, 2000};
   if (tested().scale >= 1) counts.push_back(100003);
   for (const CompareCase& c : kCases) {
-    const CompareLayout layout = make_compare_layout(c.use, c.shift);
+    const CompareLayout layout = c.layout();
     for (const std::size_t count : counts) {
       SCOPED_TRACE(describe(c, count));
       const Seed seed = random_seed(random_);
@@ -133,7 +143,7 @@ TEST_F(CompareConformance, Dealer) {
   std::vector<std::size_t> counts = {1, 512, 1300};
   if (tested().scale >= 1) counts.push_back(70001);
   for (const CompareCase& c : kCases) {
-    const CompareLayout layout = make_compare_layout(c.use, c.shift);
+    const CompareLayout layout = c.layout();
     const CompareLayout forward = make_compare_layout(CompareUse::kReluTruncate, 16);
     for (const std::size_t count : counts) {
       for (const std::size_t players : {2u, 3u, 5u}) {

@@ -26,7 +26,11 @@ struct ToyTarget {
 using ToyRing = math::Ring<kRingBits>;
 using Toy = math::CompareBlock<ToyTarget, ToyRing>;
 
-CompareLayout toy_layout() {
+/// The toys of both profiles: two leaf nodes and a root, or one node.
+CompareLayout toy_layout(CompareProfile profile) {
+  if (profile == CompareProfile::kWan) {
+    return make_wide_compare_layout(CompareUse::kReluTruncate, kShift, kRingBits, 1, 1);
+  }
   return make_compare_layout(CompareUse::kReluTruncate, kShift, kRingBits, 1, 1);
 }
 
@@ -68,8 +72,8 @@ enum class Mutant { kNone, kSharedWireMask };
 /// 64 cases at once: lane i has randomness `first + i`.
 class ToyRun {
  public:
-  ToyRun(std::uint64_t secret, std::uint64_t first, Mutant mutant)
-      : layout_(toy_layout()), secret_(secret) {
+  ToyRun(CompareProfile profile, std::uint64_t secret, std::uint64_t first, Mutant mutant)
+      : layout_(toy_layout(profile)), secret_(secret) {
     planes_ = static_cast<std::size_t>(layout_.top_plane_offset()) / 8 + 1;
     for (Player& player : players_) {
       player.masks.resize(static_cast<std::size_t>(layout_.mask_planes));
@@ -88,7 +92,6 @@ class ToyRun {
           (players_[0].x[lane] + players_[0].r[lane] + players_[1].x[lane] + players_[1].r[lane]) &
           kRingMask;
     }
-    std::uint64_t opened_leaf[Toy::kMaxWires] = {};
     for (int i = 0; i < 2; ++i) {
       std::uint64_t wires[Toy::kMaxWires] = {};
       Player& p = players_[i];
@@ -99,6 +102,7 @@ class ToyRun {
       Player& p = players_[i];
       Toy::nodes(layout_, opened_leaf, p.mask_bytes(), p.record.data() + layout_.products_offset(),
                  one(i), p.kept.data(), p.root_wires);
+      if (!layout_.has_root) continue;
       for (int w = 0; w < layout_.root.wires(); ++w) opened_root[w] ^= p.root_wires[w];
     }
     for (int i = 0; i < 2; ++i) {
@@ -132,7 +136,8 @@ class ToyRun {
       std::memcpy(&word, p.record.data() + 8 * plane, 8);
       add(word);
     }
-    for (int w = 0; w < layout_.root.wires(); ++w) add(opened_root[w]);
+    for (int w = 0; w < layout_.leaf_wires; ++w) add(opened_leaf[w]);
+    for (int w = 0; layout_.has_root && w < layout_.root.wires(); ++w) add(opened_root[w]);
     for (const std::uint64_t plane : opened_final) add(plane);
     EXPECT_EQ(at, kRandomBits);
     return view;
@@ -145,12 +150,16 @@ class ToyRun {
   Player& player(int i) { return players_[i]; }
 
   std::array<std::uint64_t, 64> c{};
+  std::uint64_t opened_leaf[Toy::kMaxWires] = {};
   std::uint64_t opened_root[Toy::kMaxWires] = {};
   std::uint64_t opened_final[2] = {};
 
  private:
   static std::uint64_t one(int player) { return player == 0 ? ~std::uint64_t{0} : 0; }
-  std::size_t first_wire() const { return static_cast<std::size_t>(layout_.root.mask_offset); }
+  std::size_t first_wire() const {
+    const CompareNode& node = layout_.has_root ? layout_.root : layout_.node[0];
+    return static_cast<std::size_t>(node.mask_offset);
+  }
 
   void draw(std::uint64_t randomness, int lane) {
     Bits bits(randomness);
@@ -210,10 +219,11 @@ class ToyRun {
 };
 
 /// How often each view of `player` occurs over all randomness.
-std::vector<std::uint8_t> histogram(std::uint64_t secret, int player, Mutant mutant) {
+std::vector<std::uint8_t> histogram(CompareProfile profile, std::uint64_t secret, int player,
+                                    Mutant mutant) {
   std::vector<std::uint8_t> counts(std::size_t{1} << kRandomBits);
   for (std::uint64_t first = 0; first < (std::uint64_t{1} << kRandomBits); first += 64) {
-    ToyRun toy(secret, first, mutant);
+    ToyRun toy(profile, secret, first, mutant);
     toy.run();
     for (int lane = 0; lane < 64; ++lane) {
       std::uint8_t& count = counts[toy.view(player, lane)];
@@ -223,43 +233,53 @@ std::vector<std::uint8_t> histogram(std::uint64_t secret, int player, Mutant mut
   return counts;
 }
 
-TEST(CompareView, LayoutOfTheToyIsTheProductsWithSmallerNumbers) {
-  const CompareLayout layout = toy_layout();
-  EXPECT_EQ(layout.nodes, 2);
-  EXPECT_EQ(layout.leaf_wires, 0);
-  EXPECT_EQ(layout.root.wires(), 2);
-  EXPECT_EQ(layout.root.products(), 1);
+class CompareView : public ::testing::TestWithParam<CompareProfile> {};
+
+INSTANTIATE_TEST_SUITE_P(Profiles, CompareView,
+                         ::testing::Values(CompareProfile::kLan, CompareProfile::kWan),
+                         [](const auto& profile) { return to_string(profile.param); });
+
+TEST_P(CompareView, LayoutOfTheToyIsTheProductsWithSmallerNumbers) {
+  const CompareLayout layout = toy_layout(GetParam());
+  const bool wide = GetParam() == CompareProfile::kWan;
+  EXPECT_EQ(layout.wide, wide);
+  EXPECT_EQ(layout.nodes, wide ? 1 : 2);
+  EXPECT_EQ(layout.has_root, !wide);
+  EXPECT_EQ(layout.leaf_wires, wide ? 2 : 0);
+  EXPECT_EQ(wide ? layout.node[0].wires() : layout.root.wires(), 2);
+  EXPECT_EQ(layout.product_planes, 1);
   EXPECT_EQ(layout.final_bits, 2);
 }
 
-TEST(CompareView, EveryViewIsEquallyLikelyForEverySecretOnBothPlayers) {
+TEST_P(CompareView, EveryViewIsEquallyLikelyForEverySecretOnBothPlayers) {
   for (const int player : {0, 1}) {
-    const std::vector<std::uint8_t> reference = histogram(0, player, Mutant::kNone);
+    const std::vector<std::uint8_t> reference = histogram(GetParam(), 0, player, Mutant::kNone);
     for (const std::uint64_t secret : {1, 6, 7}) {  // 1, -2, -1 in Z mod 8
-      EXPECT_TRUE(histogram(secret, player, Mutant::kNone) == reference)
+      EXPECT_TRUE(histogram(GetParam(), secret, player, Mutant::kNone) == reference)
           << "player " << player << " can tell secret " << secret << " from 0";
     }
   }
 }
 
-TEST(CompareView, OneMaskBitForTwoWiresIsCaught) {
+TEST_P(CompareView, OneMaskBitForTwoWiresIsCaught) {
   bool caught = false;
   for (const int player : {0, 1}) {
-    const std::vector<std::uint8_t> reference = histogram(0, player, Mutant::kSharedWireMask);
-    for (const std::uint64_t secret : {1, 6, 7}) {
-      caught = caught || histogram(secret, player, Mutant::kSharedWireMask) != reference;
-    }
+    const auto seen = [&](std::uint64_t secret) {
+      return histogram(GetParam(), secret, player, Mutant::kSharedWireMask);
+    };
+    const std::vector<std::uint8_t> reference = seen(0);
+    for (const std::uint64_t secret : {1, 6, 7}) caught = caught || seen(secret) != reference;
   }
   EXPECT_TRUE(caught);
 }
 
-TEST(CompareView, ResultsAreExactForAllRandomness) {
+TEST_P(CompareView, ResultsAreExactForAllRandomness) {
   for (const std::int64_t x : {-2, -1, 0, 1}) {
     const std::int64_t floor_half = x >> 1;
     const std::uint64_t want = static_cast<std::uint64_t>(floor_half < 0 ? 0 : floor_half);
     const std::uint64_t secret = static_cast<std::uint64_t>(x) & kRingMask;
     for (std::uint64_t first = 0; first < (std::uint64_t{1} << kRandomBits); first += 64) {
-      ToyRun toy(secret, first, Mutant::kNone);
+      ToyRun toy(GetParam(), secret, first, Mutant::kNone);
       toy.run();
       toy.finish();
       for (int lane = 0; lane < 64; ++lane) ASSERT_EQ(toy.result(lane), want) << x;
@@ -267,18 +287,20 @@ TEST(CompareView, ResultsAreExactForAllRandomness) {
   }
 }
 
-TEST(CompareView, CorrectionWordsReachNoOpening) {
-  const CompareLayout layout = toy_layout();
+TEST_P(CompareView, CorrectionWordsReachNoOpening) {
+  const CompareLayout layout = toy_layout(GetParam());
   for (std::size_t byte = static_cast<std::size_t>(layout.packed_offset());
        byte < layout.correction_record_bytes(); ++byte) {
-    ToyRun plain(1, 64 * 977, Mutant::kNone);
-    ToyRun flipped(1, 64 * 977, Mutant::kNone);
+    ToyRun plain(GetParam(), 1, 64 * 977, Mutant::kNone);
+    ToyRun flipped(GetParam(), 1, 64 * 977, Mutant::kNone);
     flipped.player(0).record[byte] ^= 0xff;
     plain.run();
     flipped.run();
     EXPECT_EQ(plain.c, flipped.c);
-    EXPECT_EQ(plain.opened_root[0], flipped.opened_root[0]);
-    EXPECT_EQ(plain.opened_root[1], flipped.opened_root[1]);
+    for (int wire = 0; wire < Toy::kMaxWires; ++wire) {
+      EXPECT_EQ(plain.opened_leaf[wire], flipped.opened_leaf[wire]);
+      EXPECT_EQ(plain.opened_root[wire], flipped.opened_root[wire]);
+    }
     EXPECT_EQ(plain.opened_final[0], flipped.opened_final[0]);
     EXPECT_EQ(plain.opened_final[1], flipped.opened_final[1]);
   }

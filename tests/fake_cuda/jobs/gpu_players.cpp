@@ -66,9 +66,10 @@ Result<void> GpuPlayers::make_bundles(std::uint64_t bundles, const std::string& 
 
 Result<TrainReport> GpuPlayers::run_player(int rank, const PlayerOptions& options,
                                            const GpuRunHooks& hooks) const {
+  Plan plan = setup_.plan;
+  std::optional<Plan> no_other;
   BP_ASSIGN(const std::unique_ptr<Player> player,
-            connect_job_player_blocking(job_, plan_hash(setup_.plan),
-                                        program_hash(setup_.training.program), options));
+            connect_job_player_blocking(job_, setup_.training.program, plan, no_other, options));
   EXPECT_EQ(player->rank(), rank);
   EXPECT_EQ(player->backend().memory(), MemoryKind::kDevice);
   EXPECT_EQ(player->transport().name(), "nccl");

@@ -42,12 +42,14 @@ Program every_kind(std::uint32_t members) {
   return b.finish().value();
 }
 
-Plan plan_of(std::uint32_t members, PrgKind prg = PrgKind::kChaCha20) {
-  return make_plan(every_kind(members), prg).value();
+Plan plan_of(std::uint32_t members, PrgKind prg = PrgKind::kChaCha20,
+             CompareProfile profile = CompareProfile::kLan) {
+  return make_plan(every_kind(members), prg, profile).value();
 }
 
 void expect_equal(const Plan& a, const Plan& b) {
   EXPECT_EQ(a.prg, b.prg);
+  EXPECT_EQ(a.profile, b.profile);
   EXPECT_EQ(a.members, b.members);
   EXPECT_EQ(a.tables, b.tables);
   EXPECT_EQ(a.correction_size.value, b.correction_size.value);
@@ -79,7 +81,8 @@ void expect_equal(const Plan& a, const Plan& b) {
 TEST(PlanCodec, TablesHeadsAndMembersComeBack) {
   for (const std::uint32_t members : {1u, 3u, 65536u}) {
     for (const PrgKind prg : {PrgKind::kChaCha20, PrgKind::kAes128Ctr}) {
-      const Plan plan = plan_of(members, prg);
+      const CompareProfile profile = members == 3 ? CompareProfile::kWan : CompareProfile::kLan;
+      const Plan plan = plan_of(members, prg, profile);
       const Bytes bytes = encode_plan(plan);
       const Result<Plan> back = decode_plan(bytes);
       ASSERT_TRUE(back.ok()) << back.error().message;
@@ -89,6 +92,18 @@ TEST(PlanCodec, TablesHeadsAndMembersComeBack) {
     }
   }
   EXPECT_EQ(plan_of(3).tables.size(), 2u);  // equal tables are kept once
+}
+
+TEST(PlanCodec, TheProfileIsPartOfThePlansName) {
+  const Plan lan = plan_of(1);
+  const Plan wan = plan_of(1, PrgKind::kChaCha20, CompareProfile::kWan);
+  EXPECT_NE(plan_hash(lan), plan_hash(wan));
+  EXPECT_GT(wan.correction_size.value, lan.correction_size.value);
+  Bytes other = encode_plan(lan);
+  other[10] = 2;
+  const Result<Plan> refused = decode_plan(other);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("profile"), std::string::npos);
 }
 
 TEST(PlanCodec, MembersDifferInTheirStreamsAndCorrectionsTheHeadDoesNot) {

@@ -21,8 +21,8 @@ std::string JobText::str() const {
             "\"\ntrain_labels = \"" + labels + "\"\nrows = [" + std::to_string(1000 * player) +
             ", " + std::to_string(1000 * player + 1000) + "]\n";
   }
-  return text + "[reveal]\n" + reveal + "\n[pool]\n" + pool + "\n[network]\n" + network + "\n" +
-         extra;
+  return text + "[reveal]\n" + reveal + "\n[pool]\n" + pool + "\nprofile = \"" + profile +
+         "\"\n[network]\n" + network + "\n" + extra;
 }
 
 Cluster::Cluster(int players) : players_(players) {

@@ -25,6 +25,7 @@ struct JobText {
   std::string images = std::string(kDataFolder) + "/t10k-images-idx3-ubyte.gz";
   std::string training;  ///< more lines of [training]
   std::string pool = "lease_steps = 16";
+  std::string profile = "lan";
   std::string network = "pool_timeout_ms = 1000";
   std::string extra;
 

@@ -81,6 +81,7 @@ low = 10
 high = 20
 lease_steps = 4
 disk_budget = "2GiB"
+profile = "auto"
 
 [network]
 connect_timeout_ms = 1000
@@ -123,6 +124,7 @@ TEST(Job, ReadsEveryField) {
   EXPECT_TRUE(job.reveal.verify);
   EXPECT_EQ(job.pool.lease_steps, 4u);
   EXPECT_EQ(job.pool.disk_budget.value, std::uint64_t{2} << 30);
+  EXPECT_FALSE(job.pool.profile.has_value());
   EXPECT_EQ(job.network.heartbeat_ms, 500u);
 }
 
@@ -270,6 +272,8 @@ TEST(Job, OwnersPlayersAndLimitsAreChecked) {
       {{"[\"player1\"]", "\"player1\""}, "expected a list, found a string"},
       {{"verify = true", "verify = 1"}, "expected true or false, found an integer"},
       {{"high = 20", "high = 5"}, "pool.high: below low"},
+      {{"profile = \"auto\"", "profile = \"fast\""},
+       "'fast' is none; use \"lan\", \"wan\" or \"auto\""},
       {{"\"2GiB\"", "\"2GB\""}, "'2GB' is not a size"},
       {{"\"2GiB\"", "-1"}, "-1 is out of range"},
       {{"heartbeat_ms = 500", "heartbeat_ms = 2000"}, "not below peer_timeout_ms"},

@@ -84,8 +84,10 @@ inline RunResult run_program(const Program& program, int players,
                              const std::vector<WordVector>& inputs,
                              const std::vector<WordVector>& states = {},
                              std::uint64_t multiplier = 0, PrgKind prg = PrgKind::kAes128Ctr,
-                             std::uint64_t bundle_number = 0, const Runner& runner = {}) {
-  const Plan plan = make_plan(program, prg, runner.protocol).value();
+                             std::uint64_t bundle_number = 0,
+                             CompareProfile profile = CompareProfile::kLan,
+                             const Runner& runner = {}) {
+  const Plan plan = make_plan(program, prg, profile, runner.protocol).value();
   TestDealer dealer(plan, players, 17 + bundle_number);
   std::vector<Bundle> bundles = dealer.deal(bundle_number);
   std::vector<std::unique_ptr<Transport>> transports = make_local_transports(players);

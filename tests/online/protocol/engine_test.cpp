@@ -1,6 +1,8 @@
 // Every operation against a plaintext oracle, bit for bit, for 2, 3 and 5 players.
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "tests/online/protocol/engine_harness.h"
 #include "tests/soak.h"
 
@@ -46,7 +48,7 @@ ShiftProgram shift_program(std::uint32_t shift, bool round, std::uint64_t everyo
   return {b.finish().value()};
 }
 
-void check_shift(int players, std::uint32_t shift, bool round, PrgKind prg,
+void check_shift(int players, std::uint32_t shift, bool round, PrgKind prg, CompareProfile profile,
                  std::uint32_t repeat = 0) {
   std::mt19937_64 random(repeat * 1000 + shift * 10 + static_cast<std::uint32_t>(players));
   const std::uint64_t added = round ? std::uint64_t{1} << (shift - 1) : 0;
@@ -55,7 +57,7 @@ void check_shift(int players, std::uint32_t shift, bool round, PrgKind prg,
   const WordVector x = domain_words(kElements, added, random);
   const WordVector g = domain_words(kElements, added, random);
   const RunResult result =
-      run_program(p.program, players, {x, g}, {}, 0, prg, repeat * 100 + shift);
+      run_program(p.program, players, {x, g}, {}, 0, prg, repeat * 100 + shift, profile);
   for (int player = 0; player < players; ++player) {
     const std::vector<WordVector>& got = result.revealed[static_cast<std::size_t>(player)];
     for (std::size_t i = 0; i < kElements; ++i) {
@@ -69,29 +71,34 @@ void check_shift(int players, std::uint32_t shift, bool round, PrgKind prg,
   }
 }
 
-class EveryShift : public ::testing::TestWithParam<int> {};
+class EveryShift : public ::testing::TestWithParam<std::tuple<int, CompareProfile>> {};
 
 TEST_P(EveryShift, TruncationReluAndBackwardBitAreExact) {
   const auto repeats = static_cast<std::uint32_t>(testing::campaign_size(1, 30));
   for (std::uint32_t i = 0; i < 61 * repeats; ++i) {
     const std::uint32_t shift = 1 + i % 61;
     SCOPED_TRACE("shift " + std::to_string(shift));
-    check_shift(GetParam(), shift, i % 2 == 0,
-                i % 3 == 0 ? PrgKind::kChaCha20 : PrgKind::kAes128Ctr, i / 61);
+    check_shift(std::get<0>(GetParam()), shift, i % 2 == 0,
+                i % 3 == 0 ? PrgKind::kChaCha20 : PrgKind::kAes128Ctr, std::get<1>(GetParam()),
+                i / 61);
     if (HasFatalFailure()) return;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Engine, EveryShift, ::testing::Values(2, 3, 5));
+INSTANTIATE_TEST_SUITE_P(Engine, EveryShift,
+                         ::testing::Combine(::testing::Values(2, 3, 5),
+                                            ::testing::Values(CompareProfile::kLan,
+                                                              CompareProfile::kWan)));
 
 TEST(Engine, RoundingToNearestIsExactAtTheUsualShifts) {
   for (const std::uint32_t shift : {1u, 8u, 16u, 17u, 20u, 28u, 33u}) {
-    check_shift(2, shift, true, PrgKind::kAes128Ctr);
-    check_shift(3, shift, true, PrgKind::kChaCha20);
+    check_shift(2, shift, true, PrgKind::kAes128Ctr, CompareProfile::kLan);
+    check_shift(3, shift, true, PrgKind::kChaCha20, CompareProfile::kLan);
   }
 }
 
 TEST(Engine, TinySizesAndBlockEdges) {
   for (const std::uint32_t count : {1u, 2u, 63u, 64u, 65u, 511u, 512u, 513u, 1024u}) {
+    const CompareProfile profile = count % 2 == 0 ? CompareProfile::kLan : CompareProfile::kWan;
     ProgramBuilder b;
     const ValueId x = b.input(0, Shape{count}, 16);
     const ValueAndBit relu = b.relu_truncate(x, 16, true);
@@ -100,7 +107,8 @@ TEST(Engine, TinySizesAndBlockEdges) {
     const Program program = b.finish().value();
     std::mt19937_64 random(count);
     const WordVector words = domain_words(count, 1 << 15, random);
-    const RunResult result = run_program(program, 2, {words});
+    const RunResult result =
+        run_program(program, 2, {words}, {}, 0, PrgKind::kAes128Ctr, 0, profile);
     ASSERT_EQ(result.revealed[0][0].size(), count);
     ASSERT_TRUE(result.revealed[0][1].empty());  // player 0 is no receiver of the bit
     ASSERT_TRUE(result.revealed[1][0].empty());
@@ -114,30 +122,34 @@ TEST(Engine, TinySizesAndBlockEdges) {
 
 class ComparePlayers : public ::testing::TestWithParam<int> {};
 
-TEST_P(ComparePlayers, ReluWithoutTruncationIsExactForEverySigned64BitValue) {
-  constexpr std::uint32_t kCount = 300001;
-  const int players = GetParam();
+void check_relu(int players, CompareProfile profile, std::uint32_t count) {
   ProgramBuilder b;
-  const ValueId x = b.input(0, Shape{kCount}, 0);
-  const ValueId g = b.input(1, Shape{kCount}, 0);
+  const ValueId x = b.input(0, Shape{count}, 0);
+  const ValueId g = b.input(1, Shape{count}, 0);
   const ValueAndBit relu = b.relu(x);
   b.reveal(relu.value, 1);
   b.reveal(b.multiply_bit(g, relu.bit), 1);
   b.reveal(b.bit_to_word(relu.bit), 1);
   const Program program = b.finish().value();
   std::mt19937_64 random(5);
-  WordVector words = random_words(kCount, random);
+  WordVector words = random_words(count, random);
   const std::uint64_t top = std::uint64_t{1} << 63;
   const std::uint64_t edges[] = {0, 1, ~std::uint64_t{0}, top, top - 1, top + 1};
   std::copy(std::begin(edges), std::end(edges), words.begin());
-  const WordVector gradient = random_words(kCount, random);
-  const RunResult result = run_program(program, players, {words, gradient});
-  for (std::size_t i = 0; i < kCount; ++i) {
+  const WordVector gradient = random_words(count, random);
+  const RunResult result =
+      run_program(program, players, {words, gradient}, {}, 0, PrgKind::kAes128Ctr, 0, profile);
+  for (std::size_t i = 0; i < count; ++i) {
     const bool negative = is_negative(words[i]);
     ASSERT_EQ(result.revealed[0][0][i], negative ? 0 : words[i]);
     ASSERT_EQ(result.revealed[0][1][i], negative ? 0 : gradient[i]);
     ASSERT_EQ(result.revealed[0][2][i], negative ? 0u : 1u);
   }
+}
+
+TEST_P(ComparePlayers, ReluWithoutTruncationIsExactForEverySigned64BitValue) {
+  check_relu(GetParam(), CompareProfile::kLan, 300001);
+  check_relu(GetParam(), CompareProfile::kWan, 100001);
 }
 
 TEST_P(ComparePlayers, MatrixProductsInAllTranspositionsAndTheirReuse) {
@@ -272,7 +284,7 @@ TEST(Engine, ConvolutionAndBothGradients) {
   }
 }
 
-TEST(Engine, RoundsOfReluTruncateAreFour) {
+TEST(Engine, RoundsOfReluTruncateAreFourAndThreeInAWideNetwork) {
   ProgramBuilder b;
   b.reveal(b.relu_truncate(b.input(0, Shape{1000}, 32), 16, true).value, 1);
   const Program program = b.finish().value();
@@ -281,6 +293,11 @@ TEST(Engine, RoundsOfReluTruncateAreFour) {
   EXPECT_EQ(result.stats.rounds, 4u + 1u);  // and the reveal
   EXPECT_EQ(result.stats.opened_words, 1000u);
   EXPECT_EQ(result.stats.opened_plane_words, 35u * 16u);  // 35 bits an element, 16 words a plane
+  const RunResult wide = run_program(program, 3, {domain_words(1000, 1 << 15, random)}, {}, 0,
+                                     PrgKind::kAes128Ctr, 0, CompareProfile::kWan);
+  EXPECT_EQ(wide.stats.rounds, 3u + 1u);
+  EXPECT_EQ(wide.stats.opened_words, 1000u);
+  EXPECT_EQ(wide.stats.opened_plane_words, 16u * 16u);  // 14 wires, delta and lambda
 }
 
 TEST(Bundle, WhatWasMovedFromIsEmptyAndKeepsNoSeed) {

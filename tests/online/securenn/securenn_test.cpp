@@ -26,8 +26,8 @@ class Securenn : public ::testing::TestWithParam<Protocol> {
     std::vector<WordVector> twin_states = states;
     const auto twin = run_fixed({program, inputs, twin_states, multiplier});
     ASSERT_TRUE(twin.ok()) << twin.error().message;
-    const RunResult run =
-        run_program(program, 3, inputs, states, multiplier, prg, bundle, runner());
+    const RunResult run = run_program(program, 3, inputs, states, multiplier, prg, bundle,
+                                      CompareProfile::kLan, runner());
     for (const Op& op : program.ops) {
       if (op.code != OpCode::kReveal) continue;
       for (std::size_t player = 0; player < 3; ++player) {
@@ -137,7 +137,8 @@ TEST_P(Securenn, DivisionAndMaximaAreThePlaintexts) {
   b.reveal(tree.max, 4);
   b.reveal(max_rows_grad(b, tree, tree.max), 4);
   const Program program = b.finish().value();
-  const RunResult run = run_program(program, 3, {x, y}, {}, 0, PrgKind::kAes128Ctr, 0, runner());
+  const RunResult run = run_program(program, 3, {x, y}, {}, 0, PrgKind::kAes128Ctr, 0,
+                                    CompareProfile::kLan, runner());
   for (std::size_t i = 0; i < count; ++i) {
     const auto quotient =
         static_cast<std::uint64_t>((static_cast<unsigned __int128>(x[i]) << kFraction) / y[i]);
@@ -202,7 +203,8 @@ class SecurennCosts : public Securenn {
     for (const Op& op : program.ops) {
       if (op.code == OpCode::kInput) inputs.emplace_back(program.value(op.out).shape.count(), 5);
     }
-    const RunResult run = run_program(program, 3, inputs, {}, 0, PrgKind::kAes128Ctr, 0, runner());
+    const RunResult run = run_program(program, 3, inputs, {}, 0, PrgKind::kAes128Ctr, 0,
+                                      CompareProfile::kLan, runner());
     Cost cost;
     for (const std::uint64_t bytes : run.sent_bytes) cost.bytes += bytes;
     cost.rounds = run.stats.rounds - 2;  // the inputs', and the reveal's
@@ -252,7 +254,8 @@ TEST_P(SecurennCosts, AProductOpensItsFactorsOnce) {
 
 TEST(SecurennRefuses, AnythingButThreePlayersOnACpu) {
   const Program program = relu_program(3);
-  const Plan plan = make_plan(program, PrgKind::kAes128Ctr, Protocol::kSecurenn).value();
+  const Plan plan =
+      make_plan(program, PrgKind::kAes128Ctr, CompareProfile::kLan, Protocol::kSecurenn).value();
   const std::unique_ptr<Backend> backend = make_cpu_backend();
   EXPECT_EQ(Dealer::create(plan, 2, *backend).error().code, ErrorCode::kConfig);
   std::vector<std::unique_ptr<Transport>> two = make_local_transports(2);

@@ -1,0 +1,32 @@
+// What players and dealers of a wide comparison share on the device. Planes are read where they
+// lie, since 256 of them fit into no thread's registers.
+#pragma once
+
+#include "kernels/cuda/half_planes.cuh"
+#include "kernels/math/compare_wide.h"
+
+namespace beaverpond::cuda {
+
+using HalfWide = math::CompareWide<HalfPlanes>;
+
+/// Calls narrow.template operator()<bits>() for a chunk of up to 4 bits, else wide(hot), hot being
+/// the one-hot planes of its lowest four.
+template <class Narrow, class Wide>
+__device__ __forceinline__ void with_chunk(const CompareChunk& chunk, const std::uint32_t* bits,
+                                           const Narrow& narrow, const Wide& wide) {
+  switch (chunk.bits) {
+    case 1: return narrow.template operator()<1>();
+    case 2: return narrow.template operator()<2>();
+    case 3: return narrow.template operator()<3>();
+    case 4: return narrow.template operator()<4>();
+    default: break;
+  }
+  std::uint32_t low[HalfWide::kRowBits];
+  std::uint32_t hot[HalfWide::kRow];
+#pragma unroll
+  for (int b = 0; b < HalfWide::kRowBits; ++b) low[b] = bits[b * kPlaneStride];
+  HalfMath::one_hot(low, HalfWide::kRowBits, hot);
+  wide(hot);
+}
+
+}  // namespace beaverpond::cuda
