@@ -89,7 +89,7 @@ Result<void> Holder::prepare() {
       if (plan_.entries[entry].kind != EntryKind::kTruncate) continue;
       const std::uint64_t rounding =
           op.round_to_nearest ? std::uint64_t{1} << (op.shift - 1) : std::uint64_t{0};
-      const CompareLayout layout = compare_layout(plan_.entries[entry]);
+      const CompareLayout layout = compare_layout(plan_.entries[entry], plan_.profile);
       auto task = std::make_unique<CompareTask>(layout, count.value, rounding);
       BP_TRY(task->allocate(backend_));
       tasks_[index] = std::move(task);
