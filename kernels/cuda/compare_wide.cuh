@@ -32,7 +32,14 @@ __global__ void __launch_bounds__(64)
     std::uint32_t p = 0;
     with_chunk(
         chunk, bits,
-        [&]<int size>() { look_up_chunk<size>(at, tables, chunk.table_offset, bits, g, p); },
+        [&]<int size>() {
+          std::uint32_t hot[1 << size];
+          std::uint32_t table[1 << size];
+          hot_planes<size>(bits, hot);
+#pragma unroll
+          for (int v = 0; v < 1 << size; ++v) table[v] = at.plane(tables, chunk.table_offset + v);
+          HalfMath::look_up(hot, table, size, g, p);
+        },
         [&](const std::uint32_t* hot) {
           HalfWide::look_up(
               hot, [&](int b) { return bits[(HalfWide::kRowBits + b) * kPlaneStride]; },

@@ -26,7 +26,13 @@ __global__ void __launch_bounds__(64) deal_wide_planes_kernel(const __grid_const
     const std::uint32_t* const bits = planes + chunk.low_bit * kPlaneStride;
     std::uint32_t* const out = record + 16 * chunk.table_offset;
     with_chunk(
-        chunk, bits, [&]<int size>() { deal_table<size>(bits, out); },
+        chunk, bits,
+        [&]<int size>() {
+          std::uint32_t hot[1 << size];
+          hot_planes<size>(bits, hot);
+#pragma unroll
+          for (int v = 0; v < 1 << size; ++v) out[16 * v] = hot[v];
+        },
         [&](const std::uint32_t* hot) {
           HalfWide::one_hot(
               hot, [&](int b) { return bits[(HalfWide::kRowBits + b) * kPlaneStride]; },

@@ -9,6 +9,22 @@ namespace beaverpond::cuda {
 
 using HalfWide = math::CompareWide<HalfPlanes>;
 
+/// Compare::one_hot for a fixed number of bits, which lie as planes_of_warp leaves them. Its loops
+/// have constant bounds, since inside a loop nvcc unrolls no other, and `hot` must stay in
+/// registers.
+template <int bits>
+__device__ __forceinline__ void hot_planes(const std::uint32_t* planes, std::uint32_t* hot) {
+  std::uint32_t chunk[bits];
+#pragma unroll
+  for (int b = 0; b < bits; ++b) chunk[b] = planes[b * kPlaneStride];
+#pragma unroll
+  for (int v = 0; v < 1 << bits; ++v) {
+    hot[v] = ~0u;
+#pragma unroll
+    for (int b = 0; b < bits; ++b) hot[v] &= ((v >> b) & 1) != 0 ? chunk[b] : ~chunk[b];
+  }
+}
+
 /// Calls narrow.template operator()<bits>() for a chunk of up to 4 bits, else wide(hot), hot being
 /// the one-hot planes of its lowest four.
 template <class Narrow, class Wide>
@@ -21,11 +37,8 @@ __device__ __forceinline__ void with_chunk(const CompareChunk& chunk, const std:
     case 4: return narrow.template operator()<4>();
     default: break;
   }
-  std::uint32_t low[HalfWide::kRowBits];
   std::uint32_t hot[HalfWide::kRow];
-#pragma unroll
-  for (int b = 0; b < HalfWide::kRowBits; ++b) low[b] = bits[b * kPlaneStride];
-  HalfMath::one_hot(low, HalfWide::kRowBits, hot);
+  hot_planes<HalfWide::kRowBits>(bits, hot);
   wide(hot);
 }
 

@@ -106,11 +106,15 @@ struct CompareWide {
       const Plane with_g = s == 0 ? masks(p_wires + j) : products(product + s - 1);
       terms[v] = (g & set_of(s << j, masks, products, one)) ^ with_g;
     }
+    // Bounds that are constants: inside a loop nvcc unrolls no other.
+    constexpr int kHalf = (1 << kLowBits) / 2;
     BP_MATH_UNROLL
     for (int b = kLowBits - 1; b >= 0; --b) {
       const Plane y = opened(j + b);
       BP_MATH_UNROLL
-      for (int v = 0; v < (1 << b); ++v) terms[v] = (y & terms[v]) ^ terms[v + (1 << b)];
+      for (int v = 0; v < kHalf; ++v) {
+        if (v < (1 << b)) terms[v] = (y & terms[v]) ^ terms[v + (1 << b)];
+      }
     }
     return terms[0];
   }
@@ -139,16 +143,21 @@ struct CompareWide {
   static BP_MATH_INLINE void close(int inputs, int low_inputs, const Opened& opened,
                                    const Masks& masks, const Products& products, Plane one,
                                    Plane g_top, Plane& less, Plane& low) {
-    less = g_top;
-    for (int j = 0; j + 1 < inputs; ++j) {
-      less ^= monomial(inputs, j, inputs - 1, opened, masks, products, one);
-    }
-    low = less;
-    if (low_inputs == 0 || low_inputs == inputs) return;
-    const int g_low = inputs - 1 + low_inputs - 1;  // a wire, so its share is mask ^ opened
-    low = masks(g_low) ^ (opened(g_low) & one);
-    for (int j = 0; j + 1 < low_inputs; ++j) {
-      low ^= monomial(inputs, j, low_inputs - 1, opened, masks, products, one);
+    less = low = g_top;
+    if (inputs < 2) return;  // no wires
+    const bool separate = low_inputs != 0 && low_inputs != inputs;
+    const int g_low = inputs - 1 + (separate ? low_inputs - 1 : 0);
+    const Plane low_top =
+        masks(g_low) ^ (opened(g_low) & one);  // a wire: its share is mask ^ opened
+    // One loop for both sums, so that their code is there once.
+    BP_MATH_ROLLED
+    for (int pass = 0; pass < (separate ? 2 : 1); ++pass) {
+      const int top = (pass == 0 ? inputs : low_inputs) - 1;
+      Plane sum = pass == 0 ? g_top : low_top;
+      BP_MATH_ROLLED
+      for (int j = 0; j < top; ++j) sum ^= monomial(inputs, j, top, opened, masks, products, one);
+      if (pass == 0) less = sum;
+      low = sum;
     }
   }
 

@@ -12,6 +12,8 @@
 // On a GPU an array stays in registers only if every index is a constant.
 #if defined(__CUDA_ARCH__)
 #define BP_MATH_UNROLL _Pragma("unroll")
+#define BP_MATH_ROLLED _Pragma("unroll 1")
 #else
 #define BP_MATH_UNROLL
+#define BP_MATH_ROLLED
 #endif
