@@ -63,8 +63,8 @@ Result<int> rank_of_home(const std::string& home);
 /// input too large), kRosterMismatch (players recorded different programs), kPeerLost, kTimeout,
 /// kPoolDry, kPoolBusy, kPoolCorrupt, kProtocolMismatch, kIo, kOutOfMemory, kDeviceFailed; once
 /// connecting, each with the membership epoch, what was going on ("connect", "lease", an operation
-/// of the protocol ..) and, where one is known, the player. A failure ends nothing but this run:
-/// its bundle is burned, and the process may call again.
+/// of the protocol ..) and, where one is known, the player. A failure ends only this run: its
+/// bundle is burned, and the process may call again.
 Result<RunReport> run_player_blocking(const RecordedProgram& program, const NamedValues& inputs,
                                       const RunOptions& options);
 
