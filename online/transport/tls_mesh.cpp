@@ -312,6 +312,10 @@ Error connected_already(int player) {
 }
 
 Result<void> TlsMesh::admit(int player) {
+  // This attempt to connect is over: who comes for the next one is too early, and no twin.
+  if (const std::optional<Error> over = roll_call_.error(); over.has_value()) {
+    return make_error(ErrorCode::kPeerLost, "is not ready to connect yet: " + over->message);
+  }
   if (!closing_ && peers_[static_cast<std::size_t>(player)] == nullptr) return {};
   return connected_already(player);
 }

@@ -138,9 +138,15 @@ class Restart : public ::testing::Test {
       expect_twins_weights(player);
     }
     expect_no_bundle_twice();
-    std::sort(recovered.begin(), recovered.end());
-    std::printf("%d kills, from kill to the next step: median %.2f s, longest %.2f s\n", kills,
-                recovered[recovered.size() / 2], recovered.back());
+    for (std::size_t victim = 0; victim < kPlayers; ++victim) {
+      std::vector<double> times;
+      for (std::size_t i = victim; i < recovered.size(); i += kPlayers)
+        times.push_back(recovered[i]);
+      std::sort(times.begin(), times.end());
+      std::printf(
+          "player %zu: %zu kills, from kill to the next step: median %.2f s, longest %.2f s\n",
+          victim, times.size(), times[times.size() / 2], times.back());
+    }
   }
 
   Cluster cluster_{kPlayers};
