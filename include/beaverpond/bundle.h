@@ -55,9 +55,22 @@ class Bundle {
   std::shared_ptr<const void> owner_;
 };
 
-/// Which player holds the correction of bundle `number`: it rotates, so that pools fill evenly.
-inline int designated_player(std::uint64_t number, int players) {
-  return static_cast<int>(number % static_cast<std::uint64_t>(players));
+/// Who holds shares of what a bundle masks.
+enum class Scheme : std::uint32_t {
+  kAllPlayers = 1,
+  kFirstTwo = 2,  ///< players 0 and 1; player 2 assists, and has a seed of its own
+};
+
+inline int share_holders(Scheme scheme, int players) {
+  return scheme == Scheme::kFirstTwo ? 2 : players;
+}
+
+/// Which player holds the correction of bundle `number`: it rotates among those who hold shares,
+/// so that pools fill evenly.
+inline int designated_player(std::uint64_t number, int players,
+                             Scheme scheme = Scheme::kAllPlayers) {
+  const auto holders = static_cast<std::uint64_t>(share_holders(scheme, players));
+  return static_cast<int>(number % holders);
 }
 
 }  // namespace beaverpond

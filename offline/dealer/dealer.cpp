@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "kernels/securenn/material.h"
 #include "offline/plan/entry_layout.h"
 
 namespace beaverpond {
@@ -40,6 +41,18 @@ Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
     return make_error(ErrorCode::kConfig,
                       "a dealer needs at least 2 players, not " + std::to_string(players));
   }
+  if (plan.protocol != Protocol::kAdditive) {
+    if (players != 3) {
+      return make_error(ErrorCode::kConfig, std::string("a plan of ") + to_string(plan.protocol) +
+                                                " is for 3 players, not " +
+                                                std::to_string(players));
+    }
+    if (backend.memory() != MemoryKind::kHost) {
+      return make_error(ErrorCode::kConfig,
+                        std::string("a plan of ") + to_string(plan.protocol) +
+                            " is dealt on a CPU only; give the factory --device cpu");
+    }
+  }
   auto state = std::make_unique<State>();
   state->plan = &plan;
   state->players = players;
@@ -48,8 +61,10 @@ Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
   for (const PlanEntry& entry : plan.entries) {
     Buffer buffer;
     largest = std::max(largest, padded_bytes(entry));
-    if (entry.kind == EntryKind::kMask) {
-      BP_ASSIGN(buffer, backend.allocate(bytes_of_words(ElementCount{entry.count})));
+    if (entry.kind == EntryKind::kMask || entry.kind == EntryKind::kScalarTriple) {
+      const std::uint64_t words = entry.kind == EntryKind::kMask ? entry.count
+                                                                 : triple_mask_words(entry.count);
+      BP_ASSIGN(buffer, backend.allocate(bytes_of_words(ElementCount{words})));
     }
     state->masks.push_back(std::move(buffer));
   }
@@ -101,12 +116,19 @@ struct Dealer::Job {
 
   const Plan& plan() const { return *state.plan; }
   Backend& backend() const { return *state.backend; }
+  /// Of those who hold shares.
+  std::span<const Seed> holders() const {
+    const auto count = share_holders(scheme_of(plan().protocol), state.players);
+    return seeds.first(static_cast<std::size_t>(count));
+  }
 
   void mask(std::uint32_t index, std::uint32_t member) const {
     const Words words = state.masks[index].words();
-    backend().zero(bytes_of(words), stream);
-    for (const Seed& seed : seeds) {
-      backend().prg_add(seed, plan().prg, plan().mask_stream(index, member), words, stream);
+    const std::uint64_t mask_stream = plan().mask_stream(index, member);
+    const std::span<const Seed> from = holders();
+    backend().prg_fill(from.front(), plan().prg, mask_stream, 0, bytes_of(words), stream);
+    for (const Seed& seed : from.subspan(1)) {
+      backend().prg_add(seed, plan().prg, mask_stream, words, stream);
     }
   }
 
@@ -115,11 +137,39 @@ struct Dealer::Job {
     const Words out(reinterpret_cast<std::uint64_t*>(target.data()), target.size() / 8);
     multiply_masks(backend(), entry, state.masks[entry.mask_x].words(),
                    state.masks[entry.mask_y].words(), out, stream);
-    for (std::size_t player = 0; player < seeds.size(); ++player) {
+    subtract_others(index, member, out);
+  }
+
+  void subtract_others(std::uint32_t index, std::uint32_t member, Words out) const {
+    for (std::size_t player = 0; player < holders().size(); ++player) {
       if (static_cast<int>(player) == designated) continue;
-      backend().prg_subtract(seeds[player], plan().prg, plan().correction_stream(index, member),
-                             out, stream);
+      backend().prg_subtract(holders()[player], plan().prg,
+                             plan().correction_stream(index, member), out, stream);
     }
+  }
+
+  void triple(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
+    const std::uint64_t count = plan().entries[index].count;
+    mask(index, member);
+    const Words masks = state.masks[index].words();
+    const Words out(reinterpret_cast<std::uint64_t*>(target.data()), count);
+    backend().multiply(masks.first(count), masks.last(count), out, false, stream);
+    subtract_others(index, member, out);
+  }
+
+  void sign(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
+    const PlanEntry& entry = plan().entries[index];
+    securenn::SignDeal deal;
+    deal.kind = entry.kind == EntryKind::kConvertedSign ? securenn::SignKind::kConverted
+                                                        : securenn::SignKind::kOpened;
+    deal.count = entry.count;
+    deal.prg = plan().prg;
+    deal.seeds = seeds;
+    deal.designated = designated;
+    deal.mask_stream = plan().mask_stream(index, member);
+    deal.correction_stream = plan().correction_stream(index, member);
+    deal.correction = target;
+    securenn::deal_sign(deal);
   }
 
   void lookup(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {
@@ -128,7 +178,7 @@ struct Dealer::Job {
     deal.table = plan().tables[entry.table];
     deal.count = entry.count;
     deal.prg = plan().prg;
-    deal.seeds = seeds;
+    deal.seeds = holders();
     deal.designated = designated;
     deal.mask_stream = plan().mask_stream(index, member);
     deal.correction_stream = plan().correction_stream(index, member);
@@ -143,7 +193,7 @@ struct Dealer::Job {
     deal.layout = &layout;
     deal.count = entry.count;
     deal.prg = plan().prg;
-    deal.seeds = seeds;
+    deal.seeds = holders();
     deal.designated = designated;
     deal.mask_stream = plan().mask_stream(index, member);
     deal.correction_stream = plan().correction_stream(index, member);
@@ -199,6 +249,10 @@ struct Dealer::Job {
       product(index, member, bytes);
     } else if (e.kind == EntryKind::kLookup) {
       lookup(index, member, bytes);
+    } else if (e.kind == EntryKind::kScalarTriple) {
+      triple(index, member, bytes);
+    } else if (e.kind == EntryKind::kConvertedSign || e.kind == EntryKind::kOpenedSign) {
+      sign(index, member, bytes);
     } else {
       comparison(index, member, bytes);
     }
@@ -217,7 +271,9 @@ Result<void> Dealer::deal(std::span<const Seed> seeds, int designated,
                           std::span<double> entry_seconds) {
   const Plan& plan = *state_->plan;
   BP_CHECK(static_cast<int>(seeds.size()) == state_->players, "one seed per player");
-  BP_CHECK(designated >= 0 && designated < state_->players, "the designated player exists");
+  BP_CHECK(designated >= 0 &&
+               designated < share_holders(scheme_of(plan.protocol), state_->players),
+           "the designated player holds shares");
   BP_CHECK(correction.size() == plan.correction_size.value, "the correction has the plan's size");
   BP_CHECK(entry_seconds.empty() || entry_seconds.size() == plan.entries.size(),
            "seconds by entry");

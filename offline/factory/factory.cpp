@@ -29,6 +29,7 @@ Result<Factory> Factory::open(FactoryOptions options) {
   made.key = options.key;
   made.prg = options.prg;
   made.correction_size = options.correction_size;
+  made.scheme = options.scheme;
   made.dealers = options.dealers;
   made.allocate = options.allocate;
   made.segment_bundles = options.segment_bundles;

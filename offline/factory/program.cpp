@@ -80,6 +80,7 @@ Result<FactoryClass> make_class(const ClassConfig& one, int players,
   made.key.lane = one.lane;
   made.prg = team->plan.prg;
   made.correction_size = team->plan.correction_size;
+  made.scheme = scheme_of(team->plan.protocol);
   made.segment_bundles = one.segment_bundles;
   for (std::size_t i = 0; i < team->dealers.size(); ++i) {
     made.dealers.push_back(
@@ -276,6 +277,7 @@ Result<void> run_make(const FactoryArguments& arguments, const FactorySignals& s
   options.key = made.key;
   options.prg = made.prg;
   options.correction_size = made.correction_size;
+  options.scheme = made.scheme;
   options.dealers = made.dealers;
   options.allocate = made.allocate;
   options.segment_bundles = made.segment_bundles;

@@ -73,6 +73,7 @@ Result<void> SegmentMaker::check_count(std::uint64_t bundles, const std::string&
 std::uint64_t SegmentMaker::bytes_of(std::uint64_t bundles) const {
   SegmentSetSpec spec;
   spec.correction_size = class_.correction_size;
+  spec.scheme = class_.scheme;
   spec.range.count = std::min(bundles, class_.segment_bundles);
   const std::uint64_t whole = segment_set_bytes(spec, pools_->players());
   std::uint64_t bytes = bundles / spec.range.count * whole;
@@ -88,6 +89,7 @@ Result<MadeSegment> SegmentMaker::make_blocking(std::uint64_t count,
   spec.key = class_.key;
   spec.prg = class_.prg;
   spec.correction_size = class_.correction_size;
+  spec.scheme = class_.scheme;
   spec.range.count = count;
   BP_ASSIGN(const LaneSurvey survey, pools_->survey(class_.key));
   spec.range.first = survey.next_number;
@@ -121,7 +123,8 @@ Result<void> SegmentMaker::deal_all(SegmentSetWriter& writer, const PublishedRan
     BP_ASSIGN(auto buffer, cache.take(class_.correction_size.value));
     std::vector<Seed> bundle_seeds;
     for (const auto& of_player : seeds) bundle_seeds.push_back(of_player[index]);
-    const int designated = designated_player(range.first + index, pools_->players());
+    const int designated = 
+        designated_player(range.first + index, pools_->players(), class_.scheme);
     try {
       jobs.push_back(
           {buffer, std::async(std::launch::async,

@@ -26,6 +26,7 @@ struct FactoryClass {
   LaneKey key;
   PrgKind prg = PrgKind::kAes128Ctr;
   ByteCount correction_size;
+  Scheme scheme = Scheme::kAllPlayers;
   /// Each deals one bundle at a time, all of them at once; at least one.
   std::vector<DealFunction> dealers;
   BufferCache::Allocator allocate;    ///< memory for corrections; may be empty

@@ -32,8 +32,9 @@ std::optional<EntryKind> entry_kind(OpCode code) {
 
 class Planner {
  public:
-  Planner(const Program& program, PrgKind prg) : program_(program) {
+  Planner(const Program& program, PrgKind prg, Protocol protocol) : program_(program) {
     plan_.prg = prg;
+    plan_.protocol = protocol;
     plan_.members = program.members;
   }
 
@@ -62,6 +63,8 @@ class Planner {
       } else if (*kind == EntryKind::kLookup) {
         entry.table = table_of(op.words);
         plan_.entries.push_back(entry);
+      } else if (plan_.protocol != Protocol::kAdditive) {
+        add_securenn(op, entry);
       } else {
         BP_TRY(add_comparison(op, entry));
       }
@@ -117,6 +120,24 @@ class Planner {
     plan_.entries.push_back(entry);
   }
 
+  /// A truncation is dealt; signs take the assistant, and products with bits a triple.
+  void add_securenn(const Op& op, PlanEntry entry) {
+    const auto add = [this, &entry](EntryKind kind) {
+      entry.kind = kind;
+      plan_.entries.push_back(entry);
+    };
+    if (op.shift > 0) add(EntryKind::kTruncate);
+    entry.shift = 0;
+    const bool product_with_bit =
+        op.code == OpCode::kTruncateTimesBit || op.code == OpCode::kMultiplyBit;
+    if (product_with_bit) add(EntryKind::kScalarTriple);
+    if (op.bit == kNoValue) return;
+    if (plan_.protocol == Protocol::kSecurennFused) return add(EntryKind::kOpenedSign);
+    add(EntryKind::kConvertedSign);
+    add(EntryKind::kScalarTriple);  // MSB = gamma ^ lambda
+    add(EntryKind::kScalarTriple);  // ReLU = x * DReLU
+  }
+
   Result<void> add_comparison(const Op& op, PlanEntry entry) {
     if (op.inputs.size() == 2) {
       const auto it = bit_entry_.find(op.inputs[1]);
@@ -168,6 +189,9 @@ const char* to_string(EntryKind kind) {
     case EntryKind::kRelu: return "relu";
     case EntryKind::kMultiplyBit: return "multiply-bit";
     case EntryKind::kLookup: return "lookup";
+    case EntryKind::kScalarTriple: return "scalar-triple";
+    case EntryKind::kConvertedSign: return "converted-sign";
+    case EntryKind::kOpenedSign: return "opened-sign";
   }
   return "unknown";
 }
@@ -206,6 +230,10 @@ void lay_out(Plan& plan) {
         size = entry.count * 8;
       } else if (entry.kind == EntryKind::kLookup) {
         size = entry.count * plan.tables[entry.table].size() * 8;
+      } else if (entry.kind == EntryKind::kScalarTriple) {
+        size = entry.count * 8;
+      } else if (entry.kind == EntryKind::kConvertedSign || entry.kind == EntryKind::kOpenedSign) {
+        size = sign_correction_bytes(entry.count);
       } else if (entry.kind != EntryKind::kMask) {
         const CompareLayout layout = compare_layout(entry);
         size = layout.blocks(entry.count) * layout.correction_record_bytes();
@@ -220,8 +248,8 @@ void lay_out(Plan& plan) {
   plan.correction_size = ByteCount{offset};
 }
 
-Result<Plan> make_plan(const Program& program, PrgKind prg) {
-  return Planner(program, prg).run();
+Result<Plan> make_plan(const Program& program, PrgKind prg, Protocol protocol) {
+  return Planner(program, prg, protocol).run();
 }
 
 }  // namespace beaverpond

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "beaverpond/program.h"
+#include "beaverpond/protocol.h"
 #include "beaverpond/result.h"
 #include "beaverpond/seed.h"
 #include "beaverpond/units.h"
@@ -28,6 +29,10 @@ enum class EntryKind : std::uint16_t {
   kRelu = 10,
   kMultiplyBit = 11,  ///< uses the bit mask of entry `forward`
   kLookup = 12,       ///< per element a table, rotated by its mask
+  // Of SecureNN alone (kernels/securenn/material.h):
+  kScalarTriple = 13,  ///< masks of two factors of its own, and their product, element by element
+  kConvertedSign = 14,  ///< a word of the odd ring, its bits as digits, its lowest bit
+  kOpenedSign = 15,     ///< a word that the assistant knows, and its lower 63 bits as digits
 };
 
 const char* to_string(EntryKind kind);
@@ -57,6 +62,7 @@ struct PlanEntry {
 
 struct Plan {
   PrgKind prg = PrgKind::kAes128Ctr;
+  Protocol protocol = Protocol::kAdditive;
   std::uint32_t members = 1;  ///< runs of one bundle
   std::vector<PlanEntry> entries;
   std::vector<std::vector<std::uint64_t>> tables;  ///< of lookups; sizes are powers of two
@@ -85,7 +91,8 @@ struct Plan {
 std::vector<bool> fixed_values(const Program& program);
 
 /// Lays out the correlated randomness that one run of `program` spends. Errors: kConfig.
-Result<Plan> make_plan(const Program& program, PrgKind prg);
+Result<Plan> make_plan(const Program& program, PrgKind prg,
+                       Protocol protocol = Protocol::kAdditive);
 
 /// Canonical little-endian encoding (offline/plan/README.md). decode_plan accepts exactly what
 /// encode_plan writes and checks every field. Errors: kConfig.

@@ -150,6 +150,11 @@ Result<void> check_entry(const Plan& plan, const PlanEntry& e) {
       if (e.table >= plan.tables.size()) return bad("a lookup names no table of the plan");
       return {};
     case EntryKind::kMultiplyBit: return check_forward(plan, e);
+    case EntryKind::kScalarTriple:
+    case EntryKind::kConvertedSign:
+    case EntryKind::kOpenedSign:
+      if (plan.protocol == Protocol::kAdditive) return bad("an entry is of another protocol");
+      return {};
     case EntryKind::kTruncate:
     case EntryKind::kReluTruncate:
     case EntryKind::kTruncateTimesBit:
@@ -184,7 +189,7 @@ std::vector<std::uint8_t> encode_plan(const Plan& plan) {
   Writer out;
   for (const char c : kMagic) out.u8(static_cast<std::uint8_t>(c));
   out.u16(static_cast<std::uint16_t>(plan.prg));
-  out.u16(0);
+  out.u16(static_cast<std::uint16_t>(plan.protocol));
   out.u32(static_cast<std::uint32_t>(plan.entries.size()));
   out.u32(plan.members);
   out.u32(static_cast<std::uint32_t>(plan.tables.size()));
@@ -224,7 +229,8 @@ Result<Plan> decode_plan(std::span<const std::uint8_t> bytes) {
   if (plan.prg != PrgKind::kAes128Ctr && plan.prg != PrgKind::kChaCha20) {
     return bad("unknown generator");
   }
-  in.u16();
+  plan.protocol = static_cast<Protocol>(in.u16());
+  if (plan.protocol > Protocol::kSecurennFused) return bad("unknown protocol");
   const std::uint32_t count = in.u32();
   plan.members = in.u32();
   if (plan.members == 0 || plan.members > kMaxMembers) {

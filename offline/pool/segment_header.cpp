@@ -32,7 +32,6 @@ constexpr std::size_t kCommitmentAt = 200;
 constexpr std::size_t kRootAt = 232;
 constexpr std::size_t kSignatureAt = 264;
 constexpr std::uint64_t kVersion = 2;
-constexpr std::uint64_t kScheme = 1;  // additive shares of 64-bit words, corrections by rotation
 constexpr std::uint64_t kAlignment = 64;
 constexpr std::uint64_t kTagSize = 16;
 
@@ -51,10 +50,15 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-/// The first number at or above `first` that `player` is designated for.
-std::uint64_t first_designated(std::uint64_t first, int player, int players) {
-  const auto n = static_cast<std::uint64_t>(players);
-  return first + (static_cast<std::uint64_t>(player) + n - first % n) % n;
+std::uint64_t holders_of(const SegmentHeader& header) {
+  return static_cast<std::uint64_t>(share_holders(header.scheme, header.pool.players));
+}
+
+/// The first number of the range that its player, who holds shares, is designated for.
+std::uint64_t first_designated(const SegmentHeader& header) {
+  const std::uint64_t n = holders_of(header);
+  const std::uint64_t first = header.range.first;
+  return first + (static_cast<std::uint64_t>(header.pool.player) + n - first % n) % n;
 }
 
 bool fields_in_bounds(const SegmentHeader& header) {
@@ -63,6 +67,8 @@ bool fields_in_bounds(const SegmentHeader& header) {
          header.range.count >= 1 && header.range.count <= kMaxSegmentBundles &&
          header.range.first < (std::uint64_t{1} << 62) &&
          header.correction_size.value <= kMaxCorrectionBytes &&
+         (header.scheme == Scheme::kAllPlayers ||
+          (header.scheme == Scheme::kFirstTwo && header.pool.players == 3)) &&
          (header.prg == PrgKind::kAes128Ctr || header.prg == PrgKind::kChaCha20);
 }
 
@@ -83,15 +89,16 @@ std::vector<std::uint8_t> signed_bytes(const SegmentHeader& header) {
 }  // namespace
 
 std::uint64_t SegmentHeader::corrections() const {
-  const std::uint64_t first = first_designated(range.first, pool.player, pool.players);
+  if (static_cast<std::uint64_t>(pool.player) >= holders_of(*this)) return 0;
+  const std::uint64_t first = first_designated(*this);
   if (first >= range.end()) return 0;
-  return (range.end() - 1 - first) / static_cast<std::uint64_t>(pool.players) + 1;
+  return (range.end() - 1 - first) / holders_of(*this) + 1;
 }
 
 std::uint64_t SegmentHeader::correction_offset(std::uint64_t number) const {
-  BP_CHECK(designated_player(number, pool.players) == pool.player, "no correction in this file");
-  const std::uint64_t first = first_designated(range.first, pool.player, pool.players);
-  const std::uint64_t index = (number - first) / static_cast<std::uint64_t>(pool.players);
+  BP_CHECK(designated_player(number, pool.players, scheme) == pool.player,
+           "no correction in this file");
+  const std::uint64_t index = (number - first_designated(*this)) / holders_of(*this);
   return round_up(range.count * Seed::kSize, kAlignment) +
          index * round_up(correction_size.value, kAlignment);
 }
@@ -136,7 +143,7 @@ Block encode_segment_header(const SegmentHeader& header) {
   store_le(block, kCorrectionSizeAt, header.correction_size.value, 8);
   store_le(block, kPayloadSizeAt, header.payload_size(), 8);
   store_le(block, kChunkSizeAt, kChunkSizeBytes, 4);
-  store_le(block, kSchemeAt, kScheme, 4);
+  store_le(block, kSchemeAt, static_cast<std::uint64_t>(header.scheme), 4);
   store_bytes(block, kSaltAt, header.salt);
   store_bytes(block, kCommitmentAt, header.key_commitment);
   store_bytes(block, kRootAt, header.root);
@@ -171,12 +178,15 @@ Result<SegmentHeader> decode_segment_header(const Block& block, const std::strin
   load_bytes(block, kCommitmentAt, header.key_commitment);
   load_bytes(block, kRootAt, header.root);
   load_bytes(block, kSignatureAt, header.signature);
+  header.scheme = static_cast<Scheme>(load_le(block, kSchemeAt, 4));
+  if (header.scheme != Scheme::kAllPlayers && header.scheme != Scheme::kFirstTwo) {
+    return corrupt("is of another sharing scheme");
+  }
   if (!fields_in_bounds(header)) return corrupt("holds impossible values");
   if (load_le(block, kPayloadSizeAt, 8) != header.payload_size() ||
       load_le(block, kChunkSizeAt, 4) != kChunkSizeBytes) {
     return corrupt("holds impossible sizes");
   }
-  if (load_le(block, kSchemeAt, 4) != kScheme) return corrupt("is of another sharing scheme");
   if (encode_segment_header(header) != block) return corrupt("has bytes that no factory writes");
   return header;
 }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "beaverpond/bundle.h"
 #include "beaverpond/seed.h"
 #include "beaverpond/units.h"
 #include "offline/pool/block.h"
@@ -21,6 +22,7 @@ struct SegmentHeader {
   LaneKey key;
   PublishedRange range;
   PrgKind prg = PrgKind::kAes128Ctr;
+  Scheme scheme = Scheme::kAllPlayers;
   ByteCount correction_size;  ///< of one bundle
   Hash256 salt{};             ///< fresh for every file
   Hash256 key_commitment{};   ///< of the file key

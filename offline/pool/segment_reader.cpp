@@ -73,7 +73,7 @@ Result<Bundle> SegmentReader::read_bundle_blocking(std::uint64_t number, BufferC
   handed_out_[index] = true;
   const Seed seed = seeds_[index];
   seeds_[index].wipe();
-  const int designated = designated_player(number, header_.pool.players);
+  const int designated = designated_player(number, header_.pool.players, header_.scheme);
   if (designated != header_.pool.player || header_.correction_size.value == 0) {
     return Bundle(number, designated, seed, {}, nullptr);
   }

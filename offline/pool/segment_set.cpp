@@ -12,6 +12,7 @@ SegmentHeader header_for(const SegmentSetSpec& spec, const PoolIdentity& identit
   header.range = spec.range;
   header.prg = spec.prg;
   header.correction_size = spec.correction_size;
+  header.scheme = spec.scheme;
   return header;
 }
 
@@ -72,7 +73,7 @@ Result<void> SegmentSetWriter::append_blocking(std::span<const std::uint8_t> cor
   BP_CHECK(appended_ < spec_.range.count, "more bundles than the range holds");
   const std::uint64_t number = spec_.range.first + appended_;
   ++appended_;
-  const int designated = designated_player(number, pools_->players());
+  const int designated = designated_player(number, pools_->players(), spec_.scheme);
   return writers_[static_cast<std::size_t>(designated)].append_correction_blocking(correction);
 }
 

@@ -15,6 +15,7 @@ struct SegmentSetSpec {
   PublishedRange range;
   PrgKind prg = PrgKind::kAes128Ctr;
   ByteCount correction_size;
+  Scheme scheme = Scheme::kAllPlayers;
 };
 
 /// Bytes that all players' files of the range take together.

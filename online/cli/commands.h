@@ -78,6 +78,9 @@ struct TrainCommand {
   std::string report;      ///< file that receives the last JSON line
   bool json = false;
   ProfileFlags profile;
+  bool resume = false;                            ///< go on from the checkpoints of a run
+  std::optional<std::uint64_t> checkpoint_every;  ///< instead of the job's
+  std::optional<std::uint64_t> rejoin_seconds;    ///< instead of the job's
 };
 Result<void> run_train(const TrainCommand& options);
 

@@ -41,6 +41,11 @@ void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
         return known.ok() ? "" : known.error().message;
       });
   command
+      .add_option("--threads", options.threads,
+                  "that large products share on a CPU (default: the cores of this host, divided by "
+                  "the players on it)")
+      ->check(CLI::Range(1, 1024));
+  command
       .add_option("--transport", options.transport,
                   "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "
                   "encrypted, which the roster must allow (trusted_fabric = true)")
@@ -150,6 +155,12 @@ void add_train(CLI::App& app, LaunchFlags& flags, TrainCommand& options) {
   command.add_option("--shares-out", options.shares_out,
                      "name of a new file in the home for this player's shares of the weights "
                      "(infer --shares)");
+  command.add_option("--checkpoint-every", options.checkpoint_every,
+                     "steps between checkpoints, instead of the job's; the same on all players");
+  command.add_flag("--resume", options.resume,
+                   "go on from the last checkpoint that all players hold");
+  command.add_option("--rejoin", options.rejoin_seconds,
+                     "seconds to wait for a lost player to come back, instead of the job's");
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
   add_profile(command, options.profile);
@@ -252,7 +263,8 @@ int run(int argc, char** argv) {
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
-      "cancelled, 15 pool-rolled-back, 16 device-failed.");
+      "cancelled, 15 pool-rolled-back, 16 device-failed, 17 checkpoint-corrupt,\n18 "
+      "checkpoint-mismatch.");
   app.set_version_flag("--version", std::string("beaverpond ") + BEAVERPOND_VERSION);
   app.require_subcommand(1);
   KeygenOptions keygen;

@@ -133,6 +133,12 @@ Result<void> run_plan(const PlanOptions& options) {
     print_json(options, job, planned);
     return {};
   }
+  if (planned.plan.protocol != Protocol::kAdditive) {
+    std::printf(
+        "note: rounds and bytes sent are not predicted for protocol = \"%s\"; an element's are in "
+        "online/securenn/README.md\n",
+        to_string(planned.plan.protocol));
+  }
   std::printf("%s, player %u of %u:\n\n%s", unit_of(options, planned.plan).c_str(), options.player,
               job.players, format_costs(planned.bundle, options.full, 1).c_str());
   print_job(options, job, planned);

@@ -7,6 +7,10 @@ namespace beaverpond {
 Result<std::optional<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
                                                std::uint32_t players) {
   std::optional<DealingTimes> dealing;
+  if (flags.profile && plan.protocol != Protocol::kAdditive) {
+    return make_error(ErrorCode::kConfig, std::string("--profile knows no costs of protocol = \"") +
+                                              to_string(plan.protocol) + "\"; leave it out");
+  }
   if (flags.dealing.empty()) return dealing;
   BP_ASSIGN(dealing, read_dealing(flags.dealing, plan, players));
   return dealing;

@@ -111,7 +111,7 @@ Result<InferenceSetup> prepare_inference(const Job& job, PrgKind prg,
   program.receivers = std::uint64_t{1} << options.asker;
   program.members = options.series;
   BP_ASSIGN(setup.inference, build_inference_program(job.model, job.fixed_point, program));
-  BP_ASSIGN(setup.plan, make_plan(setup.inference.program, prg));
+  BP_ASSIGN(setup.plan, make_plan(setup.inference.program, prg, job.protocol));
   return setup;
 }
 

@@ -18,9 +18,9 @@ class JobReader {
   explicit JobReader(ConfigContext& context) : context_(context) {}
 
   void read(const ConfigNode& root) {
-    ConfigSection top(
-        context_, &root, "",
-        {"job", "fixed_point", "model", "layer", "training", "data", "reveal", "pool", "network"});
+    ConfigSection top(context_, &root, "",
+                      {"job", "fixed_point", "model", "layer", "training", "data", "reveal", "pool",
+                       "network", "checkpoint"});
     top_ = &top;
     read_job_table();
     read_fixed_point();
@@ -30,6 +30,7 @@ class JobReader {
     read_reveal();
     read_pool();
     read_network();
+    read_checkpoint();
     top_ = nullptr;
   }
 
@@ -41,7 +42,8 @@ class JobReader {
   }
 
   void read_job_table() {
-    ConfigSection s = required_section(context_, *top_, "job", {"name", "seed", "players"});
+    ConfigSection s = required_section(context_, *top_, "job",
+                                       {"name", "seed", "players", "protocol"});
     job_.name = s.text("name");
     const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
     if (std::any_of(job_.name.begin(), job_.name.end(), control)) {
@@ -49,6 +51,22 @@ class JobReader {
     }
     job_.seed = s.integer("seed", 0, INT64_MAX);
     job_.players = u32(s.integer("players", 2, kMaxPlayers));
+    read_protocol(s);
+  }
+
+  void read_protocol(ConfigSection& s) {
+    const std::string protocol = s.text("protocol", to_string(job_.protocol));
+    for (const Protocol known : {Protocol::kSecurenn, Protocol::kSecurennFused}) {
+      if (protocol == to_string(known)) job_.protocol = known;
+    }
+    if (protocol != to_string(job_.protocol)) {
+      s.fail("protocol",
+             "unknown protocol '" + protocol + "'" +
+                 did_you_mean(protocol, {"additive", "securenn", "securenn-fused"}),
+             "use \"additive\", \"securenn\" or \"securenn-fused\"");
+    } else if (job_.protocol != Protocol::kAdditive && job_.players != 3) {
+      s.fail("protocol", "SecureNN is a protocol of three players", "set players = 3");
+    }
   }
 
   void read_fixed_point() {
@@ -140,6 +158,18 @@ class JobReader {
     if (network.heartbeat_ms >= network.peer_timeout_ms) {
       s.fail("heartbeat_ms", "not below peer_timeout_ms",
              "a live peer must be heard of before it is given up: use a third of it or less");
+    }
+  }
+
+  void read_checkpoint() {
+    ConfigSection s = section("checkpoint", {"every", "dir", "rejoin_seconds"});
+    CheckpointConfig& checkpoint = job_.checkpoint;
+    checkpoint.every = s.integer("every", 0, kMaxSteps, 0);
+    checkpoint.dir = s.text("dir", checkpoint.dir);
+    if (checkpoint.dir.empty()) s.fail("dir", "empty", "name a folder");
+    checkpoint.rejoin_seconds = s.integer("rejoin_seconds", 0, kMaxRejoinSeconds, 0);
+    if (checkpoint.rejoin_seconds > 0 && checkpoint.every == 0) {
+      s.fail("rejoin_seconds", "without checkpoints to go on from", "set every as well");
     }
   }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "online/securenn/engine.h"
 #include "online/session/pair_keys.h"
 
 namespace beaverpond {
@@ -21,6 +22,9 @@ Result<std::unique_ptr<Engine>> create_session_engine(const NetworkConfig& netwo
   options.epoch = epoch;
   options.profile = profile;
   options.round_timeout_ms = network.round_timeout_ms;
+  if (plan.protocol != Protocol::kAdditive) {
+    return create_securenn_engine(program, plan, backend, transport, std::move(keys), options);
+  }
   return Engine::create(program, plan, backend, transport, std::move(keys), options);
 }
 

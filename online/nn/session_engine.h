@@ -10,7 +10,7 @@
 
 namespace beaverpond {
 
-/// Exchanges fresh pair keys and creates the engine. A collective. Errors: those of
+/// Exchanges fresh pair keys and creates the engine of the plan's protocol. A collective. Errors: those of
 /// exchange_pair_keys() and Engine::create().
 Result<std::unique_ptr<Engine>> create_session_engine(const NetworkConfig& network,
                                                       const Program& program, const Plan& plan,

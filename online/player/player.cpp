@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/device_module.h"
+#include "kernels/make_backend.h"
 #include "offline/plan/certificate.h"
 #include "offline/pool/roster_identity.h"
 #include "online/player/connection.h"
@@ -194,6 +195,21 @@ LeaseOptions lease_options(const Undertaking& what, const PlayerOptions& options
   return lease;
 }
 
+/// Players that share this one's host, itself among them: by what they are reached at.
+int players_on_host(const Roster& roster, int rank, const std::vector<std::string>& peers) {
+  const auto host_of = [&](std::size_t player) {
+    return peers.empty() ? roster.players[player].host
+                         : peers[player].substr(0, peers[player].rfind(':'));
+  };
+  const std::size_t players = peers.empty() ? roster.players.size() : peers.size();
+  const auto mine = static_cast<std::size_t>(rank);
+  int count = 0;
+  for (std::size_t player = 0; player < players && mine < players; ++player) {
+    if (host_of(player) == host_of(mine)) ++count;
+  }
+  return count;
+}
+
 }  // namespace
 
 Result<int> rank_of_home(const Home& home, const Roster& roster) {
@@ -224,7 +240,10 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
                                               std::to_string(roster.players.size()));
   }
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
-  BP_ASSIGN(MadeBackend made, make_backend(options.device));
+  const int threads = options.threads > 0
+                          ? options.threads
+                          : threads_of_one(players_on_host(roster, rank, options.peers));
+  BP_ASSIGN(MadeBackend made, make_backend(options.device, threads));
   if (options.on_notice) options.on_notice(made.line);
   BP_TRY(check_openings(options, roster, made));
   static PosixStorage storage;

@@ -47,6 +47,8 @@ struct PlayerOptions {
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
   std::string device = "auto";  ///< as make_backend() takes it
+  /// That a CPU's products share; 0: the cores of this host, divided by the players on it.
+  int threads = 0;
   /// What carries openings, on all players alike: "tls", or, where the roster trusts the fabric,
   /// "nccl" between GPUs or "mpi" among processes that mpirun started. All else goes over TLS.
   std::string transport = "tls";

@@ -43,6 +43,11 @@ class Schedule {
   }
 
   RunCost run() {
+    if (plan_.protocol != Protocol::kAdditive) {
+      add_offline();
+      count_layers();
+      return std::move(cost_);
+    }
     keep_fixed_values();
     for (advance(); !in_flight_.empty(); advance()) exchange();
     BP_CHECK(std::find(started_.begin(), started_.end(), false) == started_.end(),

@@ -37,7 +37,8 @@ struct RunCostOptions {
   bool skip_reveals = false;  ///< as RunInputs
 };
 
-/// `plan` must be the plan of `program`; options.member < program.members.
+/// `plan` must be the plan of `program`; options.member < program.members. Of a plan of another
+/// protocol than the additive one only what lies in the bundle is known: no rounds, no traffic.
 RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions& options);
 
 /// All bytes that player `rank` of `players` sends in a run, frame headers included, as

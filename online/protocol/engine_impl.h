@@ -105,12 +105,12 @@ class EngineImpl final : public Engine {
   bool start_compare(std::uint32_t index, const Op& op);
   bool start_lookup(std::uint32_t index);
   void run_local(std::uint32_t index, const Op& op, const RunInputs& inputs);
-  void run_arithmetic(const Op& op);
-  void run_layout(const Op& op);
   bool masks_open(const Op& op);
   void send_mask(ValueSlot& slot, std::uint32_t op);
   void compute_product(std::uint32_t index, const Op& op);
-  void multiply(const Op& op, ConstWords x, ConstWords y, Words out);
+  /// out += both products.
+  void add_products(const Op& op, const Backend::Factors& first, const Backend::Factors& second,
+                    Words out);
   bool run_one_deferred();
 
   Result<void> exchange_round();

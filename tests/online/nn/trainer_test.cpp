@@ -23,18 +23,19 @@ struct Case {
   bool softmax = false;
   bool momentum = false;  // and weight decay
   int batch = 33;
+  Protocol protocol = Protocol::kAdditive;
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
   *out << c.net << " N=" << c.players << " f=" << c.fraction_bits
-       << (c.softmax ? " softmax" : " squared error") << (c.momentum ? " momentum" : "");
+       << (c.softmax ? " softmax" : " squared error") << (c.momentum ? " momentum" : "") << ' ' << to_string(c.protocol);
 }
 
 std::string job_text(const std::string& layers, const Case& c) {
   const int players = c.players;
   const int fraction_bits = c.fraction_bits;
   std::string text = "[job]\nname = \"test\"\nseed = 7\nplayers = " + std::to_string(players) +
-                     "\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
+                     "\nprotocol = \"" + to_string(c.protocol) + "\"\n[fixed_point]\nfraction_bits = " + std::to_string(fraction_bits) +
                      "\nmaster_extra_bits = 12\n[model]\ninput = [28, 28, 1]\nloss = \"" +
                      (c.softmax ? "softmax_cross_entropy" : "squared_error") + "\"\n" + layers +
                      "[training]\nbatch = " + std::to_string(c.batch) + "\nsteps = 4\n" +
@@ -105,6 +106,10 @@ class Training : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Training, WeightsAreBitIdenticalToTheTwins) {
   const Case& c = GetParam();
+  if (c.protocol != Protocol::kAdditive &&
+      testing::test_backend()->memory() != MemoryKind::kHost) {
+    GTEST_SKIP() << "SecureNN computes on the CPU only";
+  }
   const Result<Job> job = parse_job(job_text(layers_of(c.net), c), "test");
   ASSERT_TRUE(job.ok()) << job.error().message;
   const Result<EmulateReport> twin = emulate(*job, {});
@@ -157,7 +162,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"B", 3, 16, false, false, 6}, Case{"B", 5, 13, true, false, 6},
                       Case{"C", 2, 16, true, true, 5}, Case{"C", 3, 16, false, true, 5},
                       Case{"C", 5, 16, true, false, 5}, Case{"odd", 2, 16, true, true},
-                      Case{"odd", 3, 20, false}),
+                      Case{"odd", 3, 20, false},
+                      Case{"A", 3, 16, false, false, 33, Protocol::kSecurenn},
+                      Case{"B", 3, 16, true, true, 6, Protocol::kSecurenn},
+                      Case{"C", 3, 16, false, true, 5, Protocol::kSecurennFused},
+                      Case{"D", 3, 13, true, false, 33, Protocol::kSecurennFused}),
     // Names begin with the net's, to choose among them.
     [](const ::testing::TestParamInfo<Case>& info) {
       return info.param.net + std::string("_") + std::to_string(info.index);

@@ -44,7 +44,7 @@ class TestDealer {
     auto correction = std::make_shared<Buffer>(std::move(memory).value());
     Result<Dealer> dealer = Dealer::create(plan_, players_, *backend_);
     EXPECT_TRUE(dealer.ok());
-    const int designated = designated_player(number, players_);
+    const int designated = designated_player(number, players_, scheme_of(plan_.protocol));
     EXPECT_TRUE(dealer->deal(seeds, designated, correction->bytes(), kHostStream).ok());
     if (alter) alter(correction->bytes());
     std::vector<Bundle> bundles;
@@ -69,6 +69,14 @@ struct RunResult {
   std::vector<std::vector<WordVector>> revealed;  ///< by player, then slot
   std::vector<WordVector> states;                 ///< opened states after the run
   EngineStats stats;
+  std::vector<std::uint64_t> sent_bytes;  ///< by player, in the run alone
+};
+
+/// Which protocol runs, and what makes its engine.
+struct Runner {
+  Protocol protocol = Protocol::kAdditive;
+  Result<std::unique_ptr<Engine>> (*create)(const Program&, const Plan&, Backend&, Transport&,
+                                            PairKeys, const EngineOptions&) = &Engine::create;
 };
 
 /// One run of `program` by `players` threads. inputs by slot; states by slot, or empty.
@@ -76,13 +84,14 @@ inline RunResult run_program(const Program& program, int players,
                              const std::vector<WordVector>& inputs,
                              const std::vector<WordVector>& states = {},
                              std::uint64_t multiplier = 0, PrgKind prg = PrgKind::kAes128Ctr,
-                             std::uint64_t bundle_number = 0) {
-  const Plan plan = make_plan(program, prg).value();
+                             std::uint64_t bundle_number = 0, const Runner& runner = {}) {
+  const Plan plan = make_plan(program, prg, runner.protocol).value();
   TestDealer dealer(plan, players, 17 + bundle_number);
   std::vector<Bundle> bundles = dealer.deal(bundle_number);
   std::vector<std::unique_ptr<Transport>> transports = make_local_transports(players);
   RunResult result;
   result.revealed.resize(static_cast<std::size_t>(players));
+  result.sent_bytes.resize(result.revealed.size());
   std::vector<WordVector> opened(states.size());
   std::vector<std::thread> threads;
   for (int i = 0; i < players; ++i) {
@@ -96,7 +105,7 @@ inline RunResult run_program(const Program& program, int players,
       EngineOptions options;
       options.session = 1;
       Result<std::unique_ptr<Engine>> engine =
-          Engine::create(program, plan, *backend, transport, std::move(keys).value(), options);
+          runner.create(program, plan, *backend, transport, std::move(keys).value(), options);
       ASSERT_TRUE(engine.ok()) << engine.error().message;
       for (std::uint32_t s = 0; s < states.size(); ++s) {
         ASSERT_TRUE((*engine)->set_public_state(s, states[s]).ok());
@@ -109,7 +118,9 @@ inline RunResult run_program(const Program& program, int players,
           run.inputs[op.slot] = inputs[op.slot];
         }
       }
+      const std::uint64_t sent_before = transport.stats().sent_bytes;
       Result<void> done = (*engine)->run(std::move(bundles[index]), run);
+      result.sent_bytes[index] = transport.stats().sent_bytes - sent_before;
       ASSERT_TRUE(done.ok()) << done.error().message;
       for (std::uint32_t slot = 0; slot < program.reveals; ++slot) {
         const ConstWords words = (*engine)->revealed(slot);

@@ -1,0 +1,149 @@
+#include <algorithm>
+#include <vector>
+
+#include "kernels/securenn/digits.h"
+#include "kernels/securenn/draw.h"
+
+namespace beaverpond::securenn {
+namespace {
+
+struct Portable;
+using Reader = PieceReader<Portable>;
+
+constexpr std::size_t kBlockDigits = kBlockElements * kDigits;
+
+void unpack(const std::uint8_t* packed, std::uint8_t* digits) {
+  for (int group = 0; group < kDigits / 8; ++group) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, packed + group * 7, 7);
+    for (int i = 0; i < 8; ++i) digits[8 * group + i] = (word >> (7 * i)) & 0x7f;
+  }
+}
+
+void pack(const std::uint8_t* digits, std::uint8_t* packed) {
+  for (int group = 0; group < kDigits / 8; ++group) {
+    std::uint64_t word = 0;
+    for (int i = 0; i < 8; ++i) word |= std::uint64_t{digits[8 * group + i]} << (7 * i);
+    std::memcpy(packed + group * 7, &word, 7);
+  }
+}
+
+/// `count` uniform numbers below `below`.
+void draw_below(Reader& reader, unsigned below, std::size_t count, std::uint8_t* out) {
+  std::size_t made = 0;
+  while (made < count) {
+    const std::uint8_t* piece = reader.next();
+    for (std::size_t i = 0; i < kPieceBytes && made < count; ++i) {
+      if (piece[i] < 3 * below) out[made++] = static_cast<std::uint8_t>(piece[i] % below);
+    }
+  }
+}
+
+/// Without a table, whose addresses would tell.
+unsigned power_of_generator(unsigned exponent) {
+  unsigned power = 1;
+  unsigned square = kGenerator;
+  for (int i = 0; i < 7; ++i) {
+    const unsigned bit = (exponent >> i) & 1;
+    power = power * (1 + bit * (square - 1)) % Product::kPrime;
+    square = square * square % Product::kPrime;
+  }
+  return power;
+}
+
+template <class Function>
+void for_blocks(std::uint64_t count, Function function) {
+  for (std::uint64_t first = 0, block = 0; first < count; first += kBlockElements, ++block) {
+    function(block, first, std::min(kBlockElements, count - first));
+  }
+}
+
+void draw(const Draw& draw, Bytes out) {
+  std::uint8_t digits[kBlockDigits];
+  for_blocks(out.size() / kPackedBytes, [&](std::uint64_t block, std::uint64_t first,
+                                            std::uint64_t count) {
+    Reader reader(*draw.prg, draw.stream + block);
+    draw_below(reader, Product::kPrime, count * kDigits, digits);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      pack(digits + i * kDigits, out.data() + packed_bytes(first + i));
+    }
+  });
+}
+
+void share_bits(ConstWords x, int bits, const Draw& draw, Bytes out) {
+  std::uint8_t digits[kBlockDigits];
+  const std::uint64_t mask = bits == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+  for_blocks(x.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
+    Reader reader(*draw.prg, draw.stream + block);
+    draw_below(reader, Product::kPrime, count * kDigits, digits);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      for (int j = 0; j < kDigits; ++j) {
+        std::uint8_t& digit = digits[i * kDigits + static_cast<std::uint64_t>(j)];
+        const unsigned bit = ((x[first + i] & mask) >> j) & 1;
+        digit = static_cast<std::uint8_t>(Product::digit_subtract(bit, digit));
+      }
+      pack(digits + i * kDigits, out.data() + packed_bytes(first + i));
+    }
+  });
+}
+
+/// The terms of the lower 63 bits; the 64th place holds what is never zero.
+void terms_of_63(int player, const std::uint8_t* x, const Product::Question& question,
+                 std::uint8_t* c) {
+  Formulas<63, Product::kPrime>::terms(
+      player, x, {question.threshold, question.beta, question.always_zero}, c);
+  c[63] = player == 0 ? 1 : 0;
+}
+
+void compare(const Comparison& args, Bytes out) {
+  std::vector<std::uint8_t> exponents(kBlockDigits), masks(kBlockDigits);
+  const std::uint64_t bits = args.bits == 64 ? ~std::uint64_t{0} : ~std::uint64_t{0} >> 1;
+  for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first,
+                                    std::uint64_t count) {
+    Reader reader(*args.common.prg, args.common.stream + block);
+    std::uint8_t places[kPieceBytes];
+    std::copy_n(reader.next(), kPieceBytes, places);
+    draw_below(reader, kFactors, count * kDigits, exponents.data());
+    draw_below(reader, Product::kPrime, count * kDigits, masks.data());
+    for (std::uint64_t i = 0; i < count; ++i) {
+      std::uint8_t x[kDigits], c[kDigits], sent[kDigits];
+      unpack(args.x.data() + packed_bytes(first + i), x);
+      const bool beta = ((args.beta[block] >> i) & 1) != 0;
+      const std::uint64_t bound = args.bound[first + i] & bits;
+      if (args.bits == 64) {
+        Product::terms(args.player, x, Product::question(bound, args.at_least, beta), c);
+      } else {
+        using Short = Formulas<63, Product::kPrime>;
+        const Short::Question q = Short::question(bound, args.at_least, beta);
+        terms_of_63(args.player, x, {q.threshold, q.beta, q.always_zero}, c);
+      }
+      for (unsigned j = 0; j < kDigits; ++j) {
+        const std::size_t at = i * kDigits + j;
+        sent[j ^ (places[i] & 63u)] = Product::blind(
+            args.player, c[j], power_of_generator(exponents[at]), masks[at]);
+      }
+      pack(sent, out.data() + packed_bytes(first + i));
+    }
+  });
+}
+
+void find_zero(ConstBytes of_p0, ConstBytes of_p1, Words out) {
+  const std::uint64_t count = of_p0.size() / kPackedBytes;
+  std::fill(out.begin(), out.end(), 0);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    std::uint8_t left[kDigits], right[kDigits];
+    unpack(of_p0.data() + packed_bytes(i), left);
+    unpack(of_p1.data() + packed_bytes(i), right);
+    std::uint64_t found = 0;
+    for (int j = 0; j < kDigits; ++j) {
+      found |= (unsigned{left[j]} + right[j]) % Product::kPrime == 0 ? 1 : 0;
+    }
+    out[i / 64] |= found << (i % 64);
+  }
+}
+
+}  // namespace
+
+const DigitKernels kDigitsPortable{"portable", draw, share_bits, compare, find_zero};
+
+}  // namespace beaverpond::securenn

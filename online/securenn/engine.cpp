@@ -1,0 +1,359 @@
+#include "online/securenn/engine.h"
+
+#include <optional>
+#include <set>
+
+#include "offline/plan/entry_layout.h"
+#include "online/protocol/sharing.h"
+#include "online/securenn/role.h"
+
+namespace beaverpond {
+namespace securenn {
+namespace {
+
+/// Bundle number 2^64 - 1 never exists, so what is tagged with it meets nothing else.
+constexpr std::uint64_t kNoBundle = ~std::uint64_t{0};
+
+class SecurennEngine final : public Engine {
+ public:
+  SecurennEngine(const Program& program, const Plan& plan, Backend& backend, Transport& transport,
+                 PairKeys keys, const EngineOptions& options)
+      : program_(program),
+        plan_(plan),
+        backend_(backend),
+        keys_(std::move(keys)),
+        options_(options),
+        link_(transport, options),
+        state_link_(transport, options) {}
+
+  Result<void> prepare();
+  Result<void> run(Bundle bundle, const RunInputs& inputs) override;
+  Result<void> run_next(const RunInputs& inputs) override;
+  std::uint32_t members_left() const override {
+    return bundle_.empty() ? 0 : plan_.members - 1 - member_;
+  }
+  Result<std::vector<std::uint64_t>> state_share(std::uint32_t slot) override;
+  Result<void> set_public_state(std::uint32_t slot, ConstWords words) override;
+  Result<void> set_state_share(std::uint32_t slot, ConstWords share) override;
+  ConstWords revealed(std::uint32_t slot) const override { return revealed_[slot]; }
+  Result<std::vector<std::uint64_t>> reveal_state(std::uint32_t slot, std::uint64_t receivers,
+                                                  std::uint32_t serial) override;
+  const EngineStats& stats() const override { return stats_; }
+  const EngineProfile& profile() const override { return profile_; }
+
+ private:
+  struct Reveal {
+    ConstWords share;
+    std::uint64_t count = 0;
+    std::uint64_t receivers = 0;
+    std::uint64_t serial = 0;
+  };
+
+  bool holds_shares() const { return link_.rank() != kAssistant; }
+  Result<void> check_bundle(const Bundle& bundle) const;
+  Result<void> check_inputs(const RunInputs& inputs, std::uint32_t member) const;
+  Result<void> run_member(const RunInputs& inputs);
+  Result<void> execute(const RunInputs& inputs);
+  std::vector<std::uint32_t> ready_truncations(std::uint32_t index);
+  bool has_truncation(std::uint32_t index) const;
+  bool kept(std::uint32_t index) const {
+    const Op& op = program_.ops[index];
+    return member_ > 0 && op.out != kNoValue && fixed_[op.out];
+  }
+  Result<std::vector<std::vector<std::uint64_t>>> reveal(const std::vector<Reveal>& reveals,
+                                                         Link& link);
+  Result<void> reveal_all();
+  Error in_operation(Error error, std::uint32_t index) const;
+
+  const Program& program_;
+  const Plan& plan_;
+  Backend& backend_;
+  PairKeys keys_;
+  EngineOptions options_;
+  Link link_;
+  Link state_link_;  ///< of what is revealed between runs
+  std::unique_ptr<Role> role_;
+  std::vector<std::vector<std::uint32_t>> entries_;
+  std::vector<bool> fixed_;      ///< by value: kept through all members of a series
+  std::vector<bool> ready_;      ///< by value, in this run
+  std::vector<bool> truncated_;  ///< by operation, in this run
+  std::vector<std::vector<std::uint64_t>> revealed_;
+  EngineStats stats_;
+  EngineProfile profile_;
+  std::set<std::uint32_t> state_serials_;
+  Bundle bundle_;
+  std::uint32_t member_ = 0;
+  std::optional<std::uint64_t> last_bundle_;
+  bool failed_ = false;
+};
+
+Result<void> SecurennEngine::prepare() {
+  entries_.resize(program_.ops.size());
+  for (std::uint32_t index = 0; index < plan_.entries.size(); ++index) {
+    const PlanEntry& entry = plan_.entries[index];
+    if (entry.kind != EntryKind::kMask) entries_[entry.source].push_back(index);
+  }
+  if (program_.members > 1) fixed_ = fixed_values(program_);
+  revealed_.resize(program_.reveals);
+  if (options_.profile) profile_.ops.resize(program_.ops.size());
+  if (options_.profile) profile_.layer_rounds.resize(program_layers(program_).names.size());
+  state_link_.begin_bundle(kNoBundle);
+  const RoleContext context{program_, plan_, backend_, link_, keys_, entries_};
+  BP_ASSIGN(role_, holds_shares() ? make_holder(context) : make_assistant(context));
+  return {};
+}
+
+Result<void> SecurennEngine::check_bundle(const Bundle& bundle) const {
+  if (failed_) {
+    return make_error(
+        ErrorCode::kCancelled,
+        "an earlier run of this engine failed; start a new session with a new engine");
+  }
+  if (bundle.empty() || (last_bundle_.has_value() && bundle.number() <= *last_bundle_)) {
+    return make_error(ErrorCode::kConfig,
+                      "this bundle is empty or not newer than the last one; take the next bundle "
+                      "of a lease");
+  }
+  const bool fits = bundle.designated() < kAssistant &&
+                    (bundle.designated() != link_.rank() ||
+                     bundle.correction().size() == plan_.correction_size.value);
+  if (fits) return {};
+  return make_error(ErrorCode::kConfig,
+                    "the correction of bundle " + std::to_string(bundle.number()) +
+                        " is not one of this plan for " + to_string(plan_.protocol) +
+                        "; make the pool again from the plan of this job");
+}
+
+Result<void> SecurennEngine::check_inputs(const RunInputs& inputs, std::uint32_t member) const {
+  if (inputs.inputs.size() != program_.inputs) {
+    return make_error(ErrorCode::kConfig, "this program takes " + std::to_string(program_.inputs) +
+                                              " inputs, not " +
+                                              std::to_string(inputs.inputs.size()));
+  }
+  for (const Op& op : program_.ops) {
+    if (op.code != OpCode::kInput || static_cast<int>(op.owner) != link_.rank()) continue;
+    if (op.fixed && member > 0) continue;
+    const std::uint64_t want = program_.value(op.out).shape.count();
+    if (inputs.inputs[op.slot].size() == want) continue;
+    return make_error(ErrorCode::kConfig, "input " + std::to_string(op.slot) + " has " +
+                                              std::to_string(inputs.inputs[op.slot].size()) +
+                                              " words where the program takes " +
+                                              std::to_string(want));
+  }
+  return {};
+}
+
+Result<void> SecurennEngine::run(Bundle bundle, const RunInputs& inputs) {
+  BP_TRY(check_bundle(bundle));
+  BP_TRY(check_inputs(inputs, 0));
+  last_bundle_ = bundle.number();
+  bundle_ = std::move(bundle);  // members that the one before still had are burned
+  member_ = 0;
+  link_.begin_bundle(bundle_.number());
+  return run_member(inputs);
+}
+
+Result<void> SecurennEngine::run_next(const RunInputs& inputs) {
+  if (failed_ || members_left() == 0) {
+    return make_error(failed_ ? ErrorCode::kCancelled : ErrorCode::kConfig,
+                      "no member of a series is left; start another with a new bundle");
+  }
+  BP_TRY(check_inputs(inputs, member_ + 1));
+  ++member_;  // never back: a member's masks are spent once
+  return run_member(inputs);
+}
+
+Result<void> SecurennEngine::run_member(const RunInputs& inputs) {
+  const ScopedTimer timer(options_.profile ? &profile_.run_seconds : nullptr);
+  Result<void> result = execute(inputs);
+  // Also after an error: until then the backend reads the inputs and the bundle.
+  const Result<void> settled = backend_.synchronize(kHostStream);
+  if (result.ok()) result = settled;
+  failed_ = !result.ok();
+  stats_.rounds = link_.rounds();
+  ++profile_.runs;
+  profile_.exchange_seconds = link_.seconds();
+  profile_.messages = link_.messages();
+  if (failed_ || member_ + 1 == plan_.members) bundle_ = Bundle();
+  return result;
+}
+
+bool SecurennEngine::has_truncation(std::uint32_t index) const {
+  return !entries_[index].empty() &&
+         plan_.entries[entries_[index][0]].kind == EntryKind::kTruncate;
+}
+
+/// Of operation `index`, if it has one still to do, and of all later ones whose input is there.
+std::vector<std::uint32_t> SecurennEngine::ready_truncations(std::uint32_t index) {
+  std::vector<std::uint32_t> found;
+  if (!has_truncation(index) || truncated_[index]) return found;
+  for (std::uint32_t i = index; i < program_.ops.size(); ++i) {
+    if (!has_truncation(i) || truncated_[i] || kept(i)) continue;
+    if (!ready_[program_.ops[i].inputs[0]]) continue;
+    truncated_[i] = true;
+    found.push_back(i);
+  }
+  return found;
+}
+
+Result<void> SecurennEngine::execute(const RunInputs& inputs) {
+  const std::uint64_t number = bundle_.number() * plan_.members + member_;
+  role_->begin({&bundle_, member_, number}, member_ == 0 ? std::vector<bool>() : fixed_);
+  ready_.assign(program_.values.size(), false);
+  truncated_.assign(program_.ops.size(), false);
+  std::vector<std::uint32_t> given;
+  for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
+    const Op& op = program_.ops[index];
+    if (op.code == OpCode::kInput && !kept(index)) given.push_back(index);
+    const bool at_hand = op.code == OpCode::kInput || op.code == OpCode::kState || kept(index);
+    if (at_hand && op.out != kNoValue) ready_[op.out] = true;
+  }
+  if (!given.empty()) BP_TRY(role_->share_inputs(given, inputs));
+  for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
+    if (kept(index)) continue;
+    const ScopedTimer timer(options_.profile ? &profile_.ops[index].seconds : nullptr);
+    Result<void> done = role_->execute(index, ready_truncations(index));
+    if (!done.ok()) return in_operation(std::move(done).error(), index);
+    if (program_.ops[index].out != kNoValue) ready_[program_.ops[index].out] = true;
+  }
+  for (std::vector<std::uint64_t>& words : revealed_) words.clear();
+  if (!inputs.skip_reveals) BP_TRY(reveal_all());
+  return role_->finish(inputs);
+}
+
+Error SecurennEngine::in_operation(Error error, std::uint32_t index) const {
+  const Op& op = program_.ops[index];
+  error.operation = op.layer + " " + to_string(op.code);
+  error.epoch = options_.epoch;
+  return error;
+}
+
+Result<void> SecurennEngine::reveal_all() {
+  std::vector<Reveal> reveals;
+  std::vector<std::uint32_t> slots;
+  for (const Op& op : program_.ops) {
+    if (op.code != OpCode::kReveal) continue;
+    const std::uint64_t number = bundle_.number() * plan_.members + member_;
+    reveals.push_back({role_->value_share(op.inputs[0]), program_.value(op.inputs[0]).shape.count(),
+                       op.receivers, Sharing::run_serial(number, program_.reveals, op.slot)});
+    slots.push_back(op.slot);
+  }
+  if (reveals.empty()) return {};
+  BP_ASSIGN(std::vector<std::vector<std::uint64_t>> words, reveal(reveals, link_));
+  for (std::size_t i = 0; i < slots.size(); ++i) revealed_[slots[i]] = std::move(words[i]);
+  return {};
+}
+
+/// One round. What leaves a player is re-randomised by a zero sharing between P0 and P1.
+Result<std::vector<std::vector<std::uint64_t>>> SecurennEngine::reveal(
+    const std::vector<Reveal>& reveals, Link& link) {
+  const int rank = link.rank();
+  const auto receives = [](const Reveal& one, int player) {
+    return ((one.receivers >> player) & 1) != 0;
+  };
+  std::vector<Buffer> masked;
+  std::vector<std::vector<std::uint64_t>> theirs[kAssistant];
+  for (const Reveal& one : reveals) {
+    if (holds_shares()) {
+      const auto peer = static_cast<std::size_t>(link.peer());
+      Buffer& mine = masked.emplace_back();
+      BP_ASSIGN(mine, backend_.allocate(bytes_of_words(ElementCount{one.count})));
+      backend_.copy(one.share, mine.words(), kHostStream);
+      backend_.prg_add(keys_.sent[peer], PrgKind::kChaCha20, one.serial, mine.words(), kHostStream);
+      backend_.prg_subtract(keys_.received[peer], PrgKind::kChaCha20, one.serial, mine.words(),
+                            kHostStream);
+    }
+    for (auto& of_player : theirs) of_player.emplace_back(receives(one, rank) ? one.count : 0);
+  }
+  BP_TRY(backend_.synchronize(kHostStream));
+  for (std::size_t i = 0; i < reveals.size(); ++i) {
+    for (int to = 0; holds_shares() && to < kPlayers; ++to) {
+      if (to != rank && receives(reveals[i], to)) link.send(to, ConstWords(masked[i].words()));
+    }
+    for (int from = 0; from < kAssistant; ++from) {
+      if (from != rank && receives(reveals[i], rank)) link.receive(from, Words(theirs[from][i]));
+    }
+  }
+  BP_TRY(link.finish());
+  std::vector<std::vector<std::uint64_t>> values;
+  for (std::size_t i = 0; i < reveals.size(); ++i) {
+    std::vector<std::uint64_t>& value = values.emplace_back(theirs[0][i].size(), 0);
+    for (int from = 0; from < kAssistant; ++from) {
+      const ConstWords part = from == rank ? ConstWords(masked[i].words()) : theirs[from][i];
+      for (std::size_t at = 0; at < value.size(); ++at) value[at] += part[at];
+    }
+  }
+  return values;
+}
+
+Result<std::vector<std::uint64_t>> SecurennEngine::reveal_state(std::uint32_t slot,
+                                                                std::uint64_t receivers,
+                                                                std::uint32_t serial) {
+  BP_CHECK(state_serials_.insert(serial).second, "reveal_state: a serial is used twice");
+  const Words state = role_->state(slot);
+  BP_ASSIGN(auto words,
+            reveal({{state, state.size(), receivers, Sharing::state_serial(serial)}}, state_link_));
+  return std::move(words[0]);
+}
+
+Result<std::vector<std::uint64_t>> SecurennEngine::state_share(std::uint32_t slot) {
+  const Words state = role_->state(slot);
+  BP_TRY(backend_.synchronize(kHostStream));
+  return std::vector<std::uint64_t>(state.begin(), state.end());
+}
+
+Result<void> SecurennEngine::set_public_state(std::uint32_t slot, ConstWords words) {
+  if (link_.rank() == 0) return set_state_share(slot, words);
+  backend_.zero(bytes_of(role_->state(slot)), kHostStream);
+  return backend_.synchronize(kHostStream);
+}
+
+Result<void> SecurennEngine::set_state_share(std::uint32_t slot, ConstWords share) {
+  const Words state = role_->state(slot);
+  BP_CHECK(state.size() == share.size(), "set_state_share: sizes differ");
+  if (!holds_shares()) return {};
+  backend_.upload(bytes_of(share), bytes_of(state), kHostStream);
+  return backend_.synchronize(kHostStream);
+}
+
+Result<void> check_setting(const Program& program, const Backend& backend,
+                           const Transport& transport) {
+  if (transport.size() != kPlayers) {
+    return make_error(ErrorCode::kConfig,
+                      "SecureNN is a protocol of 3 players, but " +
+                          std::to_string(transport.size()) + " are connected; set players = 3");
+  }
+  if (backend.memory() != MemoryKind::kHost || transport.memory() != MemoryKind::kHost) {
+    return make_error(ErrorCode::kConfig,
+                      "SecureNN computes on the CPU only; give --device cpu and --transport tls");
+  }
+  for (const Op& op : program.ops) {
+    if ((op.code == OpCode::kInput && op.owner >= kPlayers) ||
+        (op.code == OpCode::kReveal && (op.receivers >> kPlayers) != 0)) {
+      return make_error(ErrorCode::kConfig, "layer '" + op.layer + "': " + to_string(op.code) +
+                                                " names a player outside 0..2");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+}  // namespace securenn
+
+Result<std::unique_ptr<Engine>> create_securenn_engine(const Program& program, const Plan& plan,
+                                                       Backend& backend, Transport& transport,
+                                                       PairKeys keys,
+                                                       const EngineOptions& options) {
+  BP_ASSIGN(const Plan expected, make_plan(program, plan.prg, plan.protocol));
+  if (plan.protocol == Protocol::kAdditive || plan_hash(expected) != plan_hash(plan)) {
+    return make_error(ErrorCode::kRosterMismatch,
+                      "the plan is not the plan of this program; make it again from the same job");
+  }
+  BP_TRY(securenn::check_setting(program, backend, transport));
+  auto engine = std::make_unique<securenn::SecurennEngine>(program, plan, backend, transport,
+                                                           std::move(keys), options);
+  BP_TRY(engine->prepare());
+  return std::unique_ptr<Engine>(std::move(engine));
+}
+
+}  // namespace beaverpond
