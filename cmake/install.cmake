@@ -28,6 +28,9 @@ install(TARGETS beaverpond triple-factory RUNTIME DESTINATION ${CMAKE_INSTALL_BI
 if(BEAVERPOND_CUDA_ENABLED)
   install(TARGETS beaverpond_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
+if(BEAVERPOND_MPI_ENABLED)
+  install(TARGETS beaverpond_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(TARGETS beaverpond_archive EXPORT beaverpond
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/beaverpond

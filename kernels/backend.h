@@ -162,6 +162,22 @@ class Backend {
                       Words out, bool accumulate, StreamRef stream) = 0;
   virtual void multiply(ConstWords x, ConstWords y, Words out, bool accumulate,
                         StreamRef stream) = 0;
+  /// Two operands of a product.
+  struct Factors {
+    ConstWords x, y;
+  };
+  /// out += first.x first.y + second.x second.y, two products of one shape, where a device can with
+  /// one pass over `out`.
+  virtual void add_matmuls(const MatMulShape& shape, const Factors& first, const Factors& second,
+                           Words out, StreamRef stream) {
+    matmul(shape, first.x, first.y, out, true, stream);
+    matmul(shape, second.x, second.y, out, true, stream);
+  }
+  virtual void add_conv2ds(ConvKind kind, const Conv2dShape& shape, const Factors& first,
+                           const Factors& second, Words out, StreamRef stream) {
+    conv2d(kind, shape, first.x, first.y, out, true, stream);
+    conv2d(kind, shape, second.x, second.y, out, true, stream);
+  }
 
   // Local linear operations.
   virtual void add(ConstWords x, ConstWords y, Words out, StreamRef stream) = 0;
@@ -252,7 +268,8 @@ class Backend {
   virtual void deal_lookup(const DealLookup& deal, StreamRef stream) = 0;
 };
 
-/// The CPU backend. One thread at a time may use it.
-std::unique_ptr<Backend> make_cpu_backend();
+/// The CPU backend. One thread at a time may use it; large products share `threads`, that one
+/// included.
+std::unique_ptr<Backend> make_cpu_backend(int threads = 1);
 
 }  // namespace beaverpond

@@ -1,5 +1,8 @@
 #include "kernels/make_backend.h"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "kernels/device_module.h"
@@ -22,9 +25,9 @@ MadeBackend made_of(std::unique_ptr<Backend> backend) {
 
 }  // namespace
 
-Result<MadeBackend> make_backend(const std::string& device) {
+Result<MadeBackend> make_backend(const std::string& device, int threads) {
   BP_TRY(check_device(device));
-  if (device == "cpu") return made_of(make_cpu_backend());
+  if (device == "cpu") return made_of(make_cpu_backend(threads));
   const int number = gpu_of(device).value_or(0);
   auto gpu = make_gpu_backend(number);
   if (gpu.ok()) {
@@ -36,11 +39,18 @@ Result<MadeBackend> make_backend(const std::string& device) {
   if (device != "auto" || gpu.error().code != ErrorCode::kDeviceFailed) {
     return std::move(gpu).error();
   }
-  MadeBackend made = made_of(make_cpu_backend());
+  MadeBackend made = made_of(make_cpu_backend(threads));
   // Without the remedy: nobody asked for a GPU.
   const std::string& why = gpu.error().message;
   made.line += ": " + why.substr(0, why.find(';'));
   return made;
+}
+
+int threads_of_one(int processes) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  const int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+  return std::max(1, count / std::max(1, processes));
 }
 
 Result<std::vector<std::string>> choose_devices(const std::string& devices, std::string& line) {

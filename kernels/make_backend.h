@@ -17,9 +17,12 @@ struct MadeBackend {
 };
 
 /// A backend of its own for one thread. "auto" takes the first GPU, or the CPU where there is none;
-/// no other name falls back to anything. Errors: kConfig (no such name), kDeviceFailed (no such
-/// GPU, driver or module), kOutOfMemory.
-Result<MadeBackend> make_backend(const std::string& device);
+/// no other name falls back to anything. `threads`: that a CPU's products share. Errors: kConfig
+/// (no such name), kDeviceFailed (no such GPU, driver or module), kOutOfMemory.
+Result<MadeBackend> make_backend(const std::string& device, int threads = 1);
+
+/// Threads for one of `processes` that share the cores this process may use: at least one.
+int threads_of_one(int processes);
 
 /// The devices of split_devices() without "auto" and "cuda:all": what stands here is there, and no
 /// name means another device later. `line` gets what they are, for a person. Errors: those of

@@ -2,7 +2,7 @@
 // ciphers. Every result is compared bit for bit before it is timed; ours and the reference take
 // turns, so that a change of clock or a noisy neighbour meets both; medians are reported.
 //
-//   beaverpond-kernels-bench [--json FILE] [--repetitions N] [--quick]
+//   beaverpond-kernels-bench [--json FILE] [--only NAME] [--repetitions N] [--quick]
 //   beaverpond-kernels-bench --benchmark [Google Benchmark's options]     ours only
 #include <benchmark/benchmark.h>
 #include <openssl/evp.h>
@@ -22,7 +22,10 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/kernels/conv_cases.h"
 #include "bench/kernels/eigen_gemm.h"
+#include "bench/kernels/kernel_case.h"
+#include "bench/kernels/thread_cases.h"
 #include "bench/report/report.h"
 #include "kernels/cpu/prg.h"
 #include "kernels/features.h"
@@ -34,39 +37,30 @@ namespace {
 using Words = std::vector<std::uint64_t>;
 using Bytes = std::vector<std::uint8_t>;
 
-struct Case {
-  std::string name, unit, reference;
-  double work = 0;  ///< units done by one call
-  std::function<void()> ours, theirs;
-  std::function<bool()> agree;  ///< runs both and compares every bit
-};
+using Case = KernelCase;
 
 struct GemmData {
   Words a, b, ours, theirs;
-  std::unique_ptr<std::byte, decltype(&std::free)> workspace{
-      static_cast<std::byte*>(std::aligned_alloc(64, (gemm_workspace_size_bytes() + 63) / 64 * 64)),
-      &std::free};
+  AlignedBytes workspace = aligned_bytes(gemm_workspace_size_bytes());
 };
 
-Case gemm_case(std::size_t m, std::size_t k, std::size_t n) {
+Case gemm_case(std::size_t m, std::size_t k, std::size_t n, GemmKernel kernel = GemmKernel::kAuto) {
   const auto data = std::make_shared<GemmData>();
   std::mt19937_64 random(m * 1000003 + k * 1009 + n);
-  const auto fill = [&](Words& words, std::size_t count) {
-    words.resize(count);
-    for (std::uint64_t& word : words) word = random();
-  };
-  fill(data->a, m * k);
-  fill(data->b, k * n);
-  fill(data->ours, m * n);
-  fill(data->theirs, m * n);
+  data->a = random_words(m * k, random);
+  data->b = random_words(k * n, random);
+  data->ours = random_words(m * n, random);
+  data->theirs = random_words(m * n, random);
   Case result;
-  result.name = "gemm/" + std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
+  result.name =
+      kernel == GemmKernel::kAuto ? "gemm/" : std::string("gemm-") + to_string(kernel) + "/";
+  result.name += std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
   result.unit = "MAC/s";
   result.reference = "Eigen 3.4 int64";
   result.work = static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n);
   result.ours = [=] {
     gemm(row_major(data->a.data(), m, k), row_major(data->b.data(), k, n), data->ours.data(), n,
-         false, {data->workspace.get(), gemm_workspace_size_bytes()});
+         false, {data->workspace.get(), gemm_workspace_size_bytes()}, kernel);
   };
   result.theirs = [=] { eigen_gemm(data->a.data(), data->b.data(), data->theirs.data(), m, k, n); };
   result.agree = [=, ours = result.ours, theirs = result.theirs] {
@@ -148,9 +142,18 @@ Case prg_case(PrgKind kind) {
 }
 
 std::vector<Case> all_cases() {
-  return {gemm_case(512, 512, 512),    gemm_case(1024, 1024, 1024), gemm_case(128, 784, 128),
-          gemm_case(8192, 500, 50),    gemm_case(25088, 25, 5),     prg_case(PrgKind::kAes128Ctr),
-          prg_case(PrgKind::kChaCha20)};
+  std::vector<Case> cases = {gemm_case(512, 512, 512),
+                             gemm_case(1024, 1024, 1024),
+                             gemm_case(128, 784, 128),
+                             gemm_case(128, 128, 128),
+                             gemm_case(8192, 500, 50),
+                             gemm_case(25088, 25, 5),
+                             gemm_case(512, 512, 512, GemmKernel::kAvx2),
+                             prg_case(PrgKind::kAes128Ctr),
+                             prg_case(PrgKind::kChaCha20)};
+  for (Case& test : conv_cases()) cases.push_back(std::move(test));
+  for (Case& test : thread_cases()) cases.push_back(std::move(test));
+  return cases;
 }
 
 double seconds_of(const std::function<void()>& call, std::size_t calls) {
@@ -189,20 +192,21 @@ nlohmann::ordered_json measure(const Case& test, int repetitions) {
           {"per_cpu_second", median(ours_per_cpu)}};
 }
 
-int run_pairs(const std::string& json_path, int repetitions) {
-  std::printf("%-22s %12s %6s %12s %7s %7s  %s\n", "kernel", "ours", "unit", "reference", "ratio",
+int run_pairs(const std::string& json_path, const std::string& only, int repetitions) {
+  std::printf("%-38s %12s %6s %12s %7s %7s  %s\n", "kernel", "ours", "unit", "reference", "ratio",
               "#wrong", "compared with");
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   int wrong = 0;
   for (const Case& test : all_cases()) {
+    if (test.name.find(only) == std::string::npos) continue;
     if (!test.agree()) {
-      std::printf("%-22s %12s %6s %12s %7s %7d  %s\n", test.name.c_str(), "-", test.unit.c_str(),
+      std::printf("%-38s %12s %6s %12s %7s %7d  %s\n", test.name.c_str(), "-", test.unit.c_str(),
                   "-", "-", 1, test.reference.c_str());
       ++wrong;
       continue;
     }
     const auto row = measure(test, repetitions);
-    std::printf("%-22s %12.3e %6s %12.3e %6.2fx %7d  %s\n", test.name.c_str(),
+    std::printf("%-38s %12.3e %6s %12.3e %6.2fx %7d  %s\n", test.name.c_str(),
                 row["value"].get<double>(), test.unit.c_str(), row["reference_value"].get<double>(),
                 row["ratio"].get<double>(), 0, test.reference.c_str());
     std::fflush(stdout);
@@ -239,7 +243,8 @@ int run_google_benchmark(int argc, char** argv) {
 
 int usage() {
   std::fprintf(stderr,
-               "usage: beaverpond-kernels-bench [--json FILE] [--repetitions N] [--quick]\n"
+               "usage: beaverpond-kernels-bench [--json FILE] [--only NAME] [--repetitions N] "
+               "[--quick]\n"
                "       beaverpond-kernels-bench --benchmark [options of Google Benchmark]\n");
   return 2;
 }
@@ -249,13 +254,15 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "the reference products are built for AVX2, which this machine lacks\n");
     return 2;
   }
-  std::string json_path;
+  std::string json_path, only;
   int repetitions = 9;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
     if (i == 1 && option == "--benchmark") return run_google_benchmark(argc - 1, argv + 1);
     if (option == "--json" && i + 1 < argc) {
       json_path = argv[++i];
+    } else if (option == "--only" && i + 1 < argc) {
+      only = argv[++i];
     } else if (option == "--repetitions" && i + 1 < argc) {
       repetitions = std::max(7, std::atoi(argv[++i]));
     } else if (option == "--quick") {
@@ -264,7 +271,7 @@ int run(int argc, char** argv) {
       return usage();
     }
   }
-  return run_pairs(json_path, repetitions);
+  return run_pairs(json_path, only, repetitions);
 }
 
 }  // namespace

@@ -23,22 +23,25 @@ enum class ErrorCode : std::uint8_t {
       7,  ///< players disagree on roster, program or plan, or a certificate is foreign
   kProtocolMismatch = 8,  ///< a frame arrived that does not belong to this operation
   kOutOfMemory = 9,
-  kIo = 10,              ///< the operating system refused a read, a write or a socket
-  kNoSpace = 11,         ///< the disk is full, or the disk budget is too small
-  kPoolBusy = 12,        ///< another process holds the lock of this pool
-  kDomain = 13,          ///< a value left the domain of the fixed-point protocol
-  kCancelled = 14,       ///< stopped on request
-  kPoolRolledBack = 15,  ///< a pool is older than what the other players saw of it
-  kDeviceFailed = 16,    ///< a GPU, its driver or its module refused or stopped
+  kIo = 10,                  ///< the operating system refused a read, a write or a socket
+  kNoSpace = 11,             ///< the disk is full, or the disk budget is too small
+  kPoolBusy = 12,            ///< another process holds the lock of this pool
+  kDomain = 13,              ///< a value left the domain of the fixed-point protocol
+  kCancelled = 14,           ///< stopped on request
+  kPoolRolledBack = 15,      ///< a pool is older than what the other players saw of it
+  kDeviceFailed = 16,        ///< a GPU, its driver or its module refused or stopped
+  kCheckpointCorrupt = 17,   ///< a checkpoint failed its checks: damaged, or not what was written
+  kCheckpointMismatch = 18,  ///< checkpoints of another job, roster or run, or no step in common
 };
 
 /// A failure: what happened, where, and what to do about it (all three in `message`).
 struct Error {
   ErrorCode code = ErrorCode::kConfig;
   std::string message;
-  std::optional<int> player;  ///< the player at fault, where one is known
-  std::string operation;      ///< protocol operation in progress, where there was one
-  std::uint64_t epoch = 0;    ///< membership epoch
+  std::optional<int> player;          ///< the player at fault, where one is known
+  std::string operation;              ///< protocol operation in progress, where there was one
+  std::optional<std::uint64_t> step;  ///< of a training, from 0, where one was in progress
+  std::uint64_t epoch = 0;            ///< membership epoch
 };
 
 /// Stable lower-case name of a code, as it appears in messages and JSON ("peer-lost").
@@ -59,6 +62,8 @@ inline const char* to_string(ErrorCode code) {
     case ErrorCode::kCancelled: return "cancelled";
     case ErrorCode::kPoolRolledBack: return "pool-rolled-back";
     case ErrorCode::kDeviceFailed: return "device-failed";
+    case ErrorCode::kCheckpointCorrupt: return "checkpoint-corrupt";
+    case ErrorCode::kCheckpointMismatch: return "checkpoint-mismatch";
   }
   return "unknown";
 }

@@ -61,7 +61,10 @@ Result<int> rank_of_home(const std::string& home);
 /// others. Spends one bundle. The private run cannot see a value that leaves the fixed point: try
 /// run_in_plaintext() on data of the same size first. Errors: kConfig (inputs, home), kDomain (an
 /// input too large), kRosterMismatch (players recorded different programs), kPeerLost, kTimeout,
-/// kPoolDry, kPoolBusy, kPoolCorrupt, kProtocolMismatch, kIo, kOutOfMemory, kDeviceFailed.
+/// kPoolDry, kPoolBusy, kPoolCorrupt, kProtocolMismatch, kIo, kOutOfMemory, kDeviceFailed; once
+/// connecting, each with the membership epoch, what was going on ("connect", "lease", an operation
+/// of the protocol ..) and, where one is known, the player. A failure ends nothing but this run: its
+/// bundle is burned, and the process may call again.
 Result<RunReport> run_player_blocking(const RecordedProgram& program, const NamedValues& inputs,
                                       const RunOptions& options);
 

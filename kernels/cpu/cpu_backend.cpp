@@ -12,6 +12,7 @@
 #include "kernels/cpu/layout_ops.h"
 #include "kernels/cpu/lookup.h"
 #include "kernels/cpu/prg.h"
+#include "kernels/cpu/shared_products.h"
 #include "kernels/gemm/conv.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/math/compare_block.h"
@@ -27,9 +28,12 @@ void wipe_and_free(void* data) {
 
 class CpuBackend final : public Backend {
  public:
+  explicit CpuBackend(int threads) : crew_(threads) {}
+
   std::string name() const override {
     return std::string("cpu (gemm ") + to_string(best_gemm_kernel()) + ", bits " +
-           cpu::best_compare_kernels().name + ")";
+           cpu::best_compare_kernels().name +
+           (crew_.size() > 1 ? ", " + std::to_string(crew_.size()) + " threads)" : ")");
   }
 
   MemoryKind memory() const override { return MemoryKind::kHost; }
@@ -76,29 +80,25 @@ class CpuBackend final : public Backend {
 
   void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef) override {
-    BP_CHECK(x.size() == s.m * s.k && y.size() == s.k * s.n && out.size() == s.m * s.n,
-             "matmul: sizes do not fit the shape");
-    const MatrixView a =
-        row_major(x.data(), s.transpose_x ? s.k : s.m, s.transpose_x ? s.m : s.k, s.transpose_x);
-    const MatrixView b =
-        row_major(y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n, s.transpose_y);
-    gemm(a, b, out.data(), s.n, accumulate, workspace(gemm_workspace_size_bytes()));
+    const beaverpond::Factors views[] = {views_of(s, {x, y}, out)};
+    shared_gemm(views, out, s.n, accumulate);
+  }
+  void add_matmuls(const MatMulShape& s, const Factors& first, const Factors& second, Words out,
+                   StreamRef) override {
+    const beaverpond::Factors views[] = {views_of(s, first, out), views_of(s, second, out)};
+    shared_gemm(views, out, s.n, true);
   }
 
   void conv2d(ConvKind kind, const Conv2dShape& shape, ConstWords x, ConstWords y, Words out,
               bool accumulate, StreamRef) override {
-    const std::span<std::byte> scratch = workspace(conv2d_workspace_size_bytes(shape));
-    switch (kind) {
-      case ConvKind::kForward:
-        beaverpond::conv2d(shape, x.data(), y.data(), out.data(), accumulate, scratch);
-        return;
-      case ConvKind::kGradWeight:
-        conv2d_grad_weight(shape, x.data(), y.data(), out.data(), accumulate, scratch);
-        return;
-      case ConvKind::kGradInput:
-        conv2d_grad_input(shape, x.data(), y.data(), out.data(), accumulate, scratch);
-        return;
-    }
+    const ConvFactors factors[] = {{x.data(), y.data()}};
+    shared_conv(kind, shape, factors, out, accumulate);
+  }
+  void add_conv2ds(ConvKind kind, const Conv2dShape& shape, const Factors& first,
+                   const Factors& second, Words out, StreamRef) override {
+    const ConvFactors factors[] = {{first.x.data(), first.y.data()},
+                                   {second.x.data(), second.y.data()}};
+    shared_conv(kind, shape, factors, out, true);
   }
 
   void multiply(ConstWords x, ConstWords y, Words out, bool accumulate, StreamRef) override {
@@ -229,6 +229,25 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  static beaverpond::Factors views_of(const MatMulShape& s, const Factors& f, Words out) {
+    BP_CHECK(f.x.size() == s.m * s.k && f.y.size() == s.k * s.n && out.size() == s.m * s.n,
+             "matmul: sizes do not fit the shape");
+    return {
+        row_major(f.x.data(), s.transpose_x ? s.k : s.m, s.transpose_x ? s.m : s.k, s.transpose_x),
+        row_major(f.y.data(), s.transpose_y ? s.n : s.k, s.transpose_y ? s.k : s.n, s.transpose_y)};
+  }
+
+  void shared_gemm(std::span<const beaverpond::Factors> factors, Words out, std::size_t ldc,
+                   bool accumulate) {
+    cpu::shared_gemm(crew_, factors, out.data(), ldc, accumulate,
+                     workspace(cpu::shared_gemm_size_bytes(crew_)));
+  }
+  void shared_conv(ConvKind kind, const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                   Words out, bool accumulate) {
+    cpu::shared_conv(crew_, kind, shape, factors, out.data(), accumulate,
+                     workspace(cpu::shared_conv_size_bytes(crew_, kind, shape)));
+  }
+
   /// Scratch memory, grown to the largest shape seen and then kept.
   std::span<std::byte> workspace(std::size_t size) {
     if (scratch_.bytes().size() < size) {
@@ -239,6 +258,7 @@ class CpuBackend final : public Backend {
     return std::as_writable_bytes(scratch_.bytes()).first(size);
   }
 
+  cpu::Crew crew_;
   Buffer scratch_;
 };
 
@@ -249,8 +269,8 @@ std::uint64_t compare_kept_words(const CompareLayout& layout, std::uint64_t coun
          static_cast<std::uint64_t>(layout.plane_words);
 }
 
-std::unique_ptr<Backend> make_cpu_backend() {
-  return std::make_unique<CpuBackend>();
+std::unique_ptr<Backend> make_cpu_backend(int threads) {
+  return std::make_unique<CpuBackend>(threads);
 }
 
 }  // namespace beaverpond

@@ -84,7 +84,8 @@ class Player {
     const std::uint8_t* const from = m.correction + first * record + correction_.from;
     const std::uint64_t piece = correction_.size_bytes();
     // A copy of rows may read whole rows, and the last ends where the host's memory may end.
-    if (blocks > 1) {
+    work_.before_copy_blocking(from, (blocks - 1) * record + piece, stream_);
+    if (blocks > 1 && work_.ok()) {
       work_.note(cudaMemcpy2DAsync(to, piece, from, record, piece, blocks - 1,
                                    cudaMemcpyHostToDevice, stream_),
                  "upload a correction");

@@ -66,8 +66,9 @@ class CudaBackend final : public Backend {
   }
   Result<void> synchronize(StreamRef ref) override {
     const Call call(*this, ref);
-    const Result<void> copied = copies_.synchronize_blocking();
-    work_.note(check(cudaStreamSynchronize(call.stream), "a device failed at its work"));
+    // Both, also after a failure: nothing may be at work on the caller's memory any more.
+    const Result<void> copied = work_.pool().await_blocking(copies_.get());
+    work_.await_blocking(call.stream);
     work_.note(copied);
     return work_.take_failure();
   }
@@ -203,14 +204,15 @@ class CudaBackend final : public Backend {
   void window(const Pool2dShape& shape, ConstWords x, Words out, StreamRef ref) override {
     BP_CHECK(x.size() == shape.image_shape().count() && out.size() == shape.taps() * shape.pixels(),
              "window: sizes do not fit");
-    elements(WindowElement{geometry(shape), x.data(), shape.pixels(), out.data()}, out.size(), ref);
+    elements(WindowElement{window_geometry(shape), x.data(), shape.pixels(), out.data()},
+             out.size(), ref);
   }
   void window_grad(const Pool2dShape& shape, ConstWords x, Words out, StreamRef ref) override {
     BP_CHECK(out.size() == shape.image_shape().count() && x.size() == shape.taps() * shape.pixels(),
              "window_grad: sizes do not fit");
     zero(bytes_of(out), ref);
-    elements(WindowGradElement{geometry(shape), x.data(), shape.pixels(), out.data()}, x.size(),
-             ref);
+    elements(WindowGradElement{window_geometry(shape), x.data(), shape.pixels(), out.data()},
+             x.size(), ref);
   }
 
   void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
@@ -281,20 +283,6 @@ class CudaBackend final : public Backend {
     work_.copy(memory, words.data(), words.size_bytes(), cudaMemcpyHostToDevice, call.stream);
     return reinterpret_cast<const std::uint64_t*>(memory);
   }
-  static WindowGeometry geometry(const Pool2dShape& s) {
-    WindowGeometry g{};
-    g.height = s.height;
-    g.width = s.width;
-    g.channels = s.channels;
-    g.out_height = s.out_height();
-    g.out_width = s.out_width();
-    g.window_width = s.window_width;
-    g.taps = s.taps();
-    g.stride = static_cast<std::int32_t>(s.stride);
-    g.pad = static_cast<std::int32_t>(s.pad_before);
-    g.clamp = s.clamp;
-    return g;
-  }
 
   Work work_;
   Stream copies_;  ///< carries downloads
@@ -308,7 +296,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(int device, ProductMethod met
                                                    const WorkLimits& limits) {
   BP_ASSIGN(DeviceProperties properties, device_properties(device));
   BP_TRY(use_device(device));
-  BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory));
+  BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory, limits.patience));
   const ProductOptions options{method, rates_of(properties)};
   BP_TRY(probe_blocking(pool));
   BP_ASSIGN(Stream copies, pool.make_stream());

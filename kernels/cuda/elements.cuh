@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "beaverpond/shape.h"
 #include "kernels/cuda/device.h"
 #include "kernels/math/window.h"
 
@@ -114,6 +115,20 @@ struct WindowGeometry {
     return ((image * height + y) * width + x) * channels + static_cast<std::int64_t>(channel);
   }
 };
+inline WindowGeometry window_geometry(const Pool2dShape& s) {
+  WindowGeometry g{};
+  g.height = s.height;
+  g.width = s.width;
+  g.channels = s.channels;
+  g.out_height = s.out_height();
+  g.out_width = s.out_width();
+  g.window_width = s.window_width;
+  g.taps = s.taps();
+  g.stride = static_cast<std::int32_t>(s.stride);
+  g.pad = static_cast<std::int32_t>(s.pad_before);
+  g.clamp = s.clamp;
+  return g;
+}
 /// out[tap, pixel] = the image word seen.
 struct WindowElement {
   WindowGeometry geometry;

@@ -1,8 +1,10 @@
 #include "kernels/cuda/memory_pool.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <new>
 #include <string>
@@ -35,10 +37,15 @@ AllocationTable& table() {
 }  // namespace
 
 /// What buffers, streams and the pool share; ends with the last of them.
-class PoolState {
+class PoolState : public std::enable_shared_from_this<PoolState> {
  public:
-  PoolState(int device, cudaStream_t home, Event joined, cudaMemPool_t pool)
-      : device_(device), home_(home), joined_(std::move(joined)), pool_(pool) {}
+  PoolState(int device, cudaStream_t home, Event joined, cudaMemPool_t pool,
+            std::chrono::milliseconds patience)
+      : device_(device),
+        home_(home),
+        joined_(std::move(joined)),
+        pool_(pool),
+        patience_(patience) {}
   PoolState(const PoolState&) = delete;
   PoolState& operator=(const PoolState&) = delete;
   ~PoolState() {
@@ -55,12 +62,16 @@ class PoolState {
   Result<void*> allocate(std::uint64_t size_bytes, cudaStream_t stream);
   void free(void* memory, const Allocation& allocation);
   Result<void> trim(std::uint64_t keep_bytes);
+  template <class Wait>
+  Result<void> await(Wait&& wait);
+  bool lost() const { return lost_; }
   MemoryPool::Usage usage() {
     const std::lock_guard lock(mutex_);
     return usage_;
   }
 
  private:
+  Error lost_error() const;
   Result<void> wait_all_on_home() {
     for (cudaStream_t other : streams_) {
       BP_TRY(joined_.record(other));
@@ -82,13 +93,48 @@ class PoolState {
   const cudaStream_t home_;
   const Event joined_;
   const cudaMemPool_t pool_;  // null: the device has none
+  const std::chrono::milliseconds patience_;
+  std::atomic<bool> lost_ = false;
   std::mutex mutex_;
   std::vector<cudaStream_t> streams_;  // besides home
   MemoryPool::Usage usage_;
 };
 
+/// Pools of lost devices, which therefore never end.
+struct LostPools {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<PoolState>> kept;
+  std::atomic<bool> any = false;
+};
+LostPools& lost_pools() {
+  static LostPools* const instance = new LostPools;
+  return *instance;
+}
+
+Error PoolState::lost_error() const {
+  return make_error(ErrorCode::kDeviceFailed,
+                    "cuda:" + std::to_string(device_) + " did not end its work within " +
+                        std::to_string(patience_.count()) +
+                        " ms and is given up; start the program again, and if that happens again "
+                        "see nvidia-smi and the kernel log, or use --device cpu");
+}
+
+template <class Wait>
+Result<void> PoolState::await(Wait&& wait) {
+  if (lost_) return lost_error();
+  BP_TRY(use_device(device_));
+  BP_ASSIGN(const bool done, wait(patience_));
+  if (done) return {};
+  LostPools& all = lost_pools();
+  const std::lock_guard lock(all.mutex);
+  if (!lost_.exchange(true)) all.kept.push_back(shared_from_this());
+  all.any = true;
+  return lost_error();
+}
+
 Result<cudaStream_t> PoolState::attach() {
   const std::lock_guard lock(mutex_);
+  if (lost_) return lost_error();
   BP_TRY(use_device(device_));
   cudaStream_t stream = nullptr;
   BP_TRY(check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cannot make a stream"));
@@ -105,6 +151,7 @@ Result<cudaStream_t> PoolState::attach() {
 
 void PoolState::detach(cudaStream_t stream) {
   const std::lock_guard lock(mutex_);
+  if (lost_) return;
   (void)use_device(device_);  // a device that failed does nothing more
   // A device that failed runs nothing that would need an order.
   if (Result<void> marked = joined_.record(stream); marked) (void)joined_.wait_on(home_);
@@ -114,6 +161,7 @@ void PoolState::detach(cudaStream_t stream) {
 
 Result<void*> PoolState::allocate(std::uint64_t size_bytes, cudaStream_t stream) {
   const std::lock_guard lock(mutex_);
+  if (lost_) return lost_error();
   BP_TRY(use_device(device_));
   const cudaStream_t first = stream == nullptr ? home_ : stream;
   void* memory = nullptr;
@@ -139,6 +187,7 @@ Result<void*> PoolState::allocate(std::uint64_t size_bytes, cudaStream_t stream)
 
 void PoolState::free(void* memory, const Allocation& allocation) {
   const std::lock_guard lock(mutex_);
+  if (lost_) return;
   (void)use_device(device_);  // a device that failed does nothing more
   cudaStream_t last = home_;
   if (allocation.stream != nullptr && attached(allocation.stream)) {
@@ -152,7 +201,9 @@ void PoolState::free(void* memory, const Allocation& allocation) {
   if (pool_ != nullptr) {
     (void)check(cudaFreeAsync(memory, last), "cannot free memory");
   } else {
-    (void)check(cudaStreamSynchronize(last), "cannot free memory");
+    // cudaFree waits for the device. Where it failed it does nothing.
+    (void)await([last](auto patience) { return done_within(last, patience); });
+    if (lost_) return;
     (void)check(cudaFree(memory), "cannot free memory");
   }
   usage_.used.value -= allocation.size_bytes;
@@ -160,6 +211,7 @@ void PoolState::free(void* memory, const Allocation& allocation) {
 }
 
 Result<void> PoolState::trim(std::uint64_t keep_bytes) {
+  if (lost_) return lost_error();
   if (pool_ == nullptr) return {};
   BP_TRY(use_device(device_));
   return check(cudaMemPoolTrimTo(pool_, keep_bytes), "cannot give memory back");
@@ -194,9 +246,25 @@ struct alignas(64) PinnedHeader {
   std::uint64_t size_bytes = 0;
 };
 
+/// What lies where, for is_pinned().
+struct PinnedTable {
+  std::mutex mutex;
+  std::map<std::uintptr_t, std::uint64_t> size_at;
+};
+PinnedTable& pinned_table() {
+  static PinnedTable* const instance = new PinnedTable;  // as table()
+  return *instance;
+}
+
 void release_pinned(void* memory) {
   auto* const header = static_cast<PinnedHeader*>(memory) - 1;
   explicit_bzero(header, sizeof(PinnedHeader) + header->size_bytes);
+  {
+    const std::lock_guard lock(pinned_table().mutex);
+    pinned_table().size_at.erase(reinterpret_cast<std::uintptr_t>(memory));
+  }
+  // A copy of a lost device may still write here, and to free waits for devices.
+  if (lost_pools().any) return;
   (void)check(cudaFreeHost(header), "cannot free pinned memory");
 }
 
@@ -207,17 +275,18 @@ Stream::~Stream() {
 }
 
 Result<void> Stream::synchronize_blocking() const {
-  return check(cudaStreamSynchronize(stream_), "a device failed at its work");
+  return pool_->await([this](auto patience) { return done_within(stream_, patience); });
 }
 
-Result<MemoryPool> MemoryPool::create(int device, ByteCount keep) {
+Result<MemoryPool> MemoryPool::create(int device, ByteCount keep,
+                                      std::chrono::milliseconds patience) {
   BP_ASSIGN(const DeviceProperties properties, device_properties(device));
   BP_TRY(use_device(device));
   BP_ASSIGN(Event joined, Event::create());
   cudaStream_t home = nullptr;
   BP_TRY(check(cudaStreamCreateWithFlags(&home, cudaStreamNonBlocking), "cannot make a stream"));
   auto state = [&](cudaMemPool_t pool) {
-    return MemoryPool(std::make_shared<PoolState>(device, home, std::move(joined), pool));
+    return MemoryPool(std::make_shared<PoolState>(device, home, std::move(joined), pool, patience));
   };
   if (!properties.memory_pools) return state(nullptr);
   // A pool of its own: the device's default one is shared with libraries, which must not find our
@@ -265,6 +334,18 @@ Result<void> MemoryPool::trim(ByteCount keep) {
   return state_->trim(keep.value);
 }
 
+Result<void> MemoryPool::await_blocking(cudaStream_t stream) {
+  return state_->await([stream](auto patience) { return done_within(stream, patience); });
+}
+
+Result<void> MemoryPool::await_blocking(const Event& mark) {
+  return state_->await([&mark](auto patience) { return mark.done_within(patience); });
+}
+
+bool MemoryPool::lost() const {
+  return state_->lost();
+}
+
 MemoryPool::Usage MemoryPool::usage() const {
   return state_->usage();
 }
@@ -276,7 +357,21 @@ Result<Buffer> allocate_pinned(ByteCount size) {
                "cannot allocate " + std::to_string(size.value) + " bytes of page-locked memory"));
   void* const content = new (memory) PinnedHeader{size.value} + 1;
   std::memset(content, 0, size.value);
+  {
+    const std::lock_guard lock(pinned_table().mutex);
+    pinned_table().size_at[reinterpret_cast<std::uintptr_t>(content)] = size.value;
+  }
   return Buffer(content, size.value, &release_pinned);
+}
+
+bool is_pinned(const void* memory, std::uint64_t size_bytes) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  PinnedTable& all = pinned_table();
+  const std::lock_guard lock(all.mutex);
+  const auto after = all.size_at.upper_bound(begin);
+  if (after == all.size_at.begin()) return false;
+  const auto& [at, size] = *std::prev(after);
+  return begin + size_bytes <= at + size;
 }
 
 }  // namespace beaverpond::cuda

@@ -4,7 +4,9 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include "beaverpond/stream.h"
 #include "beaverpond/units.h"
 #include "kernels/backend.h"
+#include "kernels/cuda/runtime.h"
 
 namespace beaverpond::cuda {
 
@@ -30,8 +33,7 @@ class Stream {
 
   cudaStream_t get() const { return stream_; }
   StreamRef ref() const { return StreamRef{stream_}; }
-  /// Waits until all is done that the stream was given. Errors: kDeviceFailed, also of kernels that
-  /// ran before.
+  /// MemoryPool::await_blocking of it.
   Result<void> synchronize_blocking() const;
 
  private:
@@ -48,11 +50,17 @@ class Stream {
 
 /// The memory of one device. No call waits for the device where it has memory pools; where it has
 /// none, freeing does. Any thread. Buffers and streams may outlive the pool.
+///
+/// A device that does not end what it was given is lost: a kernel of it may be at work for ever.
+/// Its memory, its streams and all page-locked memory of the process then stay where they are until
+/// the process ends, so that nothing it may still touch is given to anybody else; and it is not
+/// called again, since such calls may wait for it. Page-locked memory is wiped all the same.
 class MemoryPool {
  public:
   /// `keep`: free memory that stays with the pool instead of going back to the device. Errors:
   /// kConfig (no such device), kDeviceFailed, kOutOfMemory.
-  static Result<MemoryPool> create(int device, ByteCount keep);
+  static Result<MemoryPool> create(int device, ByteCount keep,
+                                   std::chrono::milliseconds patience = kDevicePatience);
 
   int device() const;
   /// The stream of those who need only one.
@@ -71,6 +79,14 @@ class MemoryPool {
   /// A buffer of undefined content for `stream` alone, wiped and freed in its order: what it was
   /// given before may still use it. Errors: kOutOfMemory, kDeviceFailed.
   Result<Buffer> allocate_scratch(ByteCount size, cudaStream_t stream);
+  /// Waits until all is done that `stream` was given, as long as the pool has patience; beyond, the
+  /// device is lost. Errors: kDeviceFailed, also of kernels that ran before.
+  Result<void> await_blocking(cudaStream_t stream);
+  /// The same for a mark in a stream.
+  Result<void> await_blocking(const Event& mark);
+  /// Whether a wait was in vain. Then every call above fails.
+  bool lost() const;
+
   /// Gives back to the device what is free beyond `keep`. Errors: kDeviceFailed.
   Result<void> trim(ByteCount keep);
 
@@ -90,5 +106,7 @@ class MemoryPool {
 /// aligned, wiped when freed. No copy of it may be under way then. Errors: kOutOfMemory,
 /// kDeviceFailed.
 Result<Buffer> allocate_pinned(ByteCount size);
+/// Whether all of [memory, memory + size_bytes) is memory of allocate_pinned().
+bool is_pinned(const void* memory, std::uint64_t size_bytes);
 
 }  // namespace beaverpond::cuda

@@ -24,7 +24,7 @@ Result<void> probe_blocking(MemoryPool& pool) {
       cudaMemcpyAsync(seen.bytes().data(), out, kCount * 8, cudaMemcpyDeviceToHost, pool.home()),
       what);
   // Also after a failure: no copy may be under way when `seen` ends.
-  BP_TRY(check(cudaStreamSynchronize(pool.home()), what));
+  BP_TRY(pool.await_blocking(pool.home()));
   BP_TRY(copied);
   for (unsigned i = 0; i < kCount; ++i) {
     if (seen.words()[i] != (i + 1ULL) * kProbeFactor) {

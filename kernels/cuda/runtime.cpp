@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "kernels/cuda/pauses.h"
+
 namespace beaverpond::cuda {
 namespace {
 
@@ -38,6 +40,20 @@ Result<void> check(cudaError_t status, const std::string& what) {
   if (status == cudaSuccess) return {};
   cudaGetLastError();
   return error_of(status, what);
+}
+
+Result<bool> done_within(cudaStream_t stream, std::chrono::milliseconds patience) {
+  Pauses pauses;
+  for (;;) {
+    const cudaError_t status = cudaStreamQuery(stream);
+    if (status != cudaErrorNotReady) {
+      BP_TRY(check(status, "a device failed at its work"));
+      return true;
+    }
+    cudaGetLastError();
+    if (pauses.waited() >= patience) return false;
+    pauses.pause();
+  }
 }
 
 Result<int> device_count() {
@@ -101,8 +117,13 @@ Result<bool> Event::done() const {
   return true;
 }
 
-Result<void> Event::synchronize_blocking() const {
-  return check(cudaEventSynchronize(event_), "a device failed at its work");
+Result<bool> Event::done_within(std::chrono::milliseconds patience) const {
+  Pauses pauses;
+  for (;;) {
+    BP_ASSIGN(const bool reached, done());
+    if (reached || pauses.waited() >= patience) return reached;
+    pauses.pause();
+  }
 }
 
 }  // namespace beaverpond::cuda

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -18,6 +19,14 @@ Error error_of(cudaError_t status, const std::string& what);
 /// Success, or error_of. Also clears CUDA's own note of the failure, so that no later call reports
 /// it as its own.
 Result<void> check(cudaError_t status, const std::string& what);
+
+/// How long a device may be at what it was given before it counts as one that never ends. What is
+/// given at a time takes seconds, at most.
+inline constexpr std::chrono::milliseconds kDevicePatience{120'000};
+
+/// Waits until all is done that `stream` was given; false: it was not within `patience`. Errors:
+/// kDeviceFailed, also of kernels that ran before.
+Result<bool> done_within(cudaStream_t stream, std::chrono::milliseconds patience);
 
 /// GPUs this process may use. Errors: kDeviceFailed (no driver, one too old, or no GPU).
 Result<int> device_count();
@@ -57,8 +66,8 @@ class Event {
   Result<void> wait_on(cudaStream_t stream) const;
   /// Whether the mark is reached; never waits. Errors: kDeviceFailed.
   Result<bool> done() const;
-  /// Waits for the mark. Errors: kDeviceFailed.
-  Result<void> synchronize_blocking() const;
+  /// Whether it is within `patience`. Errors: kDeviceFailed.
+  Result<bool> done_within(std::chrono::milliseconds patience) const;
 
  private:
   explicit Event(cudaEvent_t event) : event_(event) {}

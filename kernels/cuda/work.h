@@ -2,6 +2,7 @@
 // after which nothing is started any more.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,9 +36,12 @@ class Work {
   void note(cudaError_t status, const char* what) {
     if (status != cudaSuccess) note(check(status, std::string("cannot ") + what));
   }
-  /// The first failure, which is then forgotten.
+  /// Waits until all is done that `stream` was given, but not for ever. A failure is noted.
+  void await_blocking(cudaStream_t stream) { note(pool_.await_blocking(stream)); }
+  /// The first failure, which is then forgotten; but a device that is lost stays so.
   Result<void> take_failure() {
     if (ok()) return {};
+    if (pool_.lost()) return *failure_;
     Error error = std::move(*failure_);
     failure_.reset();
     return error;
@@ -47,13 +51,24 @@ class Work {
   template <class... Params, class... Args>
   void run(const char* what, void (*kernel)(Params...), const LaunchShape& shape,
            cudaStream_t stream, Args&&... args) {
-    if (ok()) note(launch(kernel, shape, stream, std::forward<Args>(args)...), what);
+    if (!ok()) return;
+    note(launch(kernel, shape, stream, std::forward<Args>(args)...), what);
+    if (++launches_ % kLaunchesAMark == 0) mark_blocking(stream);
   }
   void copy(void* to, const void* from, std::uint64_t size_bytes, cudaMemcpyKind kind,
             cudaStream_t stream) {
-    if (ok() && size_bytes > 0) {
+    if (size_bytes == 0) return;
+    if (kind != cudaMemcpyDeviceToDevice) {
+      before_copy_blocking(kind == cudaMemcpyHostToDevice ? from : to, size_bytes, stream);
+    }
+    if (ok()) {
       note(cudaMemcpyAsync(to, from, size_bytes, kind, stream), "copy memory");
     }
+  }
+  /// Before a copy from or to host memory: CUDA may let those from and to memory that is not
+  /// page-locked wait for the stream, without a limit.
+  void before_copy_blocking(const void* host, std::uint64_t size_bytes, cudaStream_t stream) {
+    if (ok() && !is_pinned(host, size_bytes)) await_blocking(stream);
   }
   void zero(void* to, std::uint64_t size_bytes, cudaStream_t stream) {
     if (ok() && size_bytes > 0) note(cudaMemsetAsync(to, 0, size_bytes, stream), "clear memory");
@@ -93,8 +108,25 @@ class Work {
   MemoryPool pool_;
   DeviceProperties properties_;
   WorkLimits limits_;
+  /// A device takes about 1024 launches, and then lets the next one wait, without a limit. So at
+  /// every 256th there is a mark, and the mark before that one must have been reached.
+  static constexpr std::uint64_t kLaunchesAMark = 256;
+  void mark_blocking(cudaStream_t stream) {
+    std::optional<Event>& before = marks_[launches_ / kLaunchesAMark % 2];
+    if (before.has_value()) note(pool_.await_blocking(*before));
+    if (!ok()) return;
+    if (!before.has_value()) {
+      Result<Event> made = Event::create();
+      if (!made.ok()) return note(Result<void>(std::move(made).error()));
+      before = std::move(made).value();
+    }
+    note(before->record(stream));
+  }
+
   std::vector<Scratch> scratch_;
   std::optional<Error> failure_;
+  std::uint64_t launches_ = 0;
+  std::array<std::optional<Event>, 2> marks_;
 };
 
 /// Cuts a piece of memory into aligned parts: first all sizes, then the addresses.

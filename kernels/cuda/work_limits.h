@@ -2,9 +2,11 @@
 // that every cut is met.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 #include "kernels/cuda/residue_tables.h"
+#include "kernels/cuda/runtime.h"
 
 namespace beaverpond::cuda {
 
@@ -14,6 +16,7 @@ struct WorkLimits {
   std::uint32_t residue_depth = kMaxResidueDepth;        ///< of k in one product of residues
   std::uint64_t stream_units = std::uint64_t{1} << 29;   ///< of 64 bytes, one launch
   std::uint32_t grid_rows = 65535;                       ///< what grid.y takes
+  std::chrono::milliseconds patience = kDevicePatience;  ///< with a device that does not end
 };
 
 }  // namespace beaverpond::cuda

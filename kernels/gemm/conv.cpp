@@ -1,59 +1,24 @@
 #include "kernels/gemm/conv.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "beaverpond/check.h"
+#include "kernels/gemm/operand.h"
 
 namespace beaverpond {
 namespace {
 
-/// A block of patches is at most 1 MiB, so that it stays in L2 between being written and read; at
-/// least 24 rows, so that packing the weights for it pays.
-constexpr std::size_t kBlockWords = std::size_t{1} << 17;
-constexpr std::size_t kLeastRows = 24;
-constexpr std::size_t kMostRows = 1020;
-/// Words after each patch that a copy in chunks of four may overwrite.
-constexpr std::size_t kSlackWords = 3;
-/// Words of a strip up to which gradients are added word by word.
-constexpr std::size_t kShortStrip = 16;
+using internal::Axis;
+using internal::GemmTask;
+
+/// Words of each of two buffers for images with their padding, unless one line of results wants
+/// more: together they stay in L2.
+constexpr std::size_t kBandWords = std::size_t{1} << 15;
+/// Words of gradients, of images and results, that are visited once per kernel row: stay in L2.
+constexpr std::size_t kGradientWords = std::size_t{1} << 16;
 
 std::size_t round_up(std::size_t size_bytes) {
   return (size_bytes + 63) / 64 * 64;
-}
-
-/// How the patches (rows of the im2col matrix) are cut into blocks, and where a block lies.
-struct Blocks {
-  std::size_t total_rows;  ///< patches: one per output pixel
-  std::size_t columns;
-  std::size_t pitch;  ///< words from row to row; never a multiple of 64: few cache sets
-  std::size_t rows;   ///< rows of a full block
-
-  explicit Blocks(const Conv2dShape& shape)
-      : total_rows(shape.patch_rows()), columns(shape.patch_columns()) {
-    pitch = columns + kSlackWords;
-    if (pitch % 64 == 0) pitch += 8;
-    rows = std::clamp(kBlockWords / pitch, kLeastRows, kMostRows);
-    rows = std::max<std::size_t>(std::min(rows, total_rows), 1);
-  }
-
-  std::size_t size_bytes() const { return round_up(rows * pitch * 8); }
-  MatrixView view(const std::uint64_t* data, std::size_t used_rows) const {
-    return {data, used_rows, columns, pitch, 1};
-  }
-};
-
-struct Workspace {
-  std::uint64_t* patches;
-  std::span<std::byte> gemm;
-};
-
-Workspace split(const Conv2dShape& shape, const Blocks& blocks, std::span<std::byte> workspace) {
-  BP_CHECK(workspace.size() >= conv2d_workspace_size_bytes(shape) &&
-               reinterpret_cast<std::uintptr_t>(workspace.data()) % 64 == 0,
-           "the workspace of a convolution is too small or not aligned");
-  return {reinterpret_cast<std::uint64_t*>(workspace.data()),
-          workspace.subspan(blocks.size_bytes())};
 }
 
 void check_shape(const Conv2dShape& shape) {
@@ -64,209 +29,301 @@ void check_shape(const Conv2dShape& shape) {
            "the kernel of a convolution is empty or larger than the padded image");
 }
 
-/// A strip is one kernel row of one patch: consecutive words both in the patch and in the images,
-/// because channels are innermost. At an edge of the image it is `before` zeros, `inside` words of
-/// the images from `offset`, `after` zeros.
-struct EdgeStrip {
-  std::size_t before, inside, after, offset;
-};
+/// How the batch is cut into bands: some whole images, or some lines of results of one image.
+/// Where images have no padding, one band is all of them, read in place.
+struct Bands {
+  bool padded;
+  std::size_t width, height;      ///< of an image with its padding
+  std::size_t row_words;          ///< of such an image
+  std::size_t images, lines;      ///< of a full band
+  std::size_t scratch_words = 0;  ///< of one term's images in a band
 
-/// Patches of neighbouring output pixels in one output row.
-struct PatchRun {
-  std::size_t image, y, x, count;
-  std::size_t at;  ///< words from the start of the block to the first patch
-};
-
-/// The strips of one kernel row of a run. Calls edge(strip, at) where a strip leaves the image, and
-/// interior(offset, at, count) for `count` strips wholly inside, stride * channels words apart in
-/// the images and a pitch apart in the block.
-template <class Edge, class Interior>
-void for_each_strip(const Conv2dShape& shape, const Blocks& blocks, const PatchRun& run,
-                    std::int64_t kernel_row, Edge edge, Interior interior) {
-  const std::int64_t width = shape.width, kernel = shape.kernel, pad = shape.pad_before;
-  const std::int64_t stride = shape.stride;
-  const std::size_t channels = shape.in_channels, strip_words = shape.kernel * channels;
-  const auto first = static_cast<std::int64_t>(run.x);
-  const auto end = first + static_cast<std::int64_t>(run.count);
-  const std::int64_t image_row = static_cast<std::int64_t>(run.y) * stride - pad + kernel_row;
-  const std::size_t block_at = run.at + static_cast<std::size_t>(kernel_row) * strip_words;
-  if (image_row < 0 || image_row >= shape.height) {
-    for (std::size_t i = 0; i < run.count; ++i) {
-      edge(EdgeStrip{strip_words, 0, 0, 0}, block_at + i * blocks.pitch);
+  /// `most_words`: of the images and results of a band; 0: no matter.
+  explicit Bands(const Conv2dShape& shape, std::size_t most_words = 0)
+      : padded(shape.pad_before > 0 || shape.pad_after > 0),
+        width(std::size_t{shape.width} + shape.pad_before + shape.pad_after),
+        height(std::size_t{shape.height} + shape.pad_before + shape.pad_after),
+        row_words(width * shape.in_channels),
+        images(shape.batch),
+        lines(shape.out_height()) {
+    const std::size_t image_words = height * row_words;
+    if (most_words > 0) {
+      const std::size_t result_words = lines * shape.out_width() * shape.out_channels;
+      const std::size_t each = std::max<std::size_t>(image_words + result_words, 1);
+      images = std::min(images, std::max<std::size_t>(most_words / each, 1));
     }
-    return;
-  }
-  const std::size_t row_offset =
-      (run.image * shape.height + static_cast<std::size_t>(image_row)) * shape.width * channels;
-  // Inside where 0 <= x * stride - pad and x * stride - pad + kernel <= width.
-  const std::int64_t inside_end =
-      width + pad >= kernel ? (width + pad - kernel) / stride + 1 : std::int64_t{0};
-  const std::int64_t inside_first = std::clamp((pad + stride - 1) / stride, first, end);
-  const std::int64_t inside_last = std::clamp(inside_end, inside_first, end);
-  const auto block_of = [&](std::int64_t x) {
-    return block_at + static_cast<std::size_t>(x - first) * blocks.pitch;
-  };
-  const auto visit_edges = [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t x = from; x < to; ++x) {
-      const std::int64_t left = x * stride - pad;
-      const std::int64_t skip = std::clamp<std::int64_t>(-left, 0, kernel);
-      const std::int64_t stop = std::clamp(width - left, skip, kernel);
-      const auto before = static_cast<std::size_t>(skip) * channels;
-      const auto inside = static_cast<std::size_t>(stop - skip) * channels;
-      const auto pixel = static_cast<std::size_t>(inside > 0 ? left + skip : 0);
-      edge(EdgeStrip{before, inside, strip_words - before - inside, row_offset + pixel * channels},
-           block_of(x));
-    }
-  };
-  visit_edges(first, inside_first);
-  if (inside_first < inside_last) {
-    interior(row_offset + static_cast<std::size_t>(inside_first * stride - pad) * channels,
-             block_of(inside_first), static_cast<std::size_t>(inside_last - inside_first));
-  }
-  visit_edges(inside_last, end);
-}
-
-/// All strips of patches [first, first + rows).
-template <class Edge, class Interior>
-void for_each_strip(const Conv2dShape& shape, const Blocks& blocks, std::size_t first,
-                    std::size_t rows, Edge edge, Interior interior) {
-  if (blocks.columns == 0) return;
-  const std::size_t out_width = shape.out_width(), out_height = shape.out_height();
-  for (std::size_t row = 0; row < rows;) {
-    const std::size_t pixel = first + row;
-    const std::size_t x = pixel % out_width, line = pixel / out_width;
-    const PatchRun run{line / out_height, line % out_height, x, std::min(out_width - x, rows - row),
-                       row * blocks.pitch};
-    for (std::uint32_t ky = 0; ky < shape.kernel; ++ky) {
-      for_each_strip(shape, blocks, run, ky, edge, interior);
-    }
-    row += run.count;
-  }
-}
-
-/// `count` strips of at most 4 * chunks words, copied in whole chunks: what is copied too much
-/// lands where the next kernel row, or nobody, writes (see kSlackWords).
-template <std::size_t chunks>
-void copy_strips(const std::uint64_t* from, std::size_t from_step, std::uint64_t* to,
-                 std::size_t to_step, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i, from += from_step, to += to_step) {
-    std::memcpy(to, from, chunks * 32);
-  }
-}
-
-void gather_patches(const Conv2dShape& shape, const Blocks& blocks, std::size_t first,
-                    std::size_t rows, const std::uint64_t* images, std::uint64_t* patches) {
-  const std::size_t strip_words = std::size_t{shape.kernel} * shape.in_channels;
-  const std::size_t step = std::size_t{shape.stride} * shape.in_channels;
-  const std::size_t image_words = shape.image_shape().count();
-  const auto edge = [&](const EdgeStrip& strip, std::size_t at) {
-    std::uint64_t* to = std::fill_n(patches + at, strip.before, 0);
-    to = std::copy_n(images + strip.offset, strip.inside, to);
-    std::fill_n(to, strip.after, 0);
-  };
-  const auto interior = [&](std::size_t offset, std::size_t at, std::size_t count) {
-    const std::uint64_t* from = images + offset;
-    std::uint64_t* to = patches + at;
-    const std::size_t chunks = (strip_words + 3) / 4;
-    if (offset + (count - 1) * step + 4 * chunks <= image_words) {
-      switch (chunks) {  // a call of memcpy costs more than so short a copy
-        case 1: return copy_strips<1>(from, step, to, blocks.pitch, count);
-        case 2: return copy_strips<2>(from, step, to, blocks.pitch, count);
-        case 3: return copy_strips<3>(from, step, to, blocks.pitch, count);
-        case 4: return copy_strips<4>(from, step, to, blocks.pitch, count);
-        default: break;
-      }
-    }
-    for (std::size_t i = 0; i < count; ++i, from += step, to += blocks.pitch) {
-      std::memcpy(to, from, strip_words * 8);
-    }
-  };
-  for_each_strip(shape, blocks, first, rows, edge, interior);
-}
-
-void scatter_patches(const Conv2dShape& shape, const Blocks& blocks, std::size_t first,
-                     std::size_t rows, const std::uint64_t* patches, std::uint64_t* images) {
-  const std::size_t strip_words = std::size_t{shape.kernel} * shape.in_channels;
-  const std::size_t step = std::size_t{shape.stride} * shape.in_channels;
-  const auto edge = [&](const EdgeStrip& strip, std::size_t at) {
-    const std::uint64_t* from = patches + at + strip.before;
-    for (std::size_t i = 0; i < strip.inside; ++i) images[strip.offset + i] += from[i];
-  };
-  const auto interior = [&](std::size_t offset, std::size_t at, std::size_t count) {
-    std::uint64_t* to = images + offset;
-    const std::uint64_t* from = patches + at;
-    if (strip_words <= kShortStrip) {
-      // Word by word over the run: neighbouring strips overlap, and a strip at a time would wait
-      // for its neighbour's stores.
-      for (std::size_t j = 0; j < strip_words; ++j) {
-        for (std::size_t i = 0; i < count; ++i) to[i * step + j] += from[i * blocks.pitch + j];
-      }
+    if (!padded) return;
+    if (image_words <= kBandWords) {
+      images = std::min<std::size_t>(images, kBandWords / std::max<std::size_t>(image_words, 1));
+      scratch_words = images * image_words;
       return;
     }
-    for (std::size_t i = 0; i < count; ++i, to += step, from += blocks.pitch) {
-      for (std::size_t j = 0; j < strip_words; ++j) to[j] += from[j];
+    images = 1;
+    const std::size_t rows = std::max<std::size_t>(kBandWords / row_words, shape.kernel);
+    lines = std::min<std::size_t>((rows - shape.kernel) / shape.stride + 1, lines);
+    scratch_words = rows_of(shape, lines) * row_words;
+  }
+
+  /// Rows of an image that `count` lines of results read.
+  static std::size_t rows_of(const Conv2dShape& shape, std::size_t count) {
+    return (count - 1) * shape.stride + shape.kernel;
+  }
+  std::size_t size_bytes() const { return internal::kMostTerms * round_up(scratch_words * 8); }
+};
+
+struct Band {
+  std::size_t image, images, line, lines;
+
+  std::size_t first_pixel(const Conv2dShape& shape) const {
+    return (image * shape.out_height() + line) * shape.out_width();
+  }
+  std::size_t pixels(const Conv2dShape& shape) const { return images * lines * shape.out_width(); }
+};
+
+/// Calls visit(row in the band's scratch, row of the images) for all rows of the images of a band,
+/// and blank(row in the scratch) for rows of padding.
+template <class Row, class Blank>
+void for_each_band_row(const Conv2dShape& shape, const Bands& bands, const Band& band, Row visit,
+                       Blank blank) {
+  const std::size_t rows =
+      band.lines == shape.out_height() ? bands.height : Bands::rows_of(shape, band.lines);
+  for (std::size_t i = 0; i < band.images; ++i) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t row = band.line * shape.stride + r;  // from the top of the padding
+      if (row < shape.pad_before || row >= std::size_t{shape.pad_before} + shape.height) {
+        blank(i * rows + r);
+      } else {
+        visit(i * rows + r, (band.image + i) * shape.height + row - shape.pad_before);
+      }
     }
-  };
-  for_each_strip(shape, blocks, first, rows, edge, interior);
+  }
+}
+
+/// The images of a band with zeros around them.
+void copy_band(const Conv2dShape& shape, const Bands& bands, const Band& band,
+               const std::uint64_t* images, std::uint64_t* out) {
+  const std::size_t before = std::size_t{shape.pad_before} * shape.in_channels;
+  const std::size_t inside = std::size_t{shape.width} * shape.in_channels;
+  for_each_band_row(
+      shape, bands, band,
+      [&](std::size_t row, std::size_t image_row) {
+        std::uint64_t* to = std::fill_n(out + row * bands.row_words, before, 0);
+        to = std::copy_n(images + image_row * inside, inside, to);
+        std::fill(to, out + (row + 1) * bands.row_words, 0);
+      },
+      [&](std::size_t row) { std::fill_n(out + row * bands.row_words, bands.row_words, 0); });
+}
+
+/// images += a band without what lies in the padding.
+void add_band(const Conv2dShape& shape, const Bands& bands, const Band& band,
+              const std::uint64_t* padded, std::uint64_t* images) {
+  const std::size_t before = std::size_t{shape.pad_before} * shape.in_channels;
+  const std::size_t inside = std::size_t{shape.width} * shape.in_channels;
+  for_each_band_row(
+      shape, bands, band,
+      [&](std::size_t row, std::size_t image_row) {
+        const std::uint64_t* from = padded + row * bands.row_words + before;
+        std::uint64_t* to = images + image_row * inside;
+        for (std::size_t i = 0; i < inside; ++i) to[i] += from[i];
+      },
+      [](std::size_t) {});
+}
+
+/// Where the words of patches lie from the start of a band: by pixel of the result, and by element
+/// of a patch. Patch p's element e is at pixels(p) + elements(e).
+struct PatchAxes {
+  Axis pixels, elements;
+
+  PatchAxes(const Conv2dShape& shape, const Bands& bands, const Band& band) {
+    const std::size_t channels = shape.in_channels;
+    pixels = {.stride = shape.stride * channels,
+              .inner = shape.out_width(),
+              .middle_stride = shape.stride * bands.row_words,
+              .middle = band.lines,
+              .outer_stride = bands.height * bands.row_words};
+    elements = {.stride = 1,
+                .inner = shape.kernel * channels,
+                .middle_stride = bands.row_words,
+                .middle = shape.kernel};
+  }
+};
+
+template <class Visit>
+void for_each_band(const Conv2dShape& shape, const Bands& bands, Visit visit) {
+  const std::size_t lines = shape.out_height();
+  Band band{};
+  for (band.image = 0; band.image < shape.batch; band.image += band.images) {
+    band.images = std::min(bands.images, shape.batch - band.image);
+    for (band.line = 0; band.line < lines; band.line += band.lines) {
+      band.lines = std::min(bands.lines, lines - band.line);
+      visit(band);
+    }
+  }
+}
+
+/// Calls visit(band, axes, data of each factor's images) for all bands.
+template <class Visit>
+void for_each_band_of_images(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                             std::span<std::byte> workspace, Visit visit) {
+  const Bands bands(shape);
+  auto* scratch = reinterpret_cast<std::uint64_t*>(workspace.data());
+  const std::size_t scratch_step = round_up(bands.scratch_words * 8) / 8;
+  for_each_band(shape, bands, [&](const Band& band) {
+    const std::uint64_t* data[internal::kMostTerms] = {};
+    for (std::size_t t = 0; t < factors.size(); ++t) {
+      data[t] = factors[t].x;
+      if (!bands.padded) continue;
+      data[t] = scratch + t * scratch_step;
+      copy_band(shape, bands, band, factors[t].x, scratch + t * scratch_step);
+    }
+    visit(band, PatchAxes(shape, bands, band), data);
+  });
+}
+
+/// One kernel row's part of the gradient of a band: each pixel of the result adds a strip of
+/// kernel * in_channels words. Pixels go down the columns, so that the strips that a tile adds
+/// never overlap: they would wait for each other's stores.
+void add_gradient_strip(const Conv2dShape& shape, const Bands& bands, const Band& band,
+                        std::size_t kernel_row, std::span<const ConvFactors> factors,
+                        std::uint64_t* out, std::span<std::byte> workspace, GemmKernel kernel) {
+  const std::size_t channels = shape.out_channels, out_width = shape.out_width();
+  const std::size_t strip = std::size_t{shape.kernel} * shape.in_channels;
+  const Axis pixels = {.stride = out_width * channels,
+                       .inner = band.lines,
+                       .middle_stride = channels,
+                       .middle = out_width,
+                       .outer_stride = shape.out_height() * out_width * channels};
+  GemmTask task;
+  task.m = band.pixels(shape);
+  task.n = strip;
+  for (std::size_t t = 0; t < factors.size(); ++t) {
+    task.terms[t] = {channels,
+                     {factors[t].x + band.first_pixel(shape) * channels, pixels, {.stride = 1}},
+                     factors[t].y + kernel_row * strip * channels,
+                     1,
+                     channels};
+  }
+  task.term_count = factors.size();
+  task.c = out + kernel_row * bands.row_words;
+  task.c_rows = {.stride = shape.stride * bands.row_words,
+                 .inner = band.lines,
+                 .middle_stride = std::size_t{shape.stride} * shape.in_channels,
+                 .middle = out_width,
+                 .outer_stride = bands.height * bands.row_words};
+  task.accumulate = true;
+  internal::run_gemm_task(task, workspace, kernel);
+}
+
+void check_workspace(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                     std::span<std::byte> workspace) {
+  BP_CHECK(!factors.empty() && factors.size() <= internal::kMostTerms,
+           "a sum of convolutions has one or two terms");
+  BP_CHECK(workspace.size() >= conv2d_workspace_size_bytes(shape) &&
+               reinterpret_cast<std::uintptr_t>(workspace.data()) % 64 == 0,
+           "the workspace of a convolution is too small or not aligned");
 }
 
 }  // namespace
 
 std::size_t conv2d_workspace_size_bytes(const Conv2dShape& shape) {
   check_shape(shape);
-  return Blocks(shape).size_bytes() + gemm_workspace_size_bytes();
+  return Bands(shape).size_bytes() + gemm_workspace_size_bytes();
+}
+
+void conv2d_sum(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                std::uint64_t* result, bool accumulate, std::span<std::byte> workspace,
+                GemmKernel kernel) {
+  check_shape(shape);
+  check_workspace(shape, factors, workspace);
+  const std::size_t channels = shape.out_channels, columns = shape.patch_columns();
+  const auto scratch = workspace.subspan(Bands(shape).size_bytes());
+  for_each_band_of_images(
+      shape, factors, workspace,
+      [&](const Band& band, const PatchAxes& axes, const std::uint64_t* const* data) {
+        GemmTask task;
+        task.m = band.pixels(shape);
+        task.n = task.c_rows.stride = channels;
+        for (std::size_t t = 0; t < factors.size(); ++t) {
+          task.terms[t] = {
+              columns, {data[t], axes.pixels, axes.elements}, factors[t].y, channels, 1};
+        }
+        task.term_count = factors.size();
+        task.c = result + band.first_pixel(shape) * channels;
+        task.accumulate = accumulate;
+        internal::run_gemm_task(task, scratch, kernel);
+      });
+}
+
+void conv2d_grad_weight_sum(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                            std::uint64_t* weight_gradient, bool accumulate,
+                            std::span<std::byte> workspace, GemmKernel kernel) {
+  check_shape(shape);
+  check_workspace(shape, factors, workspace);
+  const std::size_t channels = shape.out_channels, columns = shape.patch_columns();
+  if (shape.batch == 0 && !accumulate) std::fill_n(weight_gradient, columns * channels, 0);
+  const auto scratch = workspace.subspan(Bands(shape).size_bytes());
+  for_each_band_of_images(
+      shape, factors, workspace,
+      [&](const Band& band, const PatchAxes& axes, const std::uint64_t* const* data) {
+        GemmTask task;
+        task.m = columns;
+        task.n = task.c_rows.stride = channels;
+        const std::size_t first = band.first_pixel(shape);
+        for (std::size_t t = 0; t < factors.size(); ++t) {
+          task.terms[t] = {band.pixels(shape),
+                           {data[t], axes.elements, axes.pixels},
+                           factors[t].y + first * channels,
+                           channels,
+                           1};
+        }
+        task.term_count = factors.size();
+        task.c = weight_gradient;
+        task.accumulate = accumulate || first > 0;
+        internal::run_gemm_task(task, scratch, kernel);
+      });
+}
+
+void conv2d_grad_input_sum(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                           std::uint64_t* image_gradient, bool accumulate,
+                           std::span<std::byte> workspace, GemmKernel kernel) {
+  check_shape(shape);
+  check_workspace(shape, factors, workspace);
+  if (!accumulate) std::fill_n(image_gradient, shape.image_shape().count(), 0);
+  const Bands bands(shape, kGradientWords);
+  auto* padded = reinterpret_cast<std::uint64_t*>(workspace.data());
+  const auto scratch = workspace.subspan(bands.size_bytes());
+  for_each_band(shape, bands, [&](const Band& band) {
+    std::uint64_t* out = image_gradient + band.image * shape.height * bands.row_words;
+    if (bands.padded) {
+      out = padded;
+      std::fill_n(out, bands.scratch_words, 0);
+    }
+    for (std::size_t kernel_row = 0; kernel_row < shape.kernel; ++kernel_row) {
+      add_gradient_strip(shape, bands, band, kernel_row, factors, out, scratch, kernel);
+    }
+    if (bands.padded) add_band(shape, bands, band, padded, image_gradient);
+  });
 }
 
 void conv2d(const Conv2dShape& shape, const std::uint64_t* images, const std::uint64_t* weights,
             std::uint64_t* result, bool accumulate, std::span<std::byte> workspace,
             GemmKernel kernel) {
-  check_shape(shape);
-  const Blocks blocks(shape);
-  const auto [patches, scratch] = split(shape, blocks, workspace);
-  const std::size_t channels = shape.out_channels;
-  const MatrixView weight_matrix = row_major(weights, blocks.columns, channels);
-  for (std::size_t first = 0; first < blocks.total_rows; first += blocks.rows) {
-    const std::size_t rows = std::min(blocks.rows, blocks.total_rows - first);
-    gather_patches(shape, blocks, first, rows, images, patches);
-    gemm(blocks.view(patches, rows), weight_matrix, result + first * channels, channels, accumulate,
-         scratch, kernel);
-  }
+  const ConvFactors factors[] = {{images, weights}};
+  conv2d_sum(shape, factors, result, accumulate, workspace, kernel);
 }
 
 void conv2d_grad_weight(const Conv2dShape& shape, const std::uint64_t* images,
                         const std::uint64_t* gradient, std::uint64_t* weight_gradient,
                         bool accumulate, std::span<std::byte> workspace, GemmKernel kernel) {
-  check_shape(shape);
-  const Blocks blocks(shape);
-  const auto [patches, scratch] = split(shape, blocks, workspace);
-  const std::size_t channels = shape.out_channels;
-  if (blocks.total_rows == 0 && !accumulate) {
-    std::fill_n(weight_gradient, blocks.columns * channels, 0);
-  }
-  for (std::size_t first = 0; first < blocks.total_rows; first += blocks.rows) {
-    const std::size_t rows = std::min(blocks.rows, blocks.total_rows - first);
-    gather_patches(shape, blocks, first, rows, images, patches);
-    gemm(blocks.view(patches, rows).transposed(),
-         row_major(gradient + first * channels, rows, channels), weight_gradient, channels,
-         accumulate || first > 0, scratch, kernel);
-  }
+  const ConvFactors factors[] = {{images, gradient}};
+  conv2d_grad_weight_sum(shape, factors, weight_gradient, accumulate, workspace, kernel);
 }
 
 void conv2d_grad_input(const Conv2dShape& shape, const std::uint64_t* gradient,
                        const std::uint64_t* weights, std::uint64_t* image_gradient, bool accumulate,
                        std::span<std::byte> workspace, GemmKernel kernel) {
-  check_shape(shape);
-  const Blocks blocks(shape);
-  const auto [patches, scratch] = split(shape, blocks, workspace);
-  const std::size_t channels = shape.out_channels;
-  if (!accumulate) std::fill_n(image_gradient, shape.image_shape().count(), 0);
-  const MatrixView weights_transposed = row_major(weights, blocks.columns, channels, true);
-  for (std::size_t first = 0; first < blocks.total_rows; first += blocks.rows) {
-    const std::size_t rows = std::min(blocks.rows, blocks.total_rows - first);
-    gemm(row_major(gradient + first * channels, rows, channels), weights_transposed, patches,
-         blocks.pitch, false, scratch, kernel);
-    scatter_patches(shape, blocks, first, rows, patches, image_gradient);
-  }
+  const ConvFactors factors[] = {{gradient, weights}};
+  conv2d_grad_input_sum(shape, factors, image_gradient, accumulate, workspace, kernel);
 }
 
 }  // namespace beaverpond

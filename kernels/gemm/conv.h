@@ -1,6 +1,7 @@
 // Two-dimensional convolutions of ring words (mod 2^64) and their gradients on the CPU, as matrix
-// products over blocks of patches. Layouts as in beaverpond/shape.h: images and results are
-// [batch, height, width, channel], weights [kernel, kernel, in_channels, out_channels].
+// products over patches, which are read where the images lie. Layouts as in beaverpond/shape.h:
+// images and results are [batch, height, width, channel], weights [kernel, kernel, in_channels,
+// out_channels].
 #pragma once
 
 #include <cstddef>
@@ -36,5 +37,21 @@ void conv2d_grad_weight(const Conv2dShape& shape, const std::uint64_t* images,
 void conv2d_grad_input(const Conv2dShape& shape, const std::uint64_t* gradient,
                        const std::uint64_t* weights, std::uint64_t* image_gradient, bool accumulate,
                        std::span<std::byte> workspace, GemmKernel kernel = GemmKernel::kAuto);
+
+/// The two inputs of one of these functions, in its order.
+struct ConvFactors {
+  const std::uint64_t *x, *y;
+};
+
+/// The sums over one or two pairs of inputs, with one pass over the output.
+void conv2d_sum(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                std::uint64_t* result, bool accumulate, std::span<std::byte> workspace,
+                GemmKernel kernel = GemmKernel::kAuto);
+void conv2d_grad_weight_sum(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                            std::uint64_t* weight_gradient, bool accumulate,
+                            std::span<std::byte> workspace, GemmKernel kernel = GemmKernel::kAuto);
+void conv2d_grad_input_sum(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                           std::uint64_t* image_gradient, bool accumulate,
+                           std::span<std::byte> workspace, GemmKernel kernel = GemmKernel::kAuto);
 
 }  // namespace beaverpond

@@ -43,4 +43,14 @@ std::size_t gemm_workspace_size_bytes();
 void gemm(const MatrixView& a, const MatrixView& b, std::uint64_t* c, std::size_t ldc,
           bool accumulate, std::span<std::byte> workspace, GemmKernel kernel = GemmKernel::kAuto);
 
+/// Two operands of a product.
+struct Factors {
+  MatrixView a, b;
+};
+
+/// C = or += the sum of one or two products of equal m and n, whatever their k: [A | A2] [B; B2]
+/// without writing either down. Else as gemm().
+void gemm_sum(std::span<const Factors> factors, std::uint64_t* c, std::size_t ldc, bool accumulate,
+              std::span<std::byte> workspace, GemmKernel kernel = GemmKernel::kAuto);
+
 }  // namespace beaverpond

@@ -49,115 +49,97 @@ struct RowSums {
   }
 
   template <bool wide>
-  void store(std::size_t columns, const CTile& c, std::size_t row) const {
-    std::uint64_t* out = c.data + row * c.ldc;
-    store_words(low0, high0, _mm512_castsi512_si256(cross), columns, out, c.add);
+  void store(const TileJob& job, std::size_t row) const {
+    std::uint64_t* out = job.c + job.c_rows[row];
+    store_words(low0, high0, _mm512_castsi512_si256(cross), job.columns, out, job.add);
     if constexpr (wide) {
-      store_words(low1, high1, _mm512_extracti64x4_epi64(cross, 1), columns - 8, out + 8, c.add);
+      store_words(low1, high1, _mm512_extracti64x4_epi64(cross, 1), job.columns - 8, out + 8,
+                  job.add);
     }
   }
 };
 
-/// The pairs of a panel of A, laid out like its words.
-struct APairs {
-  const std::uint32_t* data;
-  std::size_t row_stride, k_stride;
-};
+/// Rows of pairs, laid out like the words of A's rows in a depth block.
+using PairRow = const std::uint32_t*;
 
 template <std::size_t rows, bool wide>
-inline void tile_hybrid(const ABlock& a, const APairs& pairs, const std::uint64_t* b,
-                        const std::uint32_t* b_pairs, std::size_t columns, std::size_t depth,
-                        const CTile& c) {
+inline void tile_hybrid(const TileJob& job, PairRow pairs, const std::uint32_t* b_pairs) {
   RowSums r0, r1, r2, r3, r4;
-  const std::uint64_t *a0 = a.data, *a3 = a.data + (rows > 3 ? 3 * a.row_stride : 0);
-  const std::uint32_t *p0 = pairs.data, *p3 = pairs.data + (rows > 3 ? 3 * pairs.row_stride : 0);
-  const std::size_t step = a.row_stride, pair_step = pairs.row_stride;
-  for (std::size_t k = 0; k < depth; ++k) {
-    const __m512i b0 = _mm512_loadu_si512(b);
-    const __m512i b1 = wide ? _mm512_loadu_si512(b + 8) : b0;
-    const __m512i both = _mm512_loadu_si512(b_pairs);
-    r0.add<wide>(a0, p0, b0, b1, both);
-    if constexpr (rows > 1) r1.add<wide>(a0 + step, p0 + pair_step, b0, b1, both);
-    if constexpr (rows > 2) r2.add<wide>(a0 + 2 * step, p0 + 2 * pair_step, b0, b1, both);
-    if constexpr (rows > 3) r3.add<wide>(a3, p3, b0, b1, both);
-    if constexpr (rows > 4) r4.add<wide>(a3 + step, p3 + pair_step, b0, b1, both);
-    a0 += a.k_stride, a3 += a.k_stride;
-    p0 += pairs.k_stride, p3 += pairs.k_stride;
-    b += 16, b_pairs += 16;
+  for (std::size_t s = 0; s < job.segments; ++s) {
+    const ASegment& a = job.a[s];
+    const auto row = [&](std::size_t r) { return a.data + a.rows[r < rows ? r : 0]; };
+    const std::uint64_t *a0 = row(0), *a1 = row(1), *a2 = row(2), *a3 = row(3), *a4 = row(4);
+    const std::uint64_t* b = job.b[s].data;
+    for (std::size_t k = 0; k < a.depth; ++k, b += 16, b_pairs += 16, ++pairs) {
+      const std::size_t at = a.ks[k];
+      const __m512i b0 = _mm512_loadu_si512(b);
+      const __m512i b1 = wide ? _mm512_loadu_si512(b + 8) : b0;
+      const __m512i both = _mm512_loadu_si512(b_pairs);
+      r0.add<wide>(a0 + at, pairs, b0, b1, both);
+      if constexpr (rows > 1) r1.add<wide>(a1 + at, pairs + kGemmPitch, b0, b1, both);
+      if constexpr (rows > 2) r2.add<wide>(a2 + at, pairs + 2 * kGemmPitch, b0, b1, both);
+      if constexpr (rows > 3) r3.add<wide>(a3 + at, pairs + 3 * kGemmPitch, b0, b1, both);
+      if constexpr (rows > 4) r4.add<wide>(a4 + at, pairs + 4 * kGemmPitch, b0, b1, both);
+    }
   }
-  r0.store<wide>(columns, c, 0);
-  if constexpr (rows > 1) r1.store<wide>(columns, c, 1);
-  if constexpr (rows > 2) r2.store<wide>(columns, c, 2);
-  if constexpr (rows > 3) r3.store<wide>(columns, c, 3);
-  if constexpr (rows > 4) r4.store<wide>(columns, c, 4);
+  r0.store<wide>(job, 0);
+  if constexpr (rows > 1) r1.store<wide>(job, 1);
+  if constexpr (rows > 2) r2.store<wide>(job, 2);
+  if constexpr (rows > 3) r3.store<wide>(job, 3);
+  if constexpr (rows > 4) r4.store<wide>(job, 4);
 }
 
 class TileHybrid {
  public:
   static constexpr std::size_t kRows = 5;
-  static constexpr std::size_t kColumns = 16;
+  static constexpr bool kReadsBInPlace = false;  // the pairs of B are wanted too
 
   explicit TileHybrid(const GemmTask& task)
       : b_pairs_(reinterpret_cast<std::uint32_t*>(task.workspace + kGemmBlockWords)),
         a_pairs_(b_pairs_ + kGemmDepth * kGemmWidth) {}
 
+  static std::size_t unit() { return 16; }
+  static std::size_t most_columns() { return 16; }
+
   /// Pairs of B lie in the order of its packed words.
-  void after_packing_b(const std::uint64_t* packed, std::size_t words) {
-    packed_b_ = packed;
-    for (std::size_t i = 0; i < words; ++i) b_pairs_[i] = pair_of_b(packed[i]);
+  void after_packing_b(const DepthBlock& block, const std::uint64_t* packed, std::size_t j,
+                       std::size_t width) {
+    depth_ = block.depth;
+    std::uint32_t* out = b_pairs_ + j * depth_;
+    for (std::size_t i = 0; i < width * depth_; ++i) out[i] = pair_of_b(packed[i]);
   }
 
-  /// Pairs of A lie by rows where A does, else k-major by panels.
-  void after_placing_a(const ABlock& a, std::size_t rows, std::size_t depth) {
-    by_rows_ = a.k_stride == 1;
-    panel_pairs_ = kRows * (by_rows_ ? kGemmPitch : depth);
-    if (by_rows_) {
-      for (std::size_t i = 0; i < rows; ++i) {
-        const std::uint64_t* in = a.data + i * a.row_stride;
-        for (std::size_t k = 0; k < depth; ++k) a_pairs_[i * kGemmPitch + k] = pair_of_a(in[k]);
-      }
-      return;
-    }
-    for (std::size_t i = 0; i < rows; i += kRows) {
-      const std::size_t used = rows - i < kRows ? rows - i : kRows;
-      const ABlock panel = a.panel(i / kRows);
-      std::uint32_t* out = a_pairs_ + i / kRows * panel_pairs_;
-      for (std::size_t k = 0; k < depth; ++k, out += kRows) {
-        const std::uint64_t* in = panel.data + k * panel.k_stride;
-        for (std::size_t r = 0; r < used; ++r) out[r] = pair_of_a(in[r * panel.row_stride]);
+  void after_placing_a(const ASegment* segments, std::size_t count, std::size_t rows) {
+    for (std::size_t i = 0; i < rows; ++i) {
+      std::uint32_t* out = a_pairs_ + i * kGemmPitch;
+      for (std::size_t s = 0; s < count; ++s) {
+        const ASegment& a = segments[s];
+        const std::uint64_t* in = a.data + a.rows[i];
+        for (std::size_t k = 0; k < a.depth; ++k) *out++ = pair_of_a(in[a.ks[k]]);
       }
     }
   }
 
-  void multiply(const ABlock& a, const std::uint64_t* b, std::size_t rows, std::size_t columns,
-                std::size_t depth, const CTile& c) const {
-    const APairs pairs{a_pairs_ + a.panel_number * panel_pairs_, by_rows_ ? kGemmPitch : 1,
-                       by_rows_ ? 1 : kRows};
-    multiply_rows<kRows>(a, pairs, b, b_pairs_ + (b - packed_b_), rows, columns, depth, c);
-  }
+  void multiply(const TileJob& job) const { multiply_rows<kRows>(job); }
 
  private:
   template <std::size_t rows>
-  static void multiply_rows(const ABlock& a, const APairs& pairs, const std::uint64_t* b,
-                            const std::uint32_t* b_pairs, std::size_t tile_rows,
-                            std::size_t columns, std::size_t depth, const CTile& c) {
+  void multiply_rows(const TileJob& job) const {
     if constexpr (rows > 1) {
-      if (tile_rows < rows) {
-        return multiply_rows<rows - 1>(a, pairs, b, b_pairs, tile_rows, columns, depth, c);
-      }
+      if (job.rows < rows) return multiply_rows<rows - 1>(job);
     }
-    if (columns > 8) {
-      tile_hybrid<rows, true>(a, pairs, b, b_pairs, columns, depth, c);
+    const PairRow pairs = a_pairs_ + job.first_row * kGemmPitch;
+    const std::uint32_t* b_pairs = b_pairs_ + job.first_column * depth_;
+    if (job.columns > 8) {
+      tile_hybrid<rows, true>(job, pairs, b_pairs);
     } else {
-      tile_hybrid<rows, false>(a, pairs, b, b_pairs, columns, depth, c);
+      tile_hybrid<rows, false>(job, pairs, b_pairs);
     }
   }
 
   std::uint32_t* b_pairs_;
   std::uint32_t* a_pairs_;
-  const std::uint64_t* packed_b_ = nullptr;
-  bool by_rows_ = true;
-  std::size_t panel_pairs_ = 0;
+  std::size_t depth_ = 0;
 };
 
 }  // namespace

@@ -124,9 +124,11 @@ struct Dealer::Job {
 
   void mask(std::uint32_t index, std::uint32_t member) const {
     const Words words = state.masks[index].words();
-    backend().zero(bytes_of(words), stream);
-    for (const Seed& seed : holders()) {
-      backend().prg_add(seed, plan().prg, plan().mask_stream(index, member), words, stream);
+    const std::uint64_t mask_stream = plan().mask_stream(index, member);
+    const std::span<const Seed> from = holders();
+    backend().prg_fill(from.front(), plan().prg, mask_stream, 0, bytes_of(words), stream);
+    for (const Seed& seed : from.subspan(1)) {
+      backend().prg_add(seed, plan().prg, mask_stream, words, stream);
     }
   }
 

@@ -134,6 +134,8 @@ struct PoolCommands {
   explicit PoolCommands(CLI::App& app) {
     keygen = app.add_subcommand("keygen", "Makes the dealer's signing key");
     keygen->add_option("--home", arguments.home, "folder for dealer.pem")->required();
+    keygen->add_option("--host", arguments.host,
+                       "where players pull from: prints the roster's first lines and no others");
     inspect = app.add_subcommand("inspect", "Prints what segments say about themselves");
     inspect->add_option("files", arguments.files, "segment files")->required();
     verify = app.add_subcommand("verify", "Authenticates every unspent bundle of pools");

@@ -111,13 +111,17 @@ Result<void> run_dealer_keygen(const PoolCommandArguments& arguments) {
                                           : make_certificate(key, certificate, "triple-factory"));
   std::array<std::uint8_t, 16> pool_id{};
   BP_TRY(fill_random_blocking(pool_id));
+  if (arguments.host.empty()) {
+    std::printf(
+        "%s\n\nA new roster begins with these lines; the players' entries follow. The section "
+        "[factory] is for\nplayers that pull from HOST.\n\n",
+        dealer.c_str());
+  }
   std::printf(
-      "%s\n\nA new roster begins with these lines; the players' entries follow. The section "
-      "[factory] is for\nplayers that pull from HOST.\n\n"
       "pool_id = \"%s\"\nepoch = 1\ndealer_key = \"%s\"\n\n"
-      "[factory]\nhost = \"HOST\"\nport = 9471\ncertificate = \"%s\"\n",
-      dealer.c_str(), to_hex(pool_id).c_str(), to_hex(signing.public_key()).c_str(),
-      to_hex(pinned).c_str());
+      "[factory]\nhost = \"%s\"\nport = 9471\ncertificate = \"%s\"\n",
+      to_hex(pool_id).c_str(), to_hex(signing.public_key()).c_str(),
+      arguments.host.empty() ? "HOST" : arguments.host.c_str(), to_hex(pinned).c_str());
   return {};
 }
 

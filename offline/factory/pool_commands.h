@@ -13,8 +13,9 @@ struct PoolCommandArguments {
   std::vector<std::string> pool_directories;  ///< any players', in any order
   std::vector<std::string> files;             ///< inspect
   std::string home;                           ///< keygen: folder of dealer.pem
-  std::string spool;                          ///< export: pool folder that no engine uses
-  std::string medium;                         ///< export: folder that is carried away
+  std::string host;    ///< keygen: where players pull from; prints the roster's lines and no others
+  std::string spool;   ///< export: pool folder that no engine uses
+  std::string medium;  ///< export: folder that is carried away
   bool json = false;
 };
 

@@ -10,7 +10,9 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <memory>
+#include <optional>
 
 #include "offline/plan/file.h"
 #include "offline/plan/openssl_free.h"
@@ -92,18 +94,42 @@ Result<Hash256> make_certificate(const std::string& key_path, const std::string&
   return certificate_fingerprint(certificate.get());
 }
 
-Result<Hash256> certificate_fingerprint(const std::string& certificate_path) {
-  BP_ASSIGN(const std::string pem, read_small_file(certificate_path));
+namespace {
+
+Result<Certificate> read_certificate(const std::string& path) {
+  BP_ASSIGN(const std::string pem, read_small_file(path));
   const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   BP_CHECK(bio != nullptr, "out of memory");
-  const Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-  if (certificate == nullptr) {
-    ERR_clear_error();
-    return make_error(ErrorCode::kConfig, certificate_path +
-                                              " is not a certificate in PEM; use the cert.pem that "
-                                              "keygen made");
-  }
+  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  if (certificate != nullptr) return certificate;
+  ERR_clear_error();
+  return make_error(ErrorCode::kConfig,
+                    path + " is not a certificate in PEM; use the cert.pem that keygen made");
+}
+
+/// Seconds since 1970, or nothing.
+std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return std::nullopt;
+  return std::int64_t{::timegm(&parts)};
+}
+
+}  // namespace
+
+Result<Hash256> certificate_fingerprint(const std::string& certificate_path) {
+  BP_ASSIGN(const Certificate certificate, read_certificate(certificate_path));
   return certificate_fingerprint(certificate.get());
+}
+
+Result<CertificateDates> certificate_dates(const std::string& certificate_path) {
+  BP_ASSIGN(const Certificate certificate, read_certificate(certificate_path));
+  const auto from = seconds_of(X509_get0_notBefore(certificate.get()));
+  const auto until = seconds_of(X509_get0_notAfter(certificate.get()));
+  if (from.has_value() && until.has_value()) return CertificateDates{*from, *until};
+  ERR_clear_error();
+  return make_error(ErrorCode::kConfig, certificate_path +
+                                            " has no dates that can be read; use the cert.pem "
+                                            "that keygen made");
 }
 
 }  // namespace beaverpond

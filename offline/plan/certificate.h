@@ -1,6 +1,7 @@
 // Keys and self-signed certificates, which the roster pins by hash.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "beaverpond/result.h"
@@ -22,5 +23,13 @@ Result<Hash256> certificate_fingerprint(const std::string& certificate_path);
 
 /// SHA-256 of the DER of a certificate in memory.
 Hash256 certificate_fingerprint(const x509_st* certificate);
+
+/// From when until when a certificate says that it is valid, in seconds since 1970 (UTC).
+struct CertificateDates {
+  std::int64_t from = 0;
+  std::int64_t until = 0;
+};
+/// Of the first certificate in a PEM file. Errors: as certificate_fingerprint().
+Result<CertificateDates> certificate_dates(const std::string& certificate_path);
 
 }  // namespace beaverpond

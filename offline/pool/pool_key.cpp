@@ -84,6 +84,10 @@ SecretKey PoolKey::ratchet_key(std::span<const std::uint8_t> context) const {
   return hkdf(secret_.bytes(), {}, "beaverpond ratchet wrap v1", context);
 }
 
+SecretKey PoolKey::checkpoint_key(std::span<const std::uint8_t> salt) const {
+  return hkdf(secret_.bytes(), salt, "beaverpond checkpoint v1");
+}
+
 std::vector<std::uint8_t> encode_pool_key(std::span<const std::uint8_t, SecretKey::kSize> secret) {
   std::vector<std::uint8_t> bytes(kKeyFileSize);
   store_bytes(bytes, 0, {reinterpret_cast<const std::uint8_t*>(kKeyMagic), 8});

@@ -26,6 +26,8 @@ class PoolKey {
   const SecretKey& agreement_key() const { return agreement_; }
   /// Wraps the ratchet of a lane; `context` tells lanes apart.
   SecretKey ratchet_key(std::span<const std::uint8_t> context) const;
+  /// Seals one checkpoint of this player; `salt` is random and new for every file.
+  SecretKey checkpoint_key(std::span<const std::uint8_t> salt) const;
 
  private:
   explicit PoolKey(SecretKey secret);

@@ -57,6 +57,13 @@ Undertaking undertaking(const RecordedProgram& program, const Plan& plan,
   return what;
 }
 
+/// What an application needs to act on a failure: in which part of the run, and in which epoch.
+Error in_part(Error error, const std::string& part, std::uint64_t epoch) {
+  if (error.operation.empty()) error.operation = part;
+  if (error.epoch == 0) error.epoch = epoch;
+  return error;
+}
+
 Result<RunReport> run_connected(const RecordedProgram& program, const Plan& plan,
                                 const std::vector<std::vector<std::uint64_t>>& words,
                                 Player& player, const NetworkConfig& network, std::uint32_t lane) {
@@ -64,11 +71,15 @@ Result<RunReport> run_connected(const RecordedProgram& program, const Plan& plan
       const std::unique_ptr<Engine> engine,
       create_session_engine(network, program.program, plan, player.backend(), player.transport(),
                             player.session(), lane, player.roster().epoch, false));
-  BP_ASSIGN(Bundle bundle, player.bundles().next_blocking(0, 1));
+  const std::uint64_t epoch = player.roster().epoch;
+  Result<Bundle> bundle = player.bundles().next_blocking(0, 1);
+  if (!bundle.ok()) return in_part(std::move(bundle).error(), "lease", epoch);
   const Clock::time_point start = Clock::now();
   RunInputs run;
   run.inputs.assign(words.begin(), words.end());
-  BP_TRY(engine->run(std::move(bundle), run));
+  if (Result<void> done = engine->run(std::move(bundle).value(), run); !done.ok()) {
+    return in_part(std::move(done).error(), "run", epoch);
+  }
   RunReport report;
   report.rank = player.rank();
   report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -126,11 +137,16 @@ Result<RunReport> run_player_blocking(const RecordedProgram& program, const Name
   player_options.transport = options.transport;
   player_options.task = "run a recorded program";
   player_options.on_notice = options.on_notice;
-  BP_ASSIGN(const std::unique_ptr<Player> player, Player::connect_blocking(what, player_options));
-  BP_ASSIGN(RunReport report,
-            run_connected(program, plan, words, *player, what.network, options.lane));
-  BP_TRY(player->finish_blocking());
-  report.bytes_sent = player->transport().stats().sent_bytes;
+  BP_ASSIGN(const Roster roster, read_roster_file(Home{options.home}.roster_path()));
+  const Result<std::unique_ptr<Player>> player = Player::connect_blocking(what, player_options);
+  if (!player.ok()) return in_part(player.error(), "connect", roster.epoch);
+  Result<RunReport> report =
+      run_connected(program, plan, words, **player, what.network, options.lane);
+  if (!report.ok()) return in_part(std::move(report).error(), "set-up", roster.epoch);
+  if (Result<void> done = (*player)->finish_blocking(); !done.ok()) {
+    return in_part(std::move(done).error(), "finish", roster.epoch);
+  }
+  report->bytes_sent = (*player)->transport().stats().sent_bytes;
   return report;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
+#include "online/player/launch_place.h"
 #include "online/player/player.h"
 
 namespace beaverpond {
@@ -16,6 +17,7 @@ struct KeygenOptions {
   std::string base;
   std::string home;  ///< or one player's home
   std::string name;
+  std::string host;  ///< where the others reach it; prints the roster's entry and nothing else
 };
 Result<void> run_keygen(const KeygenOptions& options);
 
@@ -76,6 +78,9 @@ struct TrainCommand {
   std::string report;      ///< file that receives the last JSON line
   bool json = false;
   ProfileFlags profile;
+  bool resume = false;                            ///< go on from the checkpoints of a run
+  std::optional<std::uint64_t> checkpoint_every;  ///< instead of the job's
+  std::optional<std::uint64_t> rejoin_seconds;    ///< instead of the job's
 };
 Result<void> run_train(const TrainCommand& options);
 
@@ -97,6 +102,19 @@ struct InferCommand {
   ProfileFlags profile;
 };
 Result<void> run_infer(const InferCommand& options);
+
+struct DoctorCommand {
+  std::string job;       ///< empty: what a job needs is not looked at
+  PlayerOptions player;  ///< of it: lane, device, transport, listening descriptor
+  bool local = false;    ///< nothing of the other players
+  bool json = false;
+  std::optional<std::uint32_t> timeout_seconds;  ///< to connect; unset: the job's
+  std::string version;
+};
+/// Looks at this player and, with the same command running on all of them, at the others; prints a
+/// line for each thing found. Errors: the code of the first that failed, and what keeps it from
+/// looking at all.
+Result<void> run_doctor(const DoctorCommand& options, const LaunchFlags& flags);
 
 struct LaunchCommand {
   std::string homes;                   ///< folder with player0, player1 ..

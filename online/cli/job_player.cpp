@@ -83,9 +83,7 @@ Hash256 reveal_hash(const Job& job) {
 
 }  // namespace
 
-Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, const Hash256& plan,
-                                                            const Hash256& program,
-                                                            const PlayerOptions& options) {
+Undertaking job_undertaking(const Job& job, const Hash256& plan, const Hash256& program) {
   Undertaking what;
   what.source = job.file;
   what.players = job.players;
@@ -104,7 +102,13 @@ Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, cons
   what.lease_bundles = job.pool.lease_steps;
   what.refuses_rollback = job.pool.refuses_rollback;
   what.network = job.network;
-  return Player::connect_blocking(what, options);
+  return what;
+}
+
+Result<std::unique_ptr<Player>> connect_job_player_blocking(const Job& job, const Hash256& plan,
+                                                            const Hash256& program,
+                                                            const PlayerOptions& options) {
+  return Player::connect_blocking(job_undertaking(job, plan, program), options);
 }
 
 }  // namespace beaverpond

@@ -19,18 +19,30 @@ Result<void> run_keygen(const KeygenOptions& options) {
   }
   const Home home{options.home};
   BP_ASSIGN(const PublicIdentity identity, generate_identity(home, options.name));
+  if (options.host.empty()) {
+    std::printf("%s\n\nSend %s (never key.pem) to whoever writes the roster. Its entry:\n",
+                home.directory.c_str(), home.certificate_path().c_str());
+  }
   std::printf(
-      "%s\n\nSend %s (never key.pem) to whoever writes the roster. Its entry:\n\n"
-      "[[player]]\nname = \"%s\"\nhost = \"HOST\"\nport = 7470\ncertificate = \"%s\"\n"
+      "\n[[player]]\nname = \"%s\"\nhost = \"%s\"\nport = 7470\ncertificate = \"%s\"\n"
       "pool_key = \"%s\"\n",
-      home.directory.c_str(), home.certificate_path().c_str(), options.name.c_str(),
+      options.name.c_str(), options.host.empty() ? "HOST" : options.host.c_str(),
       to_hex(identity.certificate).c_str(), to_hex(identity.pool_key).c_str());
   return {};
 }
 
 std::string describe(const Error& error) {
   std::string text = std::string(to_string(error.code)) + ": " + error.message;
-  if (!error.operation.empty()) text += " [in " + error.operation + "]";
+  auto add = [&, begun = false](const std::string& what) mutable {
+    text += (begun ? ", " : " [") + what;
+    begun = true;
+  };
+  const bool tells = error.player.has_value() || error.step.has_value() || error.epoch != 0;
+  if (!error.operation.empty()) add("in " + error.operation);
+  if (error.player.has_value()) add("player " + std::to_string(*error.player));
+  if (error.step.has_value()) add("step " + std::to_string(*error.step));
+  if (error.epoch != 0) add("epoch " + std::to_string(error.epoch));
+  if (tells || !error.operation.empty()) text += "]";
   // Names and cells of files are quoted in messages; a terminal must not obey them.
   for (char& c : text) {
     if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';

@@ -64,12 +64,15 @@ class AwaitedSignals {
 };
 
 std::vector<std::string> child_arguments(const LaunchCommand& options, const Child& child,
-                                         const std::string& peers) {
+                                         const std::string& peers, std::size_t players) {
   std::vector<std::string> arguments = {"/proc/self/exe"};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   for (const std::string& extra : {std::string("--home"), child.home, std::string("--listen-fd"),
                                    std::to_string(kChildDescriptor), std::string("--peers"), peers,
-                                   std::string("--report"), child.report}) {
+                                   std::string("--report"), child.report,
+                                   // A launcher of launchers says nothing about the players.
+                                   std::string("--rank"), std::to_string(child.rank),
+                                   std::string("--size"), std::to_string(players)}) {
     arguments.push_back(extra);
   }
   if (options.one_gpu_each) {
@@ -99,13 +102,13 @@ std::vector<std::string> child_arguments(const LaunchCommand& options, const Chi
 }
 
 Result<void> start(const LaunchCommand& options, Child& child, const std::string& peers,
-                   const sigset_t& signals, bool quiet) {
-  const std::vector<std::string> arguments = child_arguments(options, child, peers);
+                   std::size_t players, const sigset_t& signals) {
+  const std::vector<std::string> arguments = child_arguments(options, child, peers, players);
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   int log = -1;
-  if (quiet) {
+  if (child.rank != 0) {
     const std::string path = child.home + "/player.log";
     // A new file: another run on these homes may still write to the old one.
     rename(path.c_str(), (path + ".old").c_str());
@@ -274,7 +277,7 @@ Result<void> run_launch(const LaunchCommand& options) {
   const AwaitedSignals signals;
   Players players(children);
   for (std::size_t rank = 0; rank < children.size(); ++rank) {
-    Result<void> started = start(options, children[rank], peers, signals.before(), rank != 0);
+    Result<void> started = start(options, children[rank], peers, children.size(), signals.before());
     if (!started.ok()) {
       players.ask_to_stop(SIGTERM);
       players.wait_for_all(signals);

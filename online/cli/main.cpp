@@ -9,19 +9,31 @@
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
 #include "online/nn/config_section.h"
+#include "online/player/launch_place.h"
 
 namespace {
 
 using namespace beaverpond;
 
-void add_player(CLI::App& command, PlayerOptions& options) {
+/// Who this is and where the others are.
+void add_launch_flags(CLI::App& command, LaunchFlags& flags) {
+  CLI::Option* home = command.add_option("--home", flags.home,
+                                         "this player's folder: key, certificate, roster, pool");
   command
-      .add_option("--home", options.home, "this player's folder: key, certificate, roster, pool")
-      ->required();
+      .add_option("--homes", flags.homes,
+                  "instead: the folder of player0, player1 .., where a launcher says which one")
+      ->excludes(home);
+  command.add_option("--rank", flags.rank,
+                     "this player's rank (default: RANK, that of mpirun or srun, or its place in "
+                     "the roster)");
+  command.add_option("--size", flags.size, "number of players, with --rank");
+  command.add_option("--peers", flags.peers, "host:port of every player, by rank")->delimiter(',');
+}
+
+void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
+  add_launch_flags(command, flags);
   command.add_option("--listen-fd", options.listen_descriptor,
                      "descriptor that listens already (given by launch)");
-  command.add_option("--peers", options.peers, "host:port of every player, by rank")
-      ->delimiter(',');
   command.add_option("--lane", options.lane, "lane of the pool")->capture_default_str();
   command.add_option("--device", options.device, kDeviceHelp)
       ->check([](const std::string& device) -> std::string {
@@ -29,9 +41,14 @@ void add_player(CLI::App& command, PlayerOptions& options) {
         return known.ok() ? "" : known.error().message;
       });
   command
+      .add_option("--threads", options.threads,
+                  "that large products share on a CPU (default: the cores of this host, divided by "
+                  "the players on it)")
+      ->check(CLI::Range(1, 1024));
+  command
       .add_option("--transport", options.transport,
-                  "tls, or nccl: openings travel from GPU to GPU, not encrypted, which the roster "
-                  "must allow (trusted_fabric = true)")
+                  "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "
+                  "encrypted, which the roster must allow (trusted_fabric = true)")
       ->capture_default_str()
       ->check([](const std::string& transport) -> std::string {
         const Result<void> known = check_transport(transport);
@@ -45,6 +62,8 @@ void add_keygen(CLI::App& app, KeygenOptions& options) {
   command.add_option("--base", options.base, "with --all: folder of player0, player1 ..");
   command.add_option("--home", options.home, "home of one player");
   command.add_option("--name", options.name, "with --home: the player's name");
+  command.add_option("--host", options.host,
+                     "with --home: where the others reach it; prints the roster's entry alone");
 }
 
 void add_epoch(CLI::App& app, EpochOptions& options) {
@@ -127,24 +146,30 @@ void add_emulate(CLI::App& app, EmulateCommand& options) {
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
 }
 
-void add_train(CLI::App& app, TrainCommand& options) {
+void add_train(CLI::App& app, LaunchFlags& flags, TrainCommand& options) {
   CLI::App& command = *app.add_subcommand("train", "one player's part of a training job");
   command.add_option("job", options.job, "job file (TOML)")->required();
-  add_player(command, options.player);
+  add_player(command, flags, options.player);
   command.add_option("--weights-out", options.weights_out,
                      "file for the weights, where the job reveals them to this player");
   command.add_option("--shares-out", options.shares_out,
                      "name of a new file in the home for this player's shares of the weights "
                      "(infer --shares)");
+  command.add_option("--checkpoint-every", options.checkpoint_every,
+                     "steps between checkpoints, instead of the job's; the same on all players");
+  command.add_flag("--resume", options.resume,
+                   "go on from the last checkpoint that all players hold");
+  command.add_option("--rejoin", options.rejoin_seconds,
+                     "seconds to wait for a lost player to come back, instead of the job's");
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
   add_profile(command, options.profile);
 }
 
-void add_infer(CLI::App& app, InferCommand& options) {
+void add_infer(CLI::App& app, LaunchFlags& flags, InferCommand& options) {
   CLI::App& command = *app.add_subcommand("infer", "one player's part of an inference");
   command.add_option("job", options.job, "job file of the model")->required();
-  add_player(command, options.player);
+  add_player(command, flags, options.player);
   command
       .add_option("--asker", options.asker, "player that owns the images and learns the answers")
       ->capture_default_str();
@@ -170,6 +195,17 @@ void add_infer(CLI::App& app, InferCommand& options) {
   command.add_option("--report", options.report, "file for the last JSON line");
   command.add_flag("--json", options.json, "JSON lines even on a terminal");
   add_profile(command, options.profile);
+}
+
+void add_doctor(CLI::App& app, LaunchFlags& flags, DoctorCommand& options) {
+  CLI::App& command = *app.add_subcommand(
+      "doctor", "is all well? run it on all players at once, as the job will be, before the job");
+  command.add_option("job", options.job, "job file (TOML), to look at what it needs too");
+  add_player(command, flags, options.player);
+  command.add_flag("--local", options.local, "this player alone, without the others");
+  command.add_option("--timeout", options.timeout_seconds, "seconds to wait for the others")
+      ->check(CLI::Range(1, 3600));
+  command.add_flag("--json", options.json, "one JSON line instead of text");
 }
 
 void add_launch(CLI::App& app, LaunchCommand& options) {
@@ -209,6 +245,15 @@ bool is_command(const CLI::App& app, const std::string& word) {
   return false;
 }
 
+/// Decides who this player is, and says what decided.
+Result<void> settle(const LaunchFlags& flags, PlayerOptions& player) {
+  BP_ASSIGN(Launch launch, resolve_launch(flags, process_environment()));
+  std::fprintf(stderr, "%s\n", launch.line.c_str());
+  player.home = std::move(launch.home);
+  player.peers = std::move(launch.peers);
+  return {};
+}
+
 int run(int argc, char** argv) {
   forbid_core_files();
   occupy_standard_descriptors();
@@ -218,7 +263,8 @@ int run(int argc, char** argv) {
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "
       "protocol-mismatch, 9 out-of-memory, 10 io, 11 no-space, 12 pool-busy, 13 domain, 14 "
-      "cancelled, 15 pool-rolled-back, 16 device-failed.");
+      "cancelled, 15 pool-rolled-back, 16 device-failed, 17 checkpoint-corrupt,\n18 "
+      "checkpoint-mismatch.");
   app.set_version_flag("--version", std::string("beaverpond ") + BEAVERPOND_VERSION);
   app.require_subcommand(1);
   KeygenOptions keygen;
@@ -226,8 +272,10 @@ int run(int argc, char** argv) {
   PoolImportOptions pool;
   PlanOptions plan;
   EmulateCommand emulate;
+  LaunchFlags flags;
   TrainCommand train;
   InferCommand infer;
+  DoctorCommand doctor;
   LaunchCommand launch;
   SynthesizeCommand synthesize;
   add_keygen(app, keygen);
@@ -235,8 +283,9 @@ int run(int argc, char** argv) {
   add_pool(app, pool);
   add_plan(app, plan);
   add_emulate(app, emulate);
-  add_train(app, train);
-  add_infer(app, infer);
+  add_train(app, flags, train);
+  add_infer(app, flags, infer);
+  add_doctor(app, flags, doctor);
   add_launch(app, launch);
   add_synthesize(app, synthesize);
   if (argc > 1 && !is_command(app, argv[1])) return static_cast<int>(ErrorCode::kConfig);
@@ -254,8 +303,12 @@ int run(int argc, char** argv) {
   if (name == "pool") result = run_pool_import(pool);
   if (name == "plan") result = run_plan(plan);
   if (name == "emulate") result = run_emulate(emulate);
-  if (name == "train") result = run_train(train);
-  if (name == "infer") result = run_infer(infer);
+  if (name == "train") result = settle(flags, train.player);
+  if (name == "train" && result.ok()) result = run_train(train);
+  if (name == "infer") result = settle(flags, infer.player);
+  if (name == "infer" && result.ok()) result = run_infer(infer);
+  doctor.version = BEAVERPOND_VERSION;
+  if (name == "doctor") result = run_doctor(doctor, flags);
   if (name == "launch") result = run_launch(launch);
   if (name == "synthesize") result = run_synthesize(synthesize);
   if (result.ok()) result = flush_output();

@@ -5,9 +5,9 @@
 #include "offline/plan/file.h"
 #include "offline/plan/program_hash.h"
 #include "online/cli/commands.h"
-#include "online/cli/job_player.h"
 #include "online/cli/progress.h"
 #include "online/cli/run_profile.h"
+#include "online/cli/train_session.h"
 #include "online/nn/model_weights.h"
 #include "online/nn/share_file.h"
 #include "online/nn/trainer.h"
@@ -90,6 +90,39 @@ Result<void> check_rooms(const TrainCommand& options, const TrainingSetup& setup
   return check_room(shares_path, 16 * words);
 }
 
+Result<TrainSessions> sessions_of(const TrainCommand& options, const Job& job,
+                                  const TrainingSetup& setup, int rank, Progress& progress) {
+  TrainSessions sessions;
+  sessions.job = &job;
+  sessions.setup = &setup;
+  sessions.rank = rank;
+  sessions.resume = options.resume;
+  sessions.checkpoint_every = options.checkpoint_every.value_or(job.checkpoint.every);
+  sessions.rejoin_seconds = options.rejoin_seconds.value_or(job.checkpoint.rejoin_seconds);
+  if (sessions.checkpoint_every == 0 && (options.resume || sessions.rejoin_seconds > 0)) {
+    return make_error(ErrorCode::kConfig,
+                      std::string(options.resume ? "--resume" : "--rejoin") +
+                          " needs checkpoints to go on from: give --checkpoint-every, or set every "
+                          "in the job's [checkpoint]");
+  }
+  sessions.player = options.player;
+  sessions.player.task = "train";
+  if (sessions.checkpoint_every > 0) {
+    sessions.player.task +=
+        " with a checkpoint every " + std::to_string(sessions.checkpoint_every) + " steps";
+  }
+  sessions.player.on_notice = [&progress](const std::string& text) { progress.notice(text); };
+  if (job.reveal.verify && rank == 0) {
+    progress.notice(
+        "verify = true: the trained weights are opened to all players, and comparing "
+        "them with the twin needs all data in one place");
+  }
+  sessions.train.lane = options.player.lane;
+  sessions.train.profile = options.profile.profile;
+  sessions.train.on_progress = [&progress](const TrainProgress& now) { show_step(progress, now); };
+  return sessions;
+}
+
 }  // namespace
 
 Result<void> run_train(const TrainCommand& options) {
@@ -109,27 +142,12 @@ Result<void> run_train(const TrainCommand& options) {
   BP_TRY(check_own_data(job, rank));
   BP_ASSIGN(const std::optional<DealingTimes> dealing,
             dealing_of(options.profile, setup.plan, job.players));
-  PlayerOptions player_options = options.player;
-  player_options.task = "train";
-  player_options.on_notice = [&progress](const std::string& text) { progress.notice(text); };
-  BP_ASSIGN(const std::unique_ptr<Player> player,
-            connect_job_player_blocking(job, plan_hash(setup.plan),
-                                        program_hash(setup.training.program), player_options));
-  if (job.reveal.verify && player->rank() == 0) {
-    progress.notice(
-        "verify = true: the trained weights are opened to all players, and comparing "
-        "them with the twin needs all data in one place");
-  }
-  TrainOptions train;
-  train.lane = options.player.lane;
-  train.epoch = player->roster().epoch;
-  train.profile = options.profile.profile;
-  train.keep_shares = !shares_path.empty();
-  train.on_progress = [&progress](const TrainProgress& now) { show_step(progress, now); };
-  BP_ASSIGN(const TrainReport report,
-            train_blocking(job, setup, player->backend(), player->transport(), player->session(),
-                           player->bundles(), train));
-  BP_TRY(player->finish_blocking());
+  BP_ASSIGN(TrainSessions sessions, sessions_of(options, job, setup, rank, progress));
+  sessions.roster = roster;
+  sessions.train.keep_shares = !shares_path.empty();
+  BP_ASSIGN(const FinishedTraining finished, train_sessions_blocking(sessions));
+  const std::unique_ptr<Player>& player = finished.player;
+  const TrainReport& report = finished.report;
   JsonFields fields = {{"train", job.name},
                        {"rank", static_cast<std::uint64_t>(player->rank())},
                        {"steps", report.steps},

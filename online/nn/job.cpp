@@ -18,9 +18,9 @@ class JobReader {
   explicit JobReader(ConfigContext& context) : context_(context) {}
 
   void read(const ConfigNode& root) {
-    ConfigSection top(
-        context_, &root, "",
-        {"job", "fixed_point", "model", "layer", "training", "data", "reveal", "pool", "network"});
+    ConfigSection top(context_, &root, "",
+                      {"job", "fixed_point", "model", "layer", "training", "data", "reveal", "pool",
+                       "network", "checkpoint"});
     top_ = &top;
     read_job_table();
     read_fixed_point();
@@ -30,6 +30,7 @@ class JobReader {
     read_reveal();
     read_pool();
     read_network();
+    read_checkpoint();
     top_ = nullptr;
   }
 
@@ -157,6 +158,18 @@ class JobReader {
     if (network.heartbeat_ms >= network.peer_timeout_ms) {
       s.fail("heartbeat_ms", "not below peer_timeout_ms",
              "a live peer must be heard of before it is given up: use a third of it or less");
+    }
+  }
+
+  void read_checkpoint() {
+    ConfigSection s = section("checkpoint", {"every", "dir", "rejoin_seconds"});
+    CheckpointConfig& checkpoint = job_.checkpoint;
+    checkpoint.every = s.integer("every", 0, kMaxSteps, 0);
+    checkpoint.dir = s.text("dir", checkpoint.dir);
+    if (checkpoint.dir.empty()) s.fail("dir", "empty", "name a folder");
+    checkpoint.rejoin_seconds = s.integer("rejoin_seconds", 0, kMaxRejoinSeconds, 0);
+    if (checkpoint.rejoin_seconds > 0 && checkpoint.every == 0) {
+      s.fail("rejoin_seconds", "without checkpoints to go on from", "set every as well");
     }
   }
 

@@ -133,6 +133,14 @@ struct PoolConfig {
   PrgKind prg = PrgKind::kAes128Ctr;  ///< what expands the seeds of a bundle, everywhere
 };
 
+/// What each player keeps while it trains, so that a lost player can come back.
+struct CheckpointConfig {
+  std::uint64_t every = 0;          ///< steps; 0: no checkpoints
+  std::string dir = "checkpoints";  ///< in the player's home; absolute: of all players of a host
+  /// How long survivors wait for a lost player; 0: a loss ends the run.
+  std::uint64_t rejoin_seconds = 0;
+};
+
 struct Job {
   std::string file;
   std::string name;
@@ -149,6 +157,7 @@ struct Job {
   RevealConfig reveal;
   PoolConfig pool;
   NetworkConfig network;
+  CheckpointConfig checkpoint;
   std::vector<std::string> notes;  ///< what was rounded or chosen, for the user to read
 };
 

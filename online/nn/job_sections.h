@@ -26,6 +26,8 @@ ConfigSection required_section(ConfigContext& context, ConfigSection& top, const
 /// An epoch, of at least one step, is one nonce word.
 inline constexpr std::uint64_t kMaxSteps = UINT32_MAX;
 
+inline constexpr std::uint64_t kMaxRejoinSeconds = 7 * 24 * 3600;
+
 inline std::uint32_t u32(std::uint64_t value) {
   return static_cast<std::uint32_t>(value);
 }

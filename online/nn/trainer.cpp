@@ -1,5 +1,6 @@
 #include "online/nn/trainer.h"
 
+#include <bit>
 #include <chrono>
 #include <memory>
 
@@ -55,6 +56,67 @@ std::optional<double> revealed_loss(const Job& job, const Engine& engine, bool o
   const double one = static_cast<double>(std::uint64_t{1} << job.fixed_point.fraction_bits);
   const auto sum = static_cast<double>(static_cast<std::int64_t>(engine.revealed(0)[0]));
   return sum / (one * one) * loss_factor(job.model.loss) / job.training.batch;
+}
+
+void hash_words(std::vector<std::uint8_t>& bytes, std::uint64_t word) {
+  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<std::uint8_t>(word >> (8 * i)));
+}
+
+/// Every state of the program: weights, and what the optimiser remembers.
+Result<void> keep_checkpoint(const TrainCheckpoints& to, const Program& program,
+                             const Session& session, std::uint64_t steps_done, Engine& engine) {
+  Checkpoint checkpoint;
+  checkpoint.name = {to.run, session.id(), steps_done};
+  for (std::uint32_t slot = 0; slot < program.states; ++slot) {
+    BP_ASSIGN(std::vector<std::uint64_t> words, engine.state_share(slot));
+    checkpoint.states.push_back(std::move(words));
+  }
+  return to.store->write_blocking(checkpoint);
+}
+
+/// Returns the step at which to go on.
+Result<std::uint64_t> load_checkpoint(const TrainCheckpoints& from, const Program& program,
+                                      const Job& job, Engine& engine) {
+  BP_ASSIGN(const Checkpoint checkpoint, from.store->read_blocking(*from.from));
+  const auto wrong = [&](const std::string& what) {
+    return make_error(ErrorCode::kCheckpointMismatch,
+                      "the checkpoint of step " + std::to_string(checkpoint.name.step) + " " +
+                          what + "; resume with the program and job that it was made with");
+  };
+  if (checkpoint.name.step > job.training.steps) return wrong("lies beyond the end of the job");
+  if (checkpoint.states.size() != program.states) return wrong("has other states than the model");
+  for (std::uint32_t slot = 0; slot < program.states; ++slot) {
+    BP_ASSIGN(const std::vector<std::uint64_t> initial, engine.state_share(slot));
+    if (initial.size() != checkpoint.states[slot].size())
+      return wrong("has tensors of other sizes");
+    BP_TRY(engine.set_state_share(slot, checkpoint.states[slot]));
+  }
+  return checkpoint.name.step;
+}
+
+/// From the beginning, or from where the players agreed to go on; leaves no checkpoint of a session
+/// that nobody goes on from.
+Result<std::uint64_t> first_step(const Job& job, const TrainingSetup& setup, const Session& session,
+                                 const TrainOptions& options, Engine& engine) {
+  if (!options.checkpoints.has_value()) return std::uint64_t{0};
+  const TrainCheckpoints& checkpoints = *options.checkpoints;
+  const Program& program = setup.training.program;
+  if (checkpoints.from.has_value()) {
+    BP_ASSIGN(const std::uint64_t step, load_checkpoint(checkpoints, program, job, engine));
+    BP_TRY(checkpoints.store->keep_only_blocking(checkpoints.from));
+    return step;
+  }
+  BP_TRY(checkpoints.store->keep_only_blocking(std::nullopt));
+  BP_TRY(keep_checkpoint(checkpoints, program, session, 0, engine));
+  return std::uint64_t{0};
+}
+
+/// An error of a step says which, and the membership epoch.
+Error at_step(Error error, std::uint64_t step, std::uint64_t epoch) {
+  error.message = "step " + std::to_string(step) + ": " + error.message;
+  error.step = step;
+  error.epoch = epoch;
+  return error;
 }
 
 Result<std::unique_ptr<Engine>> make_engine(const Job& job, const TrainingSetup& setup,
@@ -115,6 +177,26 @@ Result<void> check_own_data(const Job& job, int rank) {
   return {};
 }
 
+Result<Hash256> own_data_hash(const Job& job, int rank) {
+  BP_ASSIGN(const std::optional<OwnRows> own, load_own_rows(job, rank));
+  if (!own.has_value()) return Hash256{};
+  const Samples& images = own->data.images;
+  std::vector<std::uint8_t> bytes;
+  const std::uint64_t size = images.image_size();
+  hash_words(bytes, size);
+  for (const std::uint32_t row : own->rows) {
+    hash_words(bytes, own->data.labels[row]);
+    for (std::uint64_t i = row * size; i < (row + 1) * size; ++i) {
+      if (images.reals.empty()) {
+        bytes.push_back(images.pixels[i]);
+      } else {
+        hash_words(bytes, std::bit_cast<std::uint64_t>(images.reals[i]));
+      }
+    }
+  }
+  return sha256(bytes);
+}
+
 Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,
                                    Transport& transport, const Session& session,
                                    BundleSource& bundles, const TrainOptions& options) {
@@ -133,7 +215,8 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
   const auto seconds = [start] {
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  for (std::uint64_t step = 0; step < job.training.steps; ++step) {
+  BP_ASSIGN(const std::uint64_t first, first_step(job, setup, session, options, *engine));
+  for (std::uint64_t step = first; step < job.training.steps; ++step) {
     if (own.has_value()) {
       own->load_step(job, step);
       run.inputs[setup.training.image_slot(own->part)] = own->images;
@@ -141,20 +224,23 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
     }
     run.step_multiplier = job.training.multiplier_of_step(step);
     run.skip_reveals = job.reveal.loss_every == 0 || (step + 1) % job.reveal.loss_every != 0;
-    BP_ASSIGN(Bundle bundle, bundles.next_blocking(step, job.training.steps - step));
-    Result<void> done = engine->run(std::move(bundle), run);
-    if (!done.ok()) {
-      Error error = std::move(done).error();
-      error.message = "step " + std::to_string(step) + ": " + error.message;
-      return error;
+    Result<Bundle> bundle = bundles.next_blocking(step, job.training.steps - step);
+    if (!bundle.ok()) return at_step(std::move(bundle).error(), step, options.epoch);
+    Result<void> done = engine->run(std::move(bundle).value(), run);
+    const std::uint64_t steps_done = step + 1;
+    if (done.ok() && options.checkpoints.has_value() &&
+        (steps_done % options.checkpoints->every == 0 || steps_done == job.training.steps)) {
+      done = keep_checkpoint(*options.checkpoints, setup.training.program, session, steps_done,
+                             *engine);
     }
+    if (!done.ok()) return at_step(std::move(done).error(), step, options.epoch);
     if (!options.on_progress) continue;
-    options.on_progress({step + 1, job.training.steps,
+    options.on_progress({steps_done, job.training.steps,
                          revealed_loss(job, *engine, !run.skip_reveals),
-                         static_cast<double>(step + 1) / seconds(), bundles.left()});
+                         static_cast<double>(steps_done - first) / seconds(), bundles.left()});
   }
   report.seconds = seconds();
-  report.steps = job.training.steps;
+  report.steps = job.training.steps - first;
   BP_ASSIGN(report.weights, reveal_weights(job, setup, *engine, transport.rank()));
   for (std::uint32_t slot = 0; options.keep_shares && slot < setup.parameters.size(); ++slot) {
     const ModelParameter& parameter = setup.parameters[slot];

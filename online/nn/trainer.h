@@ -9,6 +9,7 @@
 #include "beaverpond/result.h"
 #include "kernels/backend.h"
 #include "offline/plan/plan.h"
+#include "online/nn/checkpoint.h"
 #include "online/nn/job.h"
 #include "online/nn/model.h"
 #include "online/nn/weight_file.h"
@@ -40,16 +41,25 @@ struct TrainProgress {
   std::uint64_t bundles_left = 0;
 };
 
+/// Where a training keeps its checkpoints, and where it begins.
+struct TrainCheckpoints {
+  CheckpointStore* store = nullptr;    ///< outlives the training
+  std::uint64_t every = 0;             ///< steps; also before the first and after the last
+  RunId run{};                         ///< as all players agreed, see online/session/resume.h
+  std::optional<CheckpointName> from;  ///< that all players hold; unset: the beginning
+};
+
 struct TrainOptions {
   std::uint32_t lane = 0;
   std::uint64_t epoch = 0;
   bool profile = false;                                   ///< as EngineOptions
   std::function<void(const TrainProgress&)> on_progress;  ///< after every step
   bool keep_shares = false;  ///< the report gets this player's shares of the weights
+  std::optional<TrainCheckpoints> checkpoints;
 };
 
 struct TrainReport {
-  std::uint64_t steps = 0;
+  std::uint64_t steps = 0;            ///< of this session
   double seconds = 0;                 ///< of the steps, without set-up
   std::vector<WeightTensor> weights;  ///< empty if this player is no receiver
   std::vector<WeightTensor> shares;   ///< this player's, where they were to be kept
@@ -61,8 +71,13 @@ struct TrainReport {
 /// Errors: kConfig, kIo.
 Result<void> check_own_data(const Job& job, int rank);
 
+/// Of the rows that the player owns, in the order in which the job takes them; zero for none. A
+/// checkpoint is bound to it. Errors: kConfig, kIo.
+Result<Hash256> own_data_hash(const Job& job, int rank);
+
 /// One player's part. All players call it with the same job; each reads only its own rows.
-/// Errors: kConfig, kIo (data), and those of Engine::run and BundleSource.
+/// Errors: kConfig, kIo (data), and those of Engine::run, BundleSource and CheckpointStore; with
+/// the step, where one was in progress.
 Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,
                                    Transport& transport, const Session& session,
                                    BundleSource& bundles, const TrainOptions& options);

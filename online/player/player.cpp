@@ -1,11 +1,13 @@
 #include "online/player/player.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "kernels/device_module.h"
+#include "kernels/make_backend.h"
 #include "offline/plan/certificate.h"
 #include "offline/pool/roster_identity.h"
+#include "online/player/connection.h"
+#include "online/transport/mpi_module.h"
 #include "online/transport/nccl_options.h"
 #include "online/transport/tls.h"
 
@@ -57,46 +59,13 @@ Result<void> check_hello(int player, std::span<const std::uint8_t> theirs,
   return error;
 }
 
-Result<TlsPlayer> tls_player(const RosterPlayer& player, const std::string* address) {
-  TlsPlayer out{player.name, player.host, player.port, player.certificate};
-  if (address == nullptr) return out;
-  const std::size_t colon = address->rfind(':');
-  unsigned port = 0;
-  const char* end = address->data() + address->size();
-  if (colon == std::string::npos ||
-      std::from_chars(address->data() + colon + 1, end, port).ptr != end || port == 0 ||
-      port > 65535) {
-    return make_error(ErrorCode::kConfig, "--peers: '" + *address + "' is not host:port");
-  }
-  out.host = address->substr(0, colon);
-  out.port = static_cast<std::uint16_t>(port);
-  return out;
-}
-
 Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const Roster& roster,
                                int rank, const PlayerOptions& options) {
-  TlsOptions tls;
-  tls.rank = rank;
-  if (!options.peers.empty() && options.peers.size() != roster.players.size()) {
-    return make_error(ErrorCode::kConfig, "--peers names " + std::to_string(options.peers.size()) +
-                                              " addresses, the roster has " +
-                                              std::to_string(roster.players.size()) +
-                                              " players; give one host:port for each, by rank");
-  }
-  for (std::size_t i = 0; i < roster.players.size(); ++i) {
-    BP_ASSIGN(TlsPlayer player,
-              tls_player(roster.players[i], options.peers.empty() ? nullptr : &options.peers[i]));
-    tls.players.push_back(std::move(player));
-  }
-  tls.roster_hash = roster_hash(roster);
-  tls.key_path = home.key_path();
-  tls.certificate_path = home.certificate_path();
+  BP_ASSIGN(TlsOptions tls, player_tls_options(home, roster, rank, options.peers, what.network));
   tls.listen_descriptor = options.listen_descriptor;
-  tls.connect_timeout = milliseconds(what.network.connect_timeout_ms);
-  tls.heartbeat_interval = milliseconds(what.network.heartbeat_ms);
-  tls.peer_timeout = milliseconds(what.network.peer_timeout_ms);
-  tls.hello = make_hello(what.agreed, options.task + " on lane " + std::to_string(options.lane) +
-                                          (options.transport == "tls" ? "" : " over nccl"));
+  tls.hello =
+      make_hello(what.agreed, options.task + " on lane " + std::to_string(options.lane) +
+                                  (options.transport == "tls" ? "" : " over " + options.transport));
   tls.check_hello = [ours = tls.hello, agreed = what.agreed](int player,
                                                              std::span<const std::uint8_t> theirs) {
     return check_hello(player, theirs, ours, agreed);
@@ -104,18 +73,24 @@ Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const 
   return tls;
 }
 
-/// A player's connections; that of the GPUs, where there is one, rests on the other.
+/// A player's connections; that of NCCL or MPI, where there is one, rests on the other.
 struct Connections {
   std::unique_ptr<Transport> tls;
-  std::unique_ptr<Transport> gpus;
-  Transport& all() const { return gpus == nullptr ? *tls : *gpus; }
+  std::unique_ptr<Transport> openings;
+  Transport& all() const { return openings == nullptr ? *tls : *openings; }
 };
 
-/// What must be so before openings may travel between GPUs. Errors: kConfig.
-Result<void> check_gpus(const PlayerOptions& options, const Roster& roster,
-                        const MadeBackend& made) {
+/// What must be so before openings may travel by anything else than TLS. Errors: kConfig.
+Result<void> check_openings(const PlayerOptions& options, const Roster& roster,
+                            const MadeBackend& made) {
   BP_TRY(check_transport(options.transport));
   if (options.transport == "tls") return {};
+  if (options.transport == "mpi") {
+    BP_TRY(check_mpi_fabric(roster.trusted_fabric));
+    // Here, while this process has no other threads.
+    BP_TRY(load_mpi_module());
+    return {};
+  }
   BP_TRY(check_fabric(roster.trusted_fabric));
   if (made.gpu >= 0) return {};
   return make_error(ErrorCode::kConfig,
@@ -129,11 +104,38 @@ Result<std::unique_ptr<Transport>> connect_gpus_blocking(const PlayerOptions& op
   BP_ASSIGN(const DeviceModule* const module, load_cuda_module());
   NcclOptions nccl;
   nccl.device = gpu;
-  nccl.trusted_fabric = true;  // check_gpus() has seen to it
+  nccl.trusted_fabric = true;  // check_openings() has seen to it
   nccl.lane = options.lane;
   nccl.connect_timeout = tls.connect_timeout;
   nccl.blame_timeout = tls.peer_timeout + milliseconds(1000);
   return module->connect_nccl(control, nccl, steady_clock::now() + tls.connect_timeout);
+}
+
+Result<std::unique_ptr<Transport>> connect_mpi(const PlayerOptions& options, const TlsOptions& tls,
+                                               Transport& control) {
+  BP_ASSIGN(const MpiModule* const module, load_mpi_module());
+  MpiOptions mpi;
+  mpi.trusted_fabric = true;  // check_openings() has seen to it
+  mpi.lane = options.lane;
+  mpi.blame_timeout = tls.peer_timeout + milliseconds(1000);
+  return module->connect(control, mpi, steady_clock::now() + tls.connect_timeout);
+}
+
+/// What carries openings, where that is not TLS. Errors: those of the transports.
+Result<void> connect_openings_blocking(const PlayerOptions& options, const TlsOptions& tls, int gpu,
+                                       Connections& connections) {
+  if (options.transport == "tls") return {};
+  const bool nccl = options.transport == "nccl";
+  if (nccl) {
+    BP_ASSIGN(connections.openings, connect_gpus_blocking(options, tls, gpu, *connections.tls));
+  } else {
+    BP_ASSIGN(connections.openings, connect_mpi(options, tls, *connections.tls));
+  }
+  if (options.on_notice) {
+    options.on_notice(std::string("openings travel by ") + (nccl ? "NCCL" : "MPI") +
+                      ", not encrypted: the roster trusts the fabric");
+  }
+  return {};
 }
 
 class ConnectedPlayer final : public Player {
@@ -193,6 +195,21 @@ LeaseOptions lease_options(const Undertaking& what, const PlayerOptions& options
   return lease;
 }
 
+/// Players that share this one's host, itself among them: by what they are reached at.
+int players_on_host(const Roster& roster, int rank, const std::vector<std::string>& peers) {
+  const auto host_of = [&](std::size_t player) {
+    return peers.empty() ? roster.players[player].host
+                         : peers[player].substr(0, peers[player].rfind(':'));
+  };
+  const std::size_t players = peers.empty() ? roster.players.size() : peers.size();
+  const auto mine = static_cast<std::size_t>(rank);
+  int count = 0;
+  for (std::size_t player = 0; player < players && mine < players; ++player) {
+    if (host_of(player) == host_of(mine)) ++count;
+  }
+  return count;
+}
+
 }  // namespace
 
 Result<int> rank_of_home(const Home& home, const Roster& roster) {
@@ -208,8 +225,9 @@ Result<int> rank_of_home(const Home& home, const Roster& roster) {
 }
 
 Result<void> check_transport(const std::string& transport) {
-  if (transport == "tls" || transport == "nccl") return {};
-  return make_error(ErrorCode::kConfig, "'" + transport + "' is no transport; write tls or nccl");
+  if (transport == "tls" || transport == "nccl" || transport == "mpi") return {};
+  return make_error(ErrorCode::kConfig,
+                    "'" + transport + "' is no transport; write tls, nccl or mpi");
 }
 
 Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what,
@@ -222,9 +240,12 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
                                               std::to_string(roster.players.size()));
   }
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
-  BP_ASSIGN(MadeBackend made, make_backend(options.device));
+  const int threads = options.threads > 0
+                          ? options.threads
+                          : threads_of_one(players_on_host(roster, rank, options.peers));
+  BP_ASSIGN(MadeBackend made, make_backend(options.device, threads));
   if (options.on_notice) options.on_notice(made.line);
-  BP_TRY(check_gpus(options, roster, made));
+  BP_TRY(check_openings(options, roster, made));
   static PosixStorage storage;
   PoolOptions pool_options;
   pool_options.directory = home.pool_path();
@@ -242,12 +263,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   BP_ASSIGN(TlsConnected connected, connect_tls_blocking(tls));
   Connections connections{std::move(connected.transport), nullptr};
   if (options.decorate) connections.tls = options.decorate(std::move(connections.tls));
-  if (options.transport == "nccl") {
-    BP_ASSIGN(connections.gpus, connect_gpus_blocking(options, tls, made.gpu, *connections.tls));
-    if (options.on_notice) {
-      options.on_notice("openings travel by NCCL, not encrypted: the roster trusts the fabric");
-    }
-  }
+  BP_TRY(connect_openings_blocking(options, tls, made.gpu, connections));
   BP_ASSIGN(const Session session,
             Session::create_blocking(connections.all(), steady_clock::now() + tls.connect_timeout));
   auto player =

@@ -47,8 +47,10 @@ struct PlayerOptions {
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
   std::string device = "auto";  ///< as make_backend() takes it
-  /// What carries openings, on all players alike: "tls", or "nccl" between GPUs where the roster
-  /// trusts the fabric. All else goes over TLS.
+  /// That a CPU's products share; 0: the cores of this host, divided by the players on it.
+  int threads = 0;
+  /// What carries openings, on all players alike: "tls", or, where the roster trusts the fabric,
+  /// "nccl" between GPUs or "mpi" among processes that mpirun started. All else goes over TLS.
   std::string transport = "tls";
   /// What this run does, in words, as all players must: "train", "infer for player 1 ..".
   std::string task;
@@ -79,7 +81,7 @@ class Player {
   virtual Result<void> finish_blocking() = 0;
 };
 
-/// Whether it is "tls" or "nccl". Errors: kConfig.
+/// Whether it is "tls", "nccl" or "mpi". Errors: kConfig.
 Result<void> check_transport(const std::string& transport);
 
 /// Which player of the roster the home belongs to. Errors: kConfig, kRosterMismatch.

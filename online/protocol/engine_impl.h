@@ -108,7 +108,9 @@ class EngineImpl final : public Engine {
   bool masks_open(const Op& op);
   void send_mask(ValueSlot& slot, std::uint32_t op);
   void compute_product(std::uint32_t index, const Op& op);
-  void multiply(const Op& op, ConstWords x, ConstWords y, Words out);
+  /// out += both products.
+  void add_products(const Op& op, const Backend::Factors& first, const Backend::Factors& second,
+                    Words out);
   bool run_one_deferred();
 
   Result<void> exchange_round();

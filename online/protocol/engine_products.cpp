@@ -51,30 +51,31 @@ void EngineImpl::compute_product(std::uint32_t index, const Op& op) {
   } else {
     backend_.prg_fill(*m.seed, m.prg, m.correction_stream, 0, bytes_of(out), kHostStream);
   }
-  multiply(op, x.opened.words(), designated() ? y.shifted.words() : y.mask.words(), out);
-  multiply(op, x.mask.words(), y.opened.words(), out);
+  add_products(op, {x.opened.words(), designated() ? y.shifted.words() : y.mask.words()},
+               {x.mask.words(), y.opened.words()}, out);
   values_[op.out].ready = true;
 }
 
-void EngineImpl::multiply(const Op& op, ConstWords x, ConstWords y, Words out) {
+void EngineImpl::add_products(const Op& op, const Backend::Factors& first,
+                              const Backend::Factors& second, Words out) {
+  const auto convolutions = [&](ConvKind kind) {
+    backend_.add_conv2ds(kind, op.conv, first, second, out, kHostStream);
+  };
   switch (op.code) {
     case OpCode::kMatMul: {
       const Shape& shape = program_.value(op.out).shape;
-      const MatMulShape matmul{shape[0], shape[1], x.size() / shape[0], op.transpose_x,
+      const MatMulShape matmul{shape[0], shape[1], first.x.size() / shape[0], op.transpose_x,
                                op.transpose_y};
-      backend_.matmul(matmul, x, y, out, true, kHostStream);
+      backend_.add_matmuls(matmul, first, second, out, kHostStream);
       return;
     }
-    case OpCode::kMultiply: backend_.multiply(x, y, out, true, kHostStream); return;
-    case OpCode::kConv2d:
-      backend_.conv2d(ConvKind::kForward, op.conv, x, y, out, true, kHostStream);
+    case OpCode::kMultiply:
+      backend_.multiply(first.x, first.y, out, true, kHostStream);
+      backend_.multiply(second.x, second.y, out, true, kHostStream);
       return;
-    case OpCode::kConv2dGradWeight:
-      backend_.conv2d(ConvKind::kGradWeight, op.conv, x, y, out, true, kHostStream);
-      return;
-    case OpCode::kConv2dGradInput:
-      backend_.conv2d(ConvKind::kGradInput, op.conv, x, y, out, true, kHostStream);
-      return;
+    case OpCode::kConv2d: return convolutions(ConvKind::kForward);
+    case OpCode::kConv2dGradWeight: return convolutions(ConvKind::kGradWeight);
+    case OpCode::kConv2dGradInput: return convolutions(ConvKind::kGradInput);
     default: BP_CHECK(false, "not a product");
   }
 }

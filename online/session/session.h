@@ -15,6 +15,7 @@ inline constexpr std::uint32_t kHelloOperation = 0xffff0001u;
 inline constexpr std::uint32_t kDurableOperation = 0xffff0002u;
 inline constexpr std::uint32_t kPairKeysOperation = 0xffff0003u;
 inline constexpr std::uint32_t kFinishedOperation = 0xffff0004u;
+inline constexpr std::uint32_t kResumeOperation = 0xffff0005u;
 
 class Session {
  public:

@@ -71,8 +71,10 @@ struct TlsCallbacks {
     if (certificate != nullptr &&
         X509_digest(certificate, EVP_sha256(), fingerprint.data(), &size) == 1 &&
         size == fingerprint.size() && session.accept_certificate(fingerprint)) {
-      X509_STORE_CTX_set_error(store, X509_V_OK);
-      return 1;
+      // A pinned certificate ends when its owner said it would, by this clock.
+      session.expired_ = X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0;
+      X509_STORE_CTX_set_error(store, session.expired_ ? X509_V_ERR_CERT_HAS_EXPIRED : X509_V_OK);
+      return session.expired_ ? 0 : 1;
     }
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);  // the alert "bad certificate"
     return 0;
@@ -231,10 +233,23 @@ Error TlsSession::failure(const char* doing) const {
   if (ERR_GET_LIB(code) == ERR_LIB_SSL) {
     switch (ERR_GET_REASON(code)) {
       case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        if (expired_) {
+          return make_error(ErrorCode::kRosterMismatch,
+                            "the other side's certificate " + short_hex(*peer_fingerprint_) +
+                                " is the one in the roster, and has expired (by this host's "
+                                "clock); its owner makes a new one, and all put it into the "
+                                "roster");
+        }
         return make_error(ErrorCode::kRosterMismatch,
                           "the other side's certificate " +
                               (peer_fingerprint_ ? short_hex(*peer_fingerprint_) : "") +
                               " is not the one in the roster");
+      case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+        return make_error(ErrorCode::kRosterMismatch,
+                          "the other side refused this player's certificate " +
+                              short_hex(context_->fingerprint()) +
+                              ": by its clock it has expired; make a new one, and let all put it "
+                              "into the roster");
       case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
       case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
       case SSL_R_TLSV1_ALERT_UNKNOWN_CA:

@@ -49,7 +49,8 @@ class TlsContext {
 enum class TlsRole : std::uint8_t { kClient, kServer };
 
 /// One connection. Used by one thread. The other side's certificate must be one of `accepted`
-/// (a pin per rank; unset where a rank is not acceptable), whatever else the certificate says.
+/// (a pin per rank; unset where a rank is not acceptable) and not past its last day, whatever else
+/// the certificate says.
 class TlsSession {
  public:
   /// AES-128-GCM keys are good for about 380 GB of full records; they are changed well before.
@@ -95,6 +96,7 @@ class TlsSession {
   std::vector<std::uint8_t> output_;
   std::optional<Fingerprint> peer_fingerprint_;
   std::optional<int> peer_rank_;
+  bool expired_ = false;  ///< the pinned certificate that the other side presented
   ssl_st* ssl_ = nullptr;
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/kernels/workspace.h"
+#include "tests/soak.h"
 
 namespace beaverpond {
 namespace {
@@ -148,7 +149,7 @@ TEST(Gemm, StridedViews) {
   const Words words = random_words(200000, random);
   Workspace workspace(gemm_workspace_size_bytes());
   for (int round = 0; round < 60; ++round) {
-    const std::size_t m = random() % 40, k = random() % 300, n = random() % 40;
+    const std::size_t m = random() % 60, k = random() % 300, n = random() % 90;
     const auto view = [&](std::size_t rows, std::size_t columns) {
       // Both strides free: they may even make elements overlap, or repeat one row (stride 0).
       return MatrixView{words.data() + random() % 1000, rows, columns, random() % 300,
@@ -164,6 +165,89 @@ TEST(Gemm, StridedViews) {
   }
 }
 
+/// All kernels against the portable one, for one shape of contiguous rows.
+void check_against_portable(std::size_t m, std::size_t k, std::size_t n, const Words& words,
+                            std::span<std::byte> workspace) {
+  const MatrixView a = row_major(words.data() + m, m, k), b = row_major(words.data() + n, k, n);
+  Words expected(m * n), actual(m * n, 1);
+  gemm(a, b, expected.data(), n, false, workspace, GemmKernel::kPortable);
+  for (GemmKernel kernel : kernels()) {
+    gemm(a, b, actual.data(), n, false, workspace, kernel);
+    ASSERT_TRUE(actual == expected) << to_string(kernel) << " " << m << "x" << k << "x" << n;
+  }
+}
+
+TEST(Gemm, EverySizeUpTo70InEachDimension) {
+  // Every pair of two sizes with some of the third; a long campaign takes every triple.
+  std::mt19937_64 random(7);
+  const Words words = random_words(5000, random);
+  Workspace workspace(gemm_workspace_size_bytes());
+  const auto step = static_cast<std::size_t>(testing::campaign_size(69, 1));
+  for (std::size_t x = 1; x <= 70; ++x) {
+    for (std::size_t y = 1; y <= 70; ++y) {
+      for (std::size_t z = 1 + (x + 3 * y) % step; z <= 70; z += step) {
+        check_against_portable(x, z, y, words, workspace.span());
+        if (step > 1 && z % 2 == 0) check_against_portable(x, y, z, words, workspace.span());
+        if (step > 1 && z % 2 == 1) check_against_portable(z, x, y, words, workspace.span());
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Gemm, LongSumsWrap) {
+  std::mt19937_64 random(8);
+  Workspace workspace(gemm_workspace_size_bytes());
+  const std::size_t k = 100'003, n = 69;
+  Words a = random_words(k, random), b = random_words(k * n, random);
+  for (const bool extreme : {false, true}) {
+    if (extreme) {
+      std::fill(a.begin(), a.end(), ~std::uint64_t{0});
+      for (std::size_t i = 0; i < b.size(); ++i) b[i] = i % 3 == 0 ? ~std::uint64_t{0} : 1ull << 63;
+    }
+    Words row(n);
+    naive(row_major(a.data(), 1, k), row_major(b.data(), k, n), row.data(), n, false);
+    for (GemmKernel kernel : kernels()) {
+      const std::size_t m = kernel == GemmKernel::kPortable ? 5 : 37;
+      const MatrixView same_rows{a.data(), m, k, 0, 1};
+      Words c(m * n);
+      gemm(same_rows, row_major(b.data(), k, n), c.data(), n, false, workspace.span(), kernel);
+      for (std::size_t i = 0; i < m; ++i) {
+        ASSERT_TRUE(std::equal(row.begin(), row.end(), c.data() + i * n))
+            << to_string(kernel) << " row " << i;
+      }
+    }
+  }
+}
+
+TEST(Gemm, SumsOfTwoProducts) {
+  std::mt19937_64 random(9);
+  Workspace workspace(gemm_workspace_size_bytes());
+  for (int round = 0; round < 120; ++round) {
+    const std::size_t m = 1 + random() % 90, n = 1 + random() % 90;
+    const std::size_t k0 = random() % (round % 4 == 0 ? 1100 : 60), k1 = random() % 600;
+    const bool transpose = round % 2 == 1, accumulate = round % 3 == 0;
+    const Words a0 = random_words(m * k0, random), b0 = random_words(k0 * n, random);
+    const Words a1 = random_words(m * k1, random), b1 = random_words(k1 * n, random);
+    const auto view = [&](const Words& words, std::size_t rows, std::size_t columns) {
+      return row_major(words.data(), transpose ? columns : rows, transpose ? rows : columns,
+                       transpose);
+    };
+    const Factors factors[] = {{view(a0, m, k0), row_major(b0.data(), k0, n)},
+                               {row_major(a1.data(), m, k1), view(b1, k1, n)}};
+    const Words start = random_words(m * n, random);
+    Words expected = start;
+    naive(factors[0].a, factors[0].b, expected.data(), n, accumulate);
+    naive(factors[1].a, factors[1].b, expected.data(), n, true);
+    for (GemmKernel kernel : kernels()) {
+      Words c = start;
+      gemm_sum(factors, c.data(), n, accumulate, workspace.span(), kernel);
+      ASSERT_TRUE(c == expected) << to_string(kernel) << " " << m << "x(" << k0 << "+" << k1 << ")x"
+                                 << n;
+    }
+  }
+}
+
 TEST(Gemm, NeverTouchesMemoryOutsideItsOperands) {
   std::mt19937_64 random(5);
   GuardedWords workspace(gemm_workspace_size_bytes() / 8, GuardedWords::Edge::kStart);
@@ -172,7 +256,7 @@ TEST(Gemm, NeverTouchesMemoryOutsideItsOperands) {
   for (int round = 0; round < 120; ++round) {
     const auto edge = round % 2 == 0 ? GuardedWords::Edge::kEnd : GuardedWords::Edge::kStart;
     const bool transpose_a = round % 4 >= 2, transpose_b = round % 8 >= 4;
-    const std::size_t m = 1 + random() % 40, n = 1 + random() % 40;
+    const std::size_t m = 1 + random() % 40, n = 1 + random() % (round % 3 == 0 ? 100 : 40);
     const std::size_t k = round % 10 == 0 ? 512 : 1 + random() % 40;
     const Words a = random_words(m * k, random), b = random_words(k * n, random);
     GuardedWords guarded_a(m * k, edge), guarded_b(k * n, edge), guarded_c(m * n, edge);
@@ -196,7 +280,7 @@ TEST(Gemm, NeverTouchesMemoryOutsideItsOperands) {
 
 TEST(Gemm, ExtremeWordsWrap) {
   Workspace workspace(gemm_workspace_size_bytes());
-  const std::size_t m = 13, k = 300, n = 21;
+  const std::size_t m = 45, k = 300, n = 77;
   for (std::uint64_t word : {~std::uint64_t{0}, std::uint64_t{1} << 63, std::uint64_t{0xffffffff},
                              std::uint64_t{1} << 32, (std::uint64_t{1} << 52) - 1}) {
     const Words a(m * k, word), b(k * n, ~word);

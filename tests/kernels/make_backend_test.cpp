@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace beaverpond {
 namespace {
 
@@ -55,6 +57,13 @@ TEST(MakeBackend, OnlyAutoFallsBackAndSaysWhy) {
     EXPECT_NE(gpu.error().message.find("--device cpu"), std::string::npos) << gpu.error().message;
   }
   EXPECT_FALSE(make_backend("cuda:999").ok());
+}
+
+TEST(MakeBackend, CoresAreDividedAmongProcesses) {
+  const int all = threads_of_one(1);
+  EXPECT_GE(all, 1);
+  EXPECT_EQ(threads_of_one(2), std::max(1, all / 2));
+  EXPECT_EQ(threads_of_one(1000000), 1);
 }
 
 }  // namespace

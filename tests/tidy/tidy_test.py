@@ -50,6 +50,7 @@ LAYERS = {
     "offline/pool": ["offline/plan"],
     "offline/factory": ["offline/dealer", "offline/pool", "kernels/make_backend"],
     "online/transport": [],
+    "online/transport/mpi": ["online/transport"],
     "online/transport/nccl": ["kernels/cuda", "online/transport"],
     "online/session": ["online/transport", "offline/pool"],
     "online/protocol": ["kernels/backend", "online/session"],
@@ -105,10 +106,13 @@ HEAVY = {
 PRIVATE_HEADERS = {"online/transport/tls_connection.h": "online/transport/tls_mesh.cpp"}
 
 SLEEPS = {
+    "kernels/cuda/pauses.h": "a device does not say when it has got on",
     "offline/factory/pull.cpp": "asks again at its poll_interval, in pieces as above",
     "offline/factory/service.cpp": "waits for demand in 10 ms pieces, so that a stop is heard",
-    "online/transport/nccl/lane.cpp": "neither NCCL nor a device says when it has got on",
+    "online/transport/mpi/mpi.cpp": "MPI gets on only while it is asked",
+    "online/transport/nccl/lane.cpp": "NCCL does not say when it has got on",
     "online/session/lease.cpp": "players poll a dry pool together, at their poll_interval",
+    "online/session/rejoin.cpp": "a lost player comes back in its own time; pauses grow",
 }
 
 BANNED = [

@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "kernels/cuda/pauses.h"
 #include "kernels/cuda/xor_parts.h"
 #include "online/transport/nccl/closer.h"
 
@@ -17,25 +18,6 @@ using Clock = steady_clock;
 bool is_point_to_point(const Work& work) {
   return work.call.kind == Call::Kind::kSend || work.call.kind == Call::Kind::kReceive;
 }
-
-/// Nothing announces that a device or NCCL has got on: it is asked again, at once while a fast
-/// answer is likely, then at times that grow with the time waited.
-class Pauses {
- public:
-  /// True when it slept.
-  bool pause() {
-    const auto waited = Clock::now() - start_;
-    if (waited < std::chrono::microseconds(500)) {
-      std::this_thread::yield();
-      return false;
-    }
-    std::this_thread::sleep_for(std::min<Clock::duration>(waited / 16, milliseconds(1)));
-    return true;
-  }
-
- private:
-  const Clock::time_point start_ = Clock::now();
-};
 
 /// Ends a communicator on the helper thread: in order if that can be had in time, else by force.
 void close_in_order(const Api& api, Comm comm, milliseconds bound) {
@@ -91,7 +73,7 @@ Error Fabric::error_of_blocking(Status status, Comm comm, const std::string& wha
   const std::string detail = last == nullptr || *last == '\0' ? "" : std::string(" (") + last + ")";
   if (status == Status::kRemoteError || status == Status::kSystemError) {
     const Clock::time_point deadline = Clock::now() + options.blame_timeout;
-    Pauses pauses;
+    cuda::Pauses pauses;
     do {
       if (std::optional<Error> lost = lost_player()) return *lost;
       pauses.pause();
@@ -138,7 +120,7 @@ class Lane::Patience {
   const Fabric& fabric_;
   const Deadline deadline_;
   const std::string& what_;
-  Pauses pauses_;
+  cuda::Pauses pauses_;
   std::optional<Error> lost_;
   Clock::time_point give_up_;
 };
@@ -188,15 +170,16 @@ Result<void> Lane::greet_blocking(Deadline deadline) {
   BP_TRY(cuda::check(
       cudaMemcpyAsync(word.bytes().data(), &mine, 8, cudaMemcpyHostToDevice, stream_.get()),
       "cannot copy to the device"));
-  BP_TRY(cuda::check(cudaStreamSynchronize(stream_.get()), "cannot copy to the device"));
+  BP_TRY(stream_.synchronize_blocking());
   const Call call{Call::Kind::kSum, word.words().data(), word.words().data(), 1, 0};
   BP_ASSIGN(const std::shared_ptr<Work> work, start(call, "the first sum", stream_.ref()));
   BP_TRY(finish_blocking(work, deadline));
   std::uint64_t sum = 0;
+  // The sum is there: the copies, from and to memory of this thread, wait for nothing else.
   BP_TRY(cuda::check(
       cudaMemcpyAsync(&sum, word.bytes().data(), 8, cudaMemcpyDeviceToHost, stream_.get()),
       "cannot copy from the device"));
-  BP_TRY(cuda::check(cudaStreamSynchronize(stream_.get()), "cannot copy from the device"));
+  BP_TRY(stream_.synchronize_blocking());
   if (sum == players * (players + 1) / 2) return {};
   return give_up(make_error(ErrorCode::kProtocolMismatch,
                             "the first sum over NCCL is " + std::to_string(sum) + " instead of " +
@@ -339,7 +322,7 @@ Status Lane::make(const Work& work) {
 /// its turn when they are stopped, and writes to the callers' buffers.
 bool Lane::drain_blocking() {
   const Clock::time_point deadline = Clock::now() + fabric_.options.abort_timeout;
-  Pauses pauses;
+  cuda::Pauses pauses;
   while (cudaStreamQuery(stream_.get()) == cudaErrorNotReady) {
     if (Clock::now() >= deadline) return false;
     pauses.pause();

@@ -1,4 +1,6 @@
 // In which order queued work runs.
+#include <algorithm>
+
 #include "runtime/world.h"
 
 namespace fake_cuda {
@@ -25,7 +27,8 @@ void World::push(CUstream_st& stream, Queued queued) {
 }
 
 bool World::can_run(CUstream_st& stream) {
-  if (stream.queue.empty() || device(stream.device).at_work) return false;
+  const Device& runs_on = device(stream.device);
+  if (stream.queue.empty() || runs_on.at_work || runs_on.hangs) return false;
   const auto& ready = stream.queue.front().operation.ready;
   return !ready || ready() || device(stream.device).failed.has_value();
 }
@@ -72,6 +75,7 @@ void World::run_first(Lock& lock, CUstream_st& stream) {
     lock.lock();
   }
   working.at_work = false;
+  if (working.hangs) return;  // with this entry, which stays
   stream.queue.pop_front();
   stream.done += 1;
   if (stream.destroyed && stream.queue.empty()) {
@@ -89,15 +93,21 @@ void World::run_until(Lock& lock, cudaStream_t focus, const std::function<bool()
     if (next != nullptr) {
       run_first(lock, *next);
     } else {
+      const CUstream_st* const awaited = focus == nullptr ? nullptr : find_stream(focus);
+      const auto hangs = [](const auto& each) { return each->hangs; };
+      if (awaited != nullptr ? device(awaited->device).hangs
+                             : std::any_of(devices.begin(), devices.end(), hangs)) {
+        violation("a call waits without a limit, for a kernel that does not end");
+      }
       changed.wait(lock);
     }
   }
 }
 
-void World::run_some(Lock& lock) {
+void World::run_some(Lock& lock, cudaStream_t focus, std::uint64_t most) {
   std::optional<OpenAll> opened;  // costs more than to find that there is nothing to run
-  for (std::uint64_t steps = random() % 3; steps > 0; --steps) {
-    const cudaStream_t next = pick(nullptr);
+  for (std::uint64_t steps = random() % (most + 1); steps > 0; --steps) {
+    const cudaStream_t next = pick(focus);
     if (next == nullptr) return;
     if (!opened.has_value()) opened.emplace(*this);
     run_first(lock, *next);

@@ -62,12 +62,27 @@ std::shared_ptr<CUevent_st> World::event(cudaEvent_t handle) {
 cudaError_t World::planned(std::optional<Call> call, int device) {
   cudaError_t error = cudaSuccess;
   std::erase_if(plans, [&](FailurePlan& plan) {
-    if (plan.call != call || (plan.device != kAnyDevice && plan.device != device)) return false;
+    if (plan.hangs || plan.call != call || (plan.device != kAnyDevice && plan.device != device))
+      return false;
     if (--plan.calls_left != 0) return false;
     if (error == cudaSuccess) error = plan.error;
     return true;
   });
   return error;
+}
+
+bool World::kernel_is_stopped(int index) {
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    FailurePlan& plan = plans[i];
+    if (!plan.hangs || (plan.device != kAnyDevice && plan.device != index)) continue;
+    if (--plan.calls_left != 0) continue;
+    plans.erase(plans.begin() + static_cast<std::ptrdiff_t>(i));
+    device(index).hangs = true;
+    return true;
+  }
+  const cudaError_t error = planned(std::nullopt, index);
+  if (error != cudaSuccess) fail(index, error);
+  return error != cudaSuccess;
 }
 
 cudaError_t World::enter_any(int index) {
@@ -110,6 +125,21 @@ void fail_call(Call call, int nth, cudaError_t error, int device) {
 void fail_kernel(int nth, cudaError_t error, int device) {
   const World::Lock lock(world().mutex);
   world().plans.push_back(FailurePlan{std::nullopt, nth, error, device});
+}
+
+void hang_kernel(int nth, int device) {
+  const World::Lock lock(world().mutex);
+  FailurePlan plan;
+  plan.calls_left = nth;
+  plan.device = device;
+  plan.hangs = true;
+  world().plans.push_back(plan);
+}
+
+void let_go() {
+  const World::Lock lock(world().mutex);
+  for (auto& device : world().devices) device->hangs = false;
+  world().changed.notify_all();
 }
 
 void stop_device(int device, cudaError_t error) {

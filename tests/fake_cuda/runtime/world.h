@@ -62,6 +62,7 @@ struct Device {
   explicit Device(const Settings& settings) : arena(settings.memory_bytes) {}
   Arena arena;
   bool at_work = false;
+  bool hangs = false;  // its first kernel does not end
   std::optional<cudaError_t> failed;
 };
 
@@ -70,6 +71,7 @@ struct FailurePlan {
   int calls_left = 0;
   cudaError_t error = cudaSuccess;
   int device = kAnyDevice;
+  bool hangs = false;  // instead of the error
 };
 
 struct World {
@@ -101,13 +103,15 @@ struct World {
   cudaError_t enter_any(int device);
   /// The plan that comes true with this call, or with this kernel.
   cudaError_t planned(std::optional<Call> call, int device);
+  /// The same for a kernel: true when it is not to run. The device fails, or hangs.
+  bool kernel_is_stopped(int device);
 
   void push(CUstream_st& stream, Queued queued);
   /// Runs what is queued, in some order that streams and events allow, until `done`. `focus`: the
   /// stream awaited, or null.
   void run_until(Lock& lock, cudaStream_t focus, const std::function<bool()>& done);
-  /// Runs a few entries of any stream: time passes.
-  void run_some(Lock& lock);
+  /// Runs a few entries of any stream: time passes. With `focus` as run_until.
+  void run_some(Lock& lock, cudaStream_t focus = nullptr, std::uint64_t most = 2);
   void run_all(Lock& lock, int device);
   void fail(int device, cudaError_t error) { this->device(device).failed = error; }
 

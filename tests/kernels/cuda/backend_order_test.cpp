@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -16,8 +17,10 @@ namespace {
 
 using fake_cuda::Call;
 
-std::unique_ptr<Backend> make_backend() {
-  Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0);
+const WorkLimits kShortPatience{.patience = std::chrono::milliseconds(100)};
+
+std::unique_ptr<Backend> make_backend(const WorkLimits& limits = {}) {
+  Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0, ProductMethod::kAuto, limits);
   EXPECT_TRUE(backend.ok()) << backend.error().message;
   return std::move(backend).value();
 }
@@ -127,13 +130,15 @@ TEST(CudaBackendOrder, NothingIsLeftAndAllOfItWasWiped) {
 /// A small piece of work that uses every kind of call. The matrices fit its only shape.
 struct Work {
   static constexpr std::uint64_t kSide = 16;
-  std::unique_ptr<Backend> backend = make_backend();
+  std::unique_ptr<Backend> backend;
   Buffer x = device(*backend, kSide* kSide);
   Buffer y = device(*backend, kSide* kSide);
   Buffer given = host(*backend, kSide* kSide);
   Buffer seen = host(*backend, kSide* kSide);
 
-  Work() { std::ranges::fill(given.words(), 2); }
+  explicit Work(const WorkLimits& limits = {}) : backend(make_backend(limits)) {
+    std::ranges::fill(given.words(), 2);
+  }
   /// What synchronize says.
   Result<void> run() const {
     backend->upload(given.bytes(), x.bytes(), kHostStream);
@@ -219,6 +224,100 @@ TEST(CudaBackendFailures, NoBackendIsMadeOnADeviceThatCannot) {
       }
     }
   }
+}
+
+/// What a lost device may still touch is nobody else's: the kernel that hung ends after all, and
+/// finds its memory.
+void expect_what_hung_harms_nobody() {
+  fake_cuda::let_go();
+  EXPECT_GT(fake_cuda::live().device_allocations, 0u);
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+TEST(CudaBackendHangs, AKernelThatDoesNotEndIsAnErrorAndItsMemoryStays) {
+  int found = 0;
+  for (const bool pools : {true, false}) {
+    for (int nth = 1;; ++nth) {
+      SCOPED_TRACE(testing::Message() << nth << (pools ? "" : ", without pools"));
+      fake_cuda::reset({.memory_pools = pools, .seed = static_cast<std::uint64_t>(nth)});
+      const auto start = std::chrono::steady_clock::now();
+      {
+        const Work work(kShortPatience);
+        fake_cuda::hang_kernel(nth);
+        const Result<void> done = work.run();
+        if (fake_cuda::failures_left() != 0) {
+          EXPECT_TRUE(done.ok());
+          break;
+        }
+        found += 1;
+        ASSERT_FALSE(done.ok());
+        EXPECT_EQ(done.error().code, ErrorCode::kDeviceFailed);
+        EXPECT_THAT(done.error().message, ::testing::HasSubstr("cuda:0 did not end its work"));
+        EXPECT_EQ(work.run().error().code, ErrorCode::kDeviceFailed);
+        EXPECT_EQ(work.backend->allocate(ByteCount{8}).error().code, ErrorCode::kDeviceFailed);
+      }
+      EXPECT_LT(seconds_since(start), 10.0);
+      expect_what_hung_harms_nobody();
+    }
+  }
+  EXPECT_GT(found, 4);
+}
+
+/// Nobody waits for the backend, and it ends with work that does not.
+TEST(CudaBackendHangs, ABackendEndsInTime) {
+  fake_cuda::reset({});
+  const auto start = std::chrono::steady_clock::now();
+  {
+    const std::unique_ptr<Backend> backend = make_backend(kShortPatience);
+    const Buffer x = device(*backend, 40);
+    fake_cuda::hang_kernel(1);
+    backend->add_constant(x.words(), 1, x.words(), kHostStream);
+  }
+  EXPECT_LT(seconds_since(start), 10.0);
+  expect_what_hung_harms_nobody();
+}
+
+/// CUDA itself waits for the device where host memory is not page-locked, and where a thousand
+/// launches wait: the stand-in ends the test that comes so far.
+TEST(CudaBackendHangs, NoCallWaitsInCudaItself) {
+  std::vector<std::uint64_t> words(40, 1);
+  const std::span<std::uint8_t> bytes(reinterpret_cast<std::uint8_t*>(words.data()), 320);
+  using Step = std::function<void(Backend&, const Buffer&)>;
+  const std::vector<Step> steps = {
+      [&](Backend& b, const Buffer& x) { b.upload(bytes, x.bytes(), kHostStream); },
+      [&](Backend& b, const Buffer& x) { b.download(x.bytes(), bytes, kHostStream); },
+      [&](Backend& b, const Buffer& x) {
+        b.add_public(x.words(), words, true, x.words(), kHostStream);
+      },
+      [&](Backend& b, const Buffer& x) {
+        for (int i = 0; i < 2000; ++i) b.add_constant(x.words(), 1, x.words(), kHostStream);
+      }};
+  for (const Step& step : steps) {
+    fake_cuda::reset({});
+    {
+      const std::unique_ptr<Backend> backend = make_backend(kShortPatience);
+      const Buffer x = device(*backend, 40);
+      fake_cuda::hang_kernel(1);
+      backend->add_constant(x.words(), 1, x.words(), kHostStream);
+      step(*backend, x);
+      EXPECT_EQ(backend->synchronize(kHostStream).error().code, ErrorCode::kDeviceFailed);
+    }
+    expect_what_hung_harms_nobody();
+  }
+}
+
+TEST(CudaBackendHangs, ADeviceThatHangsAtTheStartMakesNoBackend) {
+  fake_cuda::reset({});
+  fake_cuda::hang_kernel(1);
+  const Result<std::unique_ptr<Backend>> backend =
+      make_cuda_backend(0, ProductMethod::kAuto, kShortPatience);
+  ASSERT_FALSE(backend.ok());
+  EXPECT_EQ(backend.error().code, ErrorCode::kDeviceFailed);
+  expect_what_hung_harms_nobody();
 }
 
 TEST(CudaBackendFailures, AFullDeviceIsOutOfMemoryAndGoesOn) {

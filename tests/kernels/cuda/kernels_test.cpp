@@ -1,5 +1,6 @@
-// The kernels whose threads work together, each by itself in small grids: against plain loops,
-// under several schedules, and without races (the same program under ThreadSanitizer).
+// The kernels whose threads work together (comparisons: compare_kernels_test.cpp), each by itself
+// in small grids: against plain loops, under several schedules, and without races (the same program
+// under ThreadSanitizer).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 
 #include "kernels/cpu/prg.h"
 #include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/lookup.cuh"
 #include "kernels/cuda/operand.cuh"
 #include "kernels/cuda/prg.cuh"
@@ -136,6 +138,36 @@ TEST_P(Kernels, OneLayerOfResidues) {
   expect_layer_of_residues<ProductWide>(options_, x, y);
 }
 
+/// A signed word's residue, times (M/p)^-1 mod p, as the product leaves it.
+std::uint8_t folded_residue(std::uint64_t word, int modulus) {
+  const auto p = static_cast<std::int64_t>(kModulus[modulus]);
+  const std::int64_t residue = (static_cast<std::int64_t>(word) % p + p) % p;
+  return static_cast<std::uint8_t>(residue * residue_detail::cofactor_inverse(modulus) % p);
+}
+
+/// Bytes of our own in the products' place: a word from its residues, mod 2^64 and added to what
+/// is there. Columns that are no multiple of the four that a thread recovers.
+TEST_P(Kernels, RecoveredWords) {
+  constexpr std::uint32_t kRows = 3, kColumns = 7, kPitch = 16, kOutPitch = 9;
+  const Words value = words(kRows * kColumns), start = words(kRows * kOutPitch);
+  std::vector<uint4> residues(kModuli * kRows * kPitch / 16);
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(residues.data());
+  for (std::uint32_t p = 0; p < kModuli; ++p) {
+    for (std::uint32_t i = 0; i < kRows * kColumns; ++i) {
+      bytes[(p * kRows + i / kColumns) * kPitch + i % kColumns] =
+          folded_residue(value[i], static_cast<int>(p));
+    }
+  }
+  Words out = start;
+  simt::run(options_, &recover_words<true>, 1, 32, 0, bytes, residue_recovery(), out.data(),
+            kOutPitch, kRows, kColumns, kPitch, std::uint64_t{kRows} * kPitch);
+  for (std::uint32_t i = 0; i < out.size(); ++i) {
+    const std::uint32_t row = i / kOutPitch, column = i % kOutPitch;
+    const std::uint64_t added = column < kColumns ? value[row * kColumns + column] : 0;
+    ASSERT_EQ(out[i], start[i] + added) << row << "," << column;
+  }
+}
+
 TEST_P(Kernels, RotatedTables) {
   constexpr std::uint32_t kSize = 128;
   const Words table = words(kSize), masks = words(2);
@@ -144,6 +176,13 @@ TEST_P(Kernels, RotatedTables) {
             dealt.data());
   for (std::size_t i = 0; i < dealt.size(); ++i) {
     ASSERT_EQ(dealt[i], table[(i - masks[i / kSize]) % kSize]) << i;
+  }
+  const Words opened = words(2);
+  Words found(2);
+  simt::run(options_, &for_each_index<LookupElement>, 1, 32, 0,
+            LookupElement{dealt.data(), opened.data(), kSize, 0, found.data()}, std::uint64_t{2});
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(found[i], dealt[i * kSize + opened[i] % kSize]) << i;
   }
 }
 

@@ -14,14 +14,14 @@ std::string JobText::str() const {
   std::string text = "[job]\nname = \"small\"\nseed = " + std::to_string(seed) +
                      "\nplayers = " + std::to_string(players) + "\n[model]\ninput = [28, 28, 1]\n" +
                      layers + "[training]\nbatch = " + std::to_string(2 * players) +
-                     "\nsteps = " + std::to_string(steps) + "\nmultiplier = 256\n";
+                     "\nsteps = " + std::to_string(steps) + "\nmultiplier = 256\n" + training;
   const std::string labels = std::string(kDataFolder) + "/t10k-labels-idx1-ubyte.gz";
   for (int player = 0; player < players; ++player) {
     text += "[[data.owner]]\nplayer = " + std::to_string(player) + "\ntrain_images = \"" + images +
             "\"\ntrain_labels = \"" + labels + "\"\nrows = [" + std::to_string(1000 * player) +
             ", " + std::to_string(1000 * player + 1000) + "]\n";
   }
-  return text + "[reveal]\n" + reveal + "\n[pool]\nlease_steps = 16\n[network]\n" + network + "\n" +
+  return text + "[reveal]\n" + reveal + "\n[pool]\n" + pool + "\n[network]\n" + network + "\n" +
          extra;
 }
 
@@ -75,6 +75,7 @@ Cluster::Listeners Cluster::listen() const {
     const Result<Listener> listener = listen_on("127.0.0.1", 0);
     BP_CHECK(listener.ok(), "a test can listen");
     listeners.descriptors.push_back(listener->descriptor);
+    listeners.ports.push_back(listener->port);
     if (player > 0) listeners.peers += ',';
     listeners.peers.append("127.0.0.1:").append(std::to_string(listener->port));
   }

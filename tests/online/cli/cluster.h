@@ -23,6 +23,8 @@ struct JobText {
       "[[layer]]\nkind = \"dense\"\nunits = 10\n";
   std::string reveal = "weights = [\"player0\", \"player1\", \"player2\"]";
   std::string images = std::string(kDataFolder) + "/t10k-images-idx3-ubyte.gz";
+  std::string training;  ///< more lines of [training]
+  std::string pool = "lease_steps = 16";
   std::string network = "pool_timeout_ms = 1000";
   std::string extra;
 
@@ -72,9 +74,10 @@ class Cluster {
     return home(player) + "/" + name + ".err";
   }
 
- private:
+  /// Where players listen; kept open, a player that is started again is found at its old place.
   struct Listeners {
     std::vector<int> descriptors;
+    std::vector<std::uint16_t> ports;
     std::string peers;
   };
   Listeners listen() const;
@@ -82,6 +85,7 @@ class Cluster {
   Process start_player(const std::string& name, int player, std::vector<std::string> arguments,
                        const Listeners& listeners) const;
 
+ private:
   int players_;
   std::string folder_;
 };

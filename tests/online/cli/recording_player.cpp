@@ -1,5 +1,6 @@
 // `beaverpond train` for tests: the same command, with a transport that records what is sent.
-// recording_player JOB --record FILE [--home DIR --listen-fd N --peers A,B --weights-out FILE]
+// recording_player JOB --record FILE [--home DIR --listen-fd N --peers A,B --weights-out FILE
+//   --resume yes --checkpoint-every STEPS --rejoin SECONDS]
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -26,6 +27,11 @@ int main(int argc, char** argv) {
   if (flags.count("--listen-fd") != 0) {
     train.player.listen_descriptor = std::stoi(flags["--listen-fd"]);
   }
+  train.resume = flags.count("--resume") != 0;
+  if (flags.count("--checkpoint-every") != 0) {
+    train.checkpoint_every = std::stoull(flags["--checkpoint-every"]);
+  }
+  if (flags.count("--rejoin") != 0) train.rejoin_seconds = std::stoull(flags["--rejoin"]);
   std::istringstream peers(flags["--peers"]);
   for (std::string peer; std::getline(peers, peer, ',');) train.player.peers.push_back(peer);
   train.player.decorate = [&log](std::unique_ptr<Transport> inner) -> std::unique_ptr<Transport> {

@@ -101,7 +101,7 @@ TEST_F(PlayerHomes, AnotherTransportIsAnotherTask) {
   });
   EXPECT_EQ(peculiar[1].code, ErrorCode::kConfig);
   EXPECT_THAT(peculiar[1].message,
-              HasSubstr("'carrier pigeon' is no transport; write tls or nccl"));
+              HasSubstr("'carrier pigeon' is no transport; write tls, nccl or mpi"));
 }
 
 TEST_F(PlayerHomes, NcclIsRefusedWhereTheRosterDoesNotTrustTheFabric) {

@@ -32,7 +32,8 @@ enum class Call : std::uint8_t {
   kCreate,        ///< a stream, an event, a memory pool
   kLaunch,        ///< a kernel, or a product of the matrix library
   kCopy,          ///< copies and fills
-  kSynchronize,   ///< whatever waits; as CUDA's do, such a failure stops the device
+  kSynchronize,   ///< whatever waits, and a question to a stream whether all is done that finds it
+                  ///< so; as CUDA's do, such a failure stops the device
 };
 inline constexpr int kAnyDevice = -1;
 /// The `nth` such call from now on (1: the next), of those on `device`, returns `error` and does
@@ -41,6 +42,12 @@ void fail_call(Call call, int nth, cudaError_t error, int device = kAnyDevice);
 /// The `nth` kernel that runs from now on, of those on `device`, stops its device: it, and all that
 /// follows there, does nothing, and every later call on that device returns `error`.
 void fail_kernel(int nth, cudaError_t error, int device = kAnyDevice);
+/// The `nth` kernel that runs from now on, of those on `device`, does not end: neither does
+/// anything else of its device. A call that would wait for it ends the test, since it would wait
+/// for ever.
+void hang_kernel(int nth, int device = kAnyDevice);
+/// Devices whose kernel does not end go on: with that kernel.
+void let_go();
 /// The device stops now.
 void stop_device(int device, cudaError_t error);
 /// Plans of failure that did not come true yet.

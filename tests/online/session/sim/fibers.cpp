@@ -80,7 +80,7 @@ void Fibers::switch_back(bool for_good) {
 
 Fibers::Fiber* Fibers::pick() {
   std::size_t alive = 0;
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 2;) {
     std::vector<Fiber*> able;
     alive = 0;
     for (const auto& fiber : fibers_) {
@@ -89,7 +89,9 @@ Fibers::Fiber* Fibers::pick() {
       if (!fiber->ready || fiber->timed_out || fiber->ready()) able.push_back(fiber.get());
     }
     if (!able.empty()) return able[random_() % able.size()];
+    if (alive > 0 && idle_ && idle_()) continue;
     for (const auto& fiber : fibers_) fiber->timed_out = !fiber->done;
+    ++round;
   }
   BP_CHECK(alive == 0, "a fiber is stuck");
   return nullptr;

@@ -27,6 +27,10 @@ class Fibers {
   /// waits notices.
   bool wait(std::function<bool()> ready);
 
+  /// Called when every fiber waits in vain: true if something has changed (a clock moved on), and
+  /// they are asked again. Without it, or after a false, all waits end.
+  void on_idle(std::function<bool()> idle) { idle_ = std::move(idle); }
+
   std::uint64_t random() { return random_(); }
 
  private:
@@ -45,6 +49,7 @@ class Fibers {
   Fiber* pick();
 
   std::mt19937_64 random_;
+  std::function<bool()> idle_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   Fiber* current_ = nullptr;
   ucontext_t main_{};

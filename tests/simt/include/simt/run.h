@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "simt/device.h"
 
@@ -23,6 +24,12 @@ struct Options {
   int workers = 1;                      // system threads that run blocks
 };
 
+/// Notes that a kernel was started. Any thread.
+void note_kernel(const void* kernel);
+/// The names of the kernels that this process has run, as the linker knows them, demangled: only
+/// those that the program exports (ENABLE_EXPORTS) have one.
+std::vector<std::string> kernels_run();
+
 using Body = void (*)(const void* closure);
 
 /// Runs body(closure) for every thread of the grid. Throws Error.
@@ -36,6 +43,7 @@ void run(const Options& options, void (*kernel)(Parameters...), dim3 grid, dim3 
          std::size_t shared_bytes, Arguments&&... arguments) {
   using Call = std::pair<void (*)(Parameters...), std::tuple<Parameters...>>;
   const Call call(kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...));
+  note_kernel(reinterpret_cast<const void*>(kernel));
   run_grid(
       options, grid, block, shared_bytes,
       [](const void* closure) {

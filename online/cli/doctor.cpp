@@ -1,0 +1,260 @@
+#include "online/cli/doctor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
+#include "kernels/make_backend.h"
+#include "offline/plan/certificate.h"
+#include "offline/plan/program_hash.h"
+#include "offline/pool/pool.h"
+#include "offline/pool/posix_storage.h"
+#include "offline/pool/roster_identity.h"
+#include "online/cli/commands.h"
+#include "online/cli/job_player.h"
+#include "online/cli/json_line.h"
+#include "online/transport/mpi_module.h"
+#include "online/transport/nccl_options.h"
+#include "online/transport/tls_session.h"
+
+namespace beaverpond {
+namespace {
+
+constexpr std::int64_t kDay = 24 * 60 * 60;
+constexpr std::int64_t kSoon = 30 * kDay;
+
+std::string date_text(std::int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm parts{};
+  char text[32] = "?";
+  if (::gmtime_r(&time, &parts) != nullptr) std::strftime(text, sizeof text, "%Y-%m-%d", &parts);
+  return text;
+}
+
+void examine_certificate(const Home& home, SelfReport& self, Findings& findings) {
+  if (const auto context = TlsContext::create(home.key_path(), home.certificate_path());
+      !context.ok()) {
+    return findings.fail("certificate", context.error());
+  }
+  const Result<CertificateDates> dates = certificate_dates(home.certificate_path());
+  if (!dates.ok()) return findings.fail("certificate", dates.error());
+  self.certificate_until = dates->until;
+  const std::int64_t now = std::time(nullptr);
+  const std::string until = home.certificate_path() + " is valid until " + date_text(dates->until);
+  const std::string remedy =
+      "; make a new key and certificate in a new home (`beaverpond keygen`) and let all put it "
+      "into the roster";
+  if (dates->until <= now) {
+    findings.fail("certificate", ErrorCode::kConfig, until + ", which is over" + remedy);
+  } else if (dates->from > now) {
+    findings.warn("certificate", home.certificate_path() + " is valid from " +
+                                     date_text(dates->from) + " on; look at this host's clock");
+  } else if (dates->until - now < kSoon) {
+    findings.warn("certificate", until + remedy);
+  } else {
+    findings.ok("certificate", until + ", belongs to key.pem and is the one in the roster");
+  }
+}
+
+/// The pool's own checks, and how much of the job's bundles it holds.
+void examine_pool(const Launch& launch, const Roster& roster, std::uint32_t lane,
+                  const std::optional<Hash256>& plan, const DoctorNeeds& needs, SelfReport& self,
+                  Findings& findings) {
+  const Home home{launch.home};
+  PosixStorage storage;
+  PoolOptions options;
+  options.directory = home.pool_path();
+  options.identity = pool_identity(roster, launch.rank);
+  options.storage = &storage;
+  options.dealer_key = roster.dealer_key;
+  options.pool_key = roster.players[static_cast<std::size_t>(launch.rank)].pool_key;
+  options.key_path = home.pool_key_path();
+  Result<Pool> pool = Pool::open(options);
+  if (!pool.ok() && pool.error().code == ErrorCode::kPoolBusy) {
+    return findings.warn("pool", pool.error().message + " (a job is running here)");
+  }
+  if (!pool.ok()) return findings.fail("pool", pool.error());
+  if (!plan.has_value()) {
+    return findings.ok("pool", home.pool_path() + " opens; give the job to see its bundles");
+  }
+  const auto ranges = pool->ranges({*plan, lane});
+  if (!ranges.ok()) return findings.fail("pool", ranges.error());
+  const auto watermark = pool->watermark({*plan, lane});
+  if (!watermark.ok()) return findings.fail("pool", watermark.error());
+  for (const PublishedRange& range : *ranges) {
+    self.bundles += range.end() - std::max(range.first, std::min(*watermark, range.end()));
+  }
+  self.knows_bundles = true;
+  const std::string text = home.pool_path() + " holds " + std::to_string(self.bundles) +
+                           " bundles of this job, from number " + std::to_string(*watermark) +
+                           " on";
+  if (self.bundles >= needs.bundles) return findings.ok("pool", text);
+  findings.warn("pool", text + ", and a lease takes " + std::to_string(needs.bundles) +
+                            "; start triple-factory with the job's plan, and the pull of this "
+                            "player where the factory is elsewhere");
+}
+
+void examine_disk(const Home& home, const DoctorNeeds& needs, SelfReport& self,
+                  Findings& findings) {
+  PosixStorage storage;
+  const Result<std::uint64_t> free = storage.free_bytes(home.directory);
+  if (!free.ok()) return findings.fail("disk", free.error());
+  self.free_bytes = *free;
+  const std::string text = home.directory + " has " + bytes_text(*free) + " free";
+  if (*free < DoctorNeeds::kLeastFreeBytes) {
+    findings.fail("disk", ErrorCode::kNoSpace, text + "; make room");
+  } else if (*free < needs.free_bytes) {
+    findings.warn("disk", text + ", the pool may take " + bytes_text(needs.free_bytes) +
+                              "; make room, or lower [pool] disk_budget of the factory");
+  } else {
+    findings.ok("disk", text);
+  }
+}
+
+void examine_transport(const DoctorCommand& options, const Roster& roster, Findings& findings) {
+  const std::string& transport = options.player.transport;
+  Result<void> result = check_transport(transport);
+  if (result.ok() && transport == "nccl") result = check_fabric(roster.trusted_fabric);
+  if (result.ok() && transport == "mpi") {
+    result = check_mpi_fabric(roster.trusted_fabric);
+    if (const auto module = load_mpi_module(); result.ok() && !module.ok()) result = module.error();
+  }
+  if (!result.ok()) return findings.fail("transport", result.error());
+  findings.ok("transport", transport);
+}
+
+void examine_device(const std::string& device, SelfReport& self, Findings& findings) {
+  const Result<MadeBackend> made = make_backend(device);
+  if (!made.ok()) return findings.fail("device", made.error());
+  self.device = made->line;
+  findings.ok("device", made->line);
+}
+
+/// What a job needs, and what all players must have alike of it.
+struct ExaminedJob {
+  NetworkConfig network;
+  std::optional<Hash256> plan;
+};
+
+ExaminedJob examine_job(const std::string& path, int rank, DoctorNeeds& needs, SelfReport& self,
+                        Findings& findings) {
+  ExaminedJob out;
+  if (path.empty()) return out;
+  const auto examine = [&]() -> Result<void> {
+    BP_ASSIGN(const Job job, read_job(path));
+    BP_ASSIGN(const TrainingSetup setup, prepare_training(job, job.pool.prg));
+    BP_TRY(check_own_data(job, rank));
+    out.network = job.network;
+    out.plan = plan_hash(setup.plan);
+    needs.bundles = job.pool.lease_steps;
+    needs.free_bytes = job.pool.disk_budget.value;
+    self.job = job.name;
+    self.agreed = job_undertaking(job, *out.plan, program_hash(setup.training.program)).agreed;
+    return {};
+  };
+  const Result<void> result = examine();
+  if (!result.ok()) {
+    findings.fail("job", result.error());
+  } else {
+    findings.ok("job", path + " and this player's data can be read");
+  }
+  return out;
+}
+
+void show(const Findings& findings, const DoctorCommand& options, int rank) {
+  std::vector<JsonFields> rows;
+  for (const Finding& finding : findings.all()) {
+    static constexpr const char* kWords[] = {"OK", "WARN", "FAIL"};
+    const char* const word = kWords[static_cast<int>(finding.health)];
+    if (!options.json) {
+      std::printf("%-4s  %-11s  %s\n", word, finding.check.c_str(), finding.text.c_str());
+    }
+    rows.push_back(
+        {{"result", std::string(word)}, {"check", finding.check}, {"text", finding.text}});
+    if (finding.code.has_value()) {
+      rows.back().emplace_back("code", std::string(to_string(*finding.code)));
+    }
+  }
+  if (!options.json) return;
+  JsonFields fields = {{"doctor", nullptr},
+                       {"ok", findings.count(Health::kOk)},
+                       {"warn", findings.count(Health::kWarn)},
+                       {"fail", findings.count(Health::kFail)}};
+  if (rank >= 0) fields[0].second = static_cast<std::uint64_t>(rank);
+  std::printf("%s\n", json_line(fields, {{"checks", rows}}).c_str());
+}
+
+Result<void> conclude(const Findings& findings, const DoctorCommand& options, int rank) {
+  show(findings, options, rank);
+  const std::optional<ErrorCode> code = findings.first_code();
+  if (!code.has_value()) return {};
+  return make_error(*code, std::to_string(findings.count(Health::kFail)) +
+                               " checks failed; what to do stands beside each");
+}
+
+}  // namespace
+
+void Findings::fail(const std::string& check, const Error& error) {
+  Error shown = error;
+  shown.operation.clear();
+  fail(check, error.code, describe(shown));
+}
+
+std::uint64_t Findings::count(Health health) const {
+  return static_cast<std::uint64_t>(std::count_if(
+      all_.begin(), all_.end(), [&](const Finding& f) { return f.health == health; }));
+}
+
+std::optional<ErrorCode> Findings::first_code() const {
+  for (const Finding& finding : all_) {
+    if (finding.code.has_value()) return finding.code;
+  }
+  return std::nullopt;
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1000 && unit + 1 < std::size(kUnits); ++unit) value /= 1000;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f %s", unit == 0 ? 0 : 1, value, kUnits[unit]);
+  return text;
+}
+
+Result<void> run_doctor(const DoctorCommand& options, const LaunchFlags& flags) {
+  Findings findings;
+  SelfReport self;
+  self.version = options.version;
+  DoctorNeeds needs;
+  // Without a home, a roster and a place in it nothing else can be looked at.
+  const Result<Launch> place = resolve_launch(flags, process_environment());
+  if (!place.ok()) {
+    findings.fail("roster", place.error());
+    return conclude(findings, options, -1);
+  }
+  const Launch& launch = *place;
+  const Home home{launch.home};
+  BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
+  findings.ok("roster", launch.line);
+  const std::string text = write_roster(roster);
+  self.roster = sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  examine_certificate(home, self, findings);
+  ExaminedJob job = examine_job(options.job, launch.rank, needs, self, findings);
+  examine_disk(home, needs, self, findings);
+  examine_pool(launch, roster, options.player.lane, job.plan, needs, self, findings);
+  examine_transport(options, roster, findings);
+  examine_device(options.player.device, self, findings);
+  self.fails = findings.count(Health::kFail);
+  if (options.timeout_seconds.has_value()) {
+    job.network.connect_timeout_ms = *options.timeout_seconds * 1000;
+  }
+  if (!options.local) {
+    examine_players_blocking(launch, roster, options.player.listen_descriptor, job.network, self,
+                             needs, findings);
+  }
+  return conclude(findings, options, launch.rank);
+}
+
+}  // namespace beaverpond
