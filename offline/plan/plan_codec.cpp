@@ -136,6 +136,12 @@ Result<void> check_forward(const Plan& plan, const PlanEntry& e) {
 /// Checks an entry against those before it, which are already in `plan`.
 Result<void> check_entry(const Plan& plan, const PlanEntry& e) {
   if (e.count == 0 || e.count > kMaxCount) return bad("an entry's count is 0 or above 2^32");
+  // Who holds a sign, a bit or a product with it differs; masks, products and truncations do not.
+  const bool of_securenn = e.kind >= EntryKind::kScalarTriple;
+  const bool of_additive = is_comparison(e.kind) && e.kind != EntryKind::kTruncate;
+  if (plan.protocol == Protocol::kAdditive ? of_securenn : of_additive) {
+    return bad("an entry is of another protocol");
+  }
   switch (e.kind) {
     case EntryKind::kMask: return {};
     case EntryKind::kMatMul:
@@ -152,9 +158,7 @@ Result<void> check_entry(const Plan& plan, const PlanEntry& e) {
     case EntryKind::kMultiplyBit: return check_forward(plan, e);
     case EntryKind::kScalarTriple:
     case EntryKind::kConvertedSign:
-    case EntryKind::kOpenedSign:
-      if (plan.protocol == Protocol::kAdditive) return bad("an entry is of another protocol");
-      return {};
+    case EntryKind::kOpenedSign: return {};
     case EntryKind::kTruncate:
     case EntryKind::kReluTruncate:
     case EntryKind::kTruncateTimesBit:

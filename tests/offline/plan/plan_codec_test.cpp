@@ -153,6 +153,23 @@ void check_survivor(const Plan& plan, const Bytes& bytes, const Hash256& origina
   ASSERT_TRUE(dealer->deal(seeds, 0, correction.bytes(), kHostStream).ok());
 }
 
+TEST(PlanCodec, PlansOfSecurennComeBackAndAreOfNoOtherProtocol) {
+  constexpr std::size_t kProtocolAt = 10;
+  for (const Protocol protocol : {Protocol::kSecurenn, Protocol::kSecurennFused}) {
+    const Plan plan = make_plan(every_kind(3), PrgKind::kAes128Ctr, protocol).value();
+    Bytes bytes = encode_plan(plan);
+    const Result<Plan> back = decode_plan(bytes);
+    ASSERT_TRUE(back.ok()) << back.error().message;
+    EXPECT_EQ(back->protocol, protocol);
+    expect_equal(*back, plan);
+    EXPECT_NE(plan_hash(plan), plan_hash(plan_of(3, PrgKind::kAes128Ctr)));
+    for (const int other : {0, 3, 255}) {
+      bytes[kProtocolAt] = static_cast<std::uint8_t>(other);
+      EXPECT_FALSE(decode_plan(bytes).ok()) << other;
+    }
+  }
+}
+
 TEST(PlanCodec, NoFlippedByteGoesUnnoticed) {
   std::size_t refused = 0;
   std::size_t survived = 0;

@@ -90,6 +90,22 @@ heartbeat_ms = 500
 pool_timeout_ms = 3000
 )";
 
+TEST(Job, ReadsTheProtocol) {
+  const auto with = [](const std::string& lines) {
+    std::string text = kJob;
+    const std::string seed = "seed = 7\n";
+    const std::size_t at = text.find(seed);
+    EXPECT_NE(at, std::string::npos);
+    return parse_job(text.insert(at, lines), "/jobs/test.toml");
+  };
+  EXPECT_EQ(with("")->protocol, Protocol::kAdditive);
+  EXPECT_EQ(with("protocol = \"securenn\"\n")->protocol, Protocol::kSecurenn);
+  EXPECT_EQ(with("protocol = \"securenn-fused\"\n")->protocol, Protocol::kSecurennFused);
+  const auto unknown = with("protocol = \"secureNN\"\n");
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_THAT(unknown.error().message, HasSubstr("did you mean 'securenn'"));
+}
+
 TEST(Job, ReadsEveryField) {
   const Result<Job> result = parse_job(kJob, "/jobs/test.toml");
   ASSERT_TRUE(result.ok()) << result.error().message;
