@@ -17,8 +17,8 @@ struct MadeBackend {
 };
 
 /// A backend of its own for one thread. "auto" takes the first GPU, or the CPU where there is none;
-/// no other name falls back to anything. Errors: kConfig (no such name), kDeviceFailed (no such
-/// GPU, driver or module), kOutOfMemory.
+/// no other name falls back to anything. Errors: kConfig (no such name, no such GPU, or a file of
+/// rates that is none: kernels/product_rates.h), kDeviceFailed (no driver or module), kOutOfMemory.
 Result<MadeBackend> make_backend(const std::string& device);
 
 /// The devices of split_devices() without "auto" and "cuda:all": what stands here is there, and no
