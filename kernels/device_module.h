@@ -9,7 +9,7 @@
 
 #include "beaverpond/result.h"
 #include "kernels/backend.h"
-#include "kernels/product_method.h"
+#include "kernels/product_rates.h"
 
 namespace beaverpond {
 
@@ -19,7 +19,7 @@ struct SyntheticRequest;  // kernels/synthetic/request.h
 
 /// Of the headers that module and program share, which are C++ to each other: a module of other
 /// sources is refused. A digest of those headers; tests/tidy says when it is another.
-inline constexpr int kDeviceModuleVersion = 0x00c8f82;
+inline constexpr int kDeviceModuleVersion = 0x3e2abfa;
 
 /// What a module offers. Function pointers, none null. Lives as long as the program.
 struct DeviceModule {
@@ -28,9 +28,8 @@ struct DeviceModule {
   Result<int> (*device_count)() = nullptr;
   /// The backend of one device, which has run a kernel. One thread at a time may use it. Errors:
   /// kConfig (no such device), kDeviceFailed, kOutOfMemory.
-  Result<std::unique_ptr<Backend>> (*make_backend)(int device) = nullptr;
-  /// The same with one method for all products, to compare methods. Errors: as make_backend.
-  Result<std::unique_ptr<Backend>> (*make_backend_of)(int device, ProductMethod method) = nullptr;
+  Result<std::unique_ptr<Backend>> (*make_backend)(int device,
+                                                   const ProductTuning& tuning) = nullptr;
   /// The transport among GPUs: connect_nccl_blocking() of online/transport/nccl/nccl.h.
   Result<std::unique_ptr<Transport>> (*connect_nccl)(
       Transport& control, const NcclOptions& options,

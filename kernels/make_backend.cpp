@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/device_module.h"
+#include "kernels/product_rates.h"
 
 namespace beaverpond {
 namespace {
@@ -13,7 +14,8 @@ namespace {
 /// The one place that knows how a GPU's backend comes into the process.
 Result<std::unique_ptr<Backend>> make_gpu_backend(int gpu) {
   BP_ASSIGN(const DeviceModule* const module, load_cuda_module());
-  return module->make_backend(gpu);
+  BP_ASSIGN(const ProductTuning tuning, load_product_tuning());
+  return module->make_backend(gpu, tuning);
 }
 
 MadeBackend made_of(std::unique_ptr<Backend> backend) {

@@ -28,8 +28,8 @@ void run_device_cases(DeviceBench& bench);
 /// plaintext twin's).
 void run_job_cases(DeviceBench& bench);
 
-/// Times products of many shapes by each method and prints them, and the row of rates that fits
-/// them for kernels/cuda/rates.cpp.
+/// Times products of many shapes by each method and prints them, and keeps the rates that explain
+/// them where backends read them (kernels/product_rates.h). With `quick` only prints.
 Result<void> tune(const BenchOptions& options);
 
 }  // namespace beaverpond

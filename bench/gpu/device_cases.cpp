@@ -26,8 +26,9 @@ void guarded(DeviceBench& bench, const std::string& name, F&& f) {
 std::optional<double> int8_peak(const std::string& device) {
   constexpr std::pair<const char*, double> kPeaks[] = {
       {"A100", 312e12}, {"H100 80GB HBM3", 990e12}, {"H200", 990e12}, {"B200", 2250e12}};
+  const std::string own = device.substr(0, device.rfind(") with "));
   for (const auto& [name, peak] : kPeaks) {
-    if (device.find(name) != std::string::npos) return peak;
+    if (own.find(name) != std::string::npos) return peak;
   }
   return std::nullopt;
 }

@@ -7,6 +7,7 @@
 #include "bench/gpu/cases.h"
 #include "bench/gpu/tensors.h"
 #include "kernels/device_module.h"
+#include "kernels/product_rates.h"
 
 namespace beaverpond {
 namespace {
@@ -27,7 +28,9 @@ const std::vector<Size>& sizes() {
 
 Result<std::vector<double>> times_of(const DeviceModule& module, ProductMethod method,
                                      const BenchOptions& options) {
-  BP_ASSIGN(const std::unique_ptr<Backend> made, module.make_backend_of(0, method));
+  ProductTuning tuning;
+  tuning.method = method;
+  BP_ASSIGN(const std::unique_ptr<Backend> made, module.make_backend(0, tuning));
   Backend& b = *made;
   std::vector<double> seconds;
   for (const Size& s : sizes()) {
@@ -50,9 +53,24 @@ Result<std::vector<double>> times_of(const DeviceModule& module, ProductMethod m
 
 Result<void> tune(const BenchOptions& options) {
   BP_ASSIGN(const DeviceModule* const module, load_cuda_module());
-  const std::map<ProductMethod, const char*> methods = {{ProductMethod::kWords, "words"},
-                                                        {ProductMethod::kResidues, "residues"},
-                                                        {ProductMethod::kAuto, "auto"}};
+  std::map<ProductMethod, const char*> methods = {{ProductMethod::kWords, "words"},
+                                                  {ProductMethod::kResidues, "residues"},
+                                                  {ProductMethod::kLibrary, "cuBLASLt"},
+                                                  {ProductMethod::kAuto, "auto"}};
+  // The device's own name, without what a backend's says beside it.
+  std::string device_name;
+  {
+    BP_ASSIGN(const std::unique_ptr<Backend> first, module->make_backend(0, {}));
+    const std::string name = first->name();
+    const std::size_t begin = name.find('(') + 1;
+    device_name = name.substr(begin, name.rfind(") with ") - begin);
+    ProductTuning library;
+    library.method = ProductMethod::kLibrary;
+    if (const auto made = module->make_backend(0, library); !made.ok()) {
+      std::printf("without cuBLASLt: %s\n", made.error().message.c_str());
+      methods.erase(ProductMethod::kLibrary);
+    }
+  }
   std::map<ProductMethod, std::vector<double>> seconds;
   for (const auto& [method, name] : methods) {
     BP_ASSIGN(seconds[method], times_of(*module, method, options));
@@ -72,25 +90,34 @@ Result<void> tune(const BenchOptions& options) {
       words_rate = std::max(words_rate, s.macs() / seconds[ProductMethod::kWords][i]);
     }
   }
-  // The residues' two rates from the two largest squares: converting grows with the square of n,
-  // multiplying with the cube.
-  const auto time_of_square = [&](std::uint64_t n) {
+  const auto square = [&](ProductMethod method, std::uint64_t n) {
     for (std::size_t i = 0; i < sizes().size(); ++i) {
       const Size& s = sizes()[i];
-      if (s.m == n && s.n == n && s.k == n) return seconds[ProductMethod::kResidues][i];
+      if (s.m == n && s.n == n && s.k == n) return seconds[method][i];
     }
     return 0.0;
   };
-  const double small = time_of_square(2048);
-  const double large = time_of_square(4096);
-  if (small > 0 && large > 0) {
-    // t(n) = c n^3 + d n^2
-    const double cubes = (large - 4 * small) / (68719476736.0 - 4 * 8589934592.0);
-    const double squares = (small - cubes * 8589934592.0) / 4194304.0;
-    const double launch = time_of_square(128) / 4;
-    std::printf("row for kernels/cuda/rates.cpp: {%.0f, %.0f, %.0f, %.0f}\n", words_rate * 1e-9,
-                18 / cubes * 1e-9, 3 / squares * 1e-9, launch * 1e9);
+  if (options.quick) return {};  // the large squares were left out
+  ProductTimes times;
+  times.words_macs_per_second = words_rate;
+  times.tiny_residues = square(ProductMethod::kResidues, 128);
+  times.residues = {2048, square(ProductMethod::kResidues, 2048),
+                    square(ProductMethod::kResidues, 4096)};
+  if (methods.contains(ProductMethod::kLibrary)) {
+    times.library = {2048, square(ProductMethod::kLibrary, 2048),
+                     square(ProductMethod::kLibrary, 4096)};
   }
+  DeviceRates row;
+  BP_ASSIGN(row.rates, fit_product_rates(times));
+  row.device = device_name;
+  const std::string path = product_rates_path();
+  std::printf("%s", format_product_rates({row}).c_str());
+  if (path.empty()) {
+    std::printf("not kept: neither BEAVERPOND_GPU_RATES nor HOME names a place\n");
+    return {};
+  }
+  BP_TRY(save_product_rates(row, path));
+  std::printf("kept in %s, where backends read it\n", path.c_str());
   return {};
 }
 

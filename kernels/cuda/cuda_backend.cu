@@ -22,18 +22,24 @@ constexpr ByteCount kKeptMemory{std::uint64_t{2} << 30};
 class CudaBackend final : public Backend {
  public:
   CudaBackend(MemoryPool pool, DeviceProperties properties, Stream copies, Event mark,
-              const ProductOptions& options, const WorkLimits& limits)
+              const ProductOptions& options, std::string rates_origin,
+              std::unique_ptr<LibraryProducts> library, const WorkLimits& limits)
       : work_(std::move(pool), std::move(properties), limits),
         copies_(std::move(copies)),
         mark_(std::move(mark)),
-        options_(options) {}
+        options_(options),
+        rates_origin_(std::move(rates_origin)),
+        library_(std::move(library)) {
+    options_.library = library_.get();
+  }
   ~CudaBackend() override {
     // Host memory that copies still use may end with its owner: none is under way after this.
     (void)synchronize(kHostStream);
   }
 
   std::string name() const override {
-    return "cuda:" + std::to_string(work_.device()) + " (" + work_.properties().name + ")";
+    return "cuda:" + std::to_string(work_.device()) + " (" + work_.properties().name + ") with " +
+           rates_origin_;
   }
   MemoryKind memory() const override { return MemoryKind::kDevice; }
 
@@ -288,21 +294,37 @@ class CudaBackend final : public Backend {
   Stream copies_;  ///< carries downloads
   Event mark_;
   ProductOptions options_;
+  std::string rates_origin_;
+  std::unique_ptr<LibraryProducts> library_;
 };
+
+/// The library, where a product may go to it. Without it rates that use it no longer do.
+Result<std::unique_ptr<LibraryProducts>> open_library(ProductMethod method, KnownRates& known) {
+  const bool by_rates = method == ProductMethod::kAuto && known.rates.library_macs > 0;
+  if (method != ProductMethod::kLibrary && !by_rates) return std::unique_ptr<LibraryProducts>();
+  Result<std::unique_ptr<LibraryProducts>> library = LibraryProducts::create();
+  if (library.ok() || !by_rates) return library;
+  known.rates.library_macs = known.rates.library_words = 0;
+  known.origin += ", without cuBLASLt, which is not there";
+  return std::unique_ptr<LibraryProducts>();
+}
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> make_cuda_backend(int device, ProductMethod method,
+Result<std::unique_ptr<Backend>> make_cuda_backend(int device, const ProductTuning& tuning,
                                                    const WorkLimits& limits) {
   BP_ASSIGN(DeviceProperties properties, device_properties(device));
   BP_TRY(use_device(device));
   BP_ASSIGN(MemoryPool pool, MemoryPool::create(device, kKeptMemory, limits.patience));
-  const ProductOptions options{method, rates_of(properties)};
   BP_TRY(probe_blocking(pool));
+  KnownRates known = rates_of(properties, tuning);
+  BP_ASSIGN(std::unique_ptr<LibraryProducts> library, open_library(tuning.method, known));
+  const ProductOptions options{tuning.method, known.rates, nullptr};
   BP_ASSIGN(Stream copies, pool.make_stream());
   BP_ASSIGN(Event mark, Event::create());
   std::unique_ptr<Backend> backend = std::make_unique<CudaBackend>(
-      std::move(pool), std::move(properties), std::move(copies), std::move(mark), options, limits);
+      std::move(pool), std::move(properties), std::move(copies), std::move(mark), options,
+      std::move(known.origin), std::move(library), limits);
   return Result<std::unique_ptr<Backend>>(std::move(backend));
 }
 

@@ -11,11 +11,8 @@ namespace {
 
 using namespace beaverpond;
 
-Result<std::unique_ptr<Backend>> make_backend(int device) {
-  return make_cuda_backend(device);
-}
-Result<std::unique_ptr<Backend>> make_backend_of(int device, ProductMethod method) {
-  return make_cuda_backend(device, method);
+Result<std::unique_ptr<Backend>> make_backend(int device, const ProductTuning& tuning) {
+  return make_cuda_backend(device, tuning);
 }
 
 }  // namespace
@@ -26,7 +23,6 @@ beaverpond_cuda_module(int /*version*/) {
       .version = kDeviceModuleVersion,
       .device_count = &cuda::device_count,
       .make_backend = &make_backend,
-      .make_backend_of = &make_backend_of,
       .connect_nccl = &connect_nccl_blocking,
       .fill_synthetic_blocking = &cuda::fill_synthetic_blocking,
   };

@@ -20,5 +20,10 @@ struct ProductPlanes {
 struct ModulusList {
   std::uint32_t modulus[kModuli];
 };
+constexpr ModulusList modulus_list() {
+  ModulusList list{};
+  for (int i = 0; i < kModuli; ++i) list.modulus[i] = kModulus[i];
+  return list;
+}
 
 }  // namespace beaverpond::cuda

@@ -74,20 +74,25 @@ inline std::uint32_t residue_rows(const Work& work, std::uint32_t rows, std::uin
       std::min<std::uint64_t>(std::max<std::uint64_t>(fit, 128), rows));
 }
 
+/// `library` null: by our own kernel.
 template <class A, class B>
-void multiply_by_residues(Work& work, const ProductSize& size, const A& a, const B& b,
-                          std::uint64_t* out, bool accumulate, cudaStream_t stream) {
+void multiply_by_residues(Work& work, LibraryProducts* library, const ProductSize& size, const A& a,
+                          const B& b, std::uint64_t* out, bool accumulate, cudaStream_t stream) {
   const std::uint32_t most_depth = work.limits().residue_depth;
   for (std::uint32_t k0 = 0; k0 < size.k; k0 += most_depth) {
     const std::uint32_t depth = std::min(most_depth, size.k - k0);
     const std::uint32_t pitch = (depth + 63) / 64 * 64;
     const std::uint32_t most_n = residue_rows(work, size.n, pitch);
     const std::uint32_t c_pitch = (most_n + 15) / 16 * 16;
-    const std::uint32_t most_m = residue_rows(work, size.m, std::uint64_t{pitch} + c_pitch);
+    // The library leaves four bytes a result and reads rows behind the last one.
+    const std::uint32_t result_bytes = library == nullptr ? 1 : 4;
+    const std::uint32_t more_rows = library == nullptr ? 0 : kLibraryColumns;
+    const std::uint32_t most_m =
+        residue_rows(work, size.m, std::uint64_t{pitch} + std::uint64_t{c_pitch} * result_bytes);
     Carving parts;
     const std::uint64_t at_a = parts.add(std::uint64_t{kModuli} * most_m * pitch);
-    const std::uint64_t at_b = parts.add(std::uint64_t{kModuli} * most_n * pitch);
-    const std::uint64_t at_c = parts.add(std::uint64_t{kModuli} * most_m * c_pitch);
+    const std::uint64_t at_b = parts.add((std::uint64_t{kModuli} * most_n + more_rows) * pitch);
+    const std::uint64_t at_c = parts.add(std::uint64_t{kModuli} * most_m * c_pitch * result_bytes);
     std::uint8_t* const memory = work.scratch(parts.size_bytes(), stream);
     if (memory == nullptr) return;
     ProductPlanes planes{memory + at_a, memory + at_b, memory + at_c, 0, 0, pitch, c_pitch};
@@ -99,9 +104,16 @@ void multiply_by_residues(Work& work, const ProductSize& size, const A& a, const
         planes.m = std::min(most_m, size.m - row);
         convert(work, RowsFrom<A>{a, row}, kLeftWeights, memory + at_a, planes.m, k0, depth, pitch,
                 stream);
-        multiply_planes(work, planes, stream);
-        recover_product(work, planes, out + std::uint64_t{row} * size.n + column, size.n,
-                        accumulate || k0 > 0, stream);
+        std::uint64_t* const to = out + std::uint64_t{row} * size.n + column;
+        const bool adds = accumulate || k0 > 0;
+        if (library == nullptr) {
+          multiply_planes(work, planes, stream);
+          recover_product(work, planes, to, size.n, adds, stream);
+        } else {
+          auto* const sums = reinterpret_cast<std::int32_t*>(planes.c);
+          if (work.ok()) work.note(library->multiply(planes, sums, stream));
+          recover_library_product(work, planes, sums, to, size.n, adds, stream);
+        }
       }
     }
   }
@@ -121,7 +133,10 @@ void multiply_any(Work& work, const ProductOptions& options, const ProductSize& 
     method = fastest_method(options.rates, size.m, size.n, size.k);
   }
   if (method == ProductMethod::kResidues) {
-    multiply_by_residues(work, size, a, b, out, accumulate, stream);
+    multiply_by_residues(work, nullptr, size, a, b, out, accumulate, stream);
+  } else if (method == ProductMethod::kLibrary) {
+    BP_CHECK(options.library != nullptr, "a product by cuBLASLt, which is not there");
+    multiply_by_residues(work, options.library, size, a, b, out, accumulate, stream);
   } else if (size.n <= static_cast<std::uint32_t>(SimtNarrow::kN)) {
     multiply_by_words<SimtNarrow>(work, size, a, b, out, accumulate, stream);
   } else if (size.n <= static_cast<std::uint32_t>(SimtMiddle::kN)) {

@@ -2,25 +2,23 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/library_products.h"
 #include "kernels/cuda/work.h"
-#include "kernels/product_method.h"
+#include "kernels/product_rates.h"
 
 namespace beaverpond::cuda {
 
-/// What a device was measured to do, in units a nanosecond. `beaverpond-gpu-bench --tune` prints a
-/// row for the table in rates.cpp.
-struct ProductRates {
-  double words_macs = 0;       ///< multiplications and additions of words, full tiles
-  double residue_macs = 0;     ///< of bytes, full tiles, by our own kernel
-  double converted_words = 0;  ///< words to residues, and back
-  double launch_ns = 0;        ///< a kernel's own time
+/// The rates of one device, and whose they are, for a person.
+struct KnownRates {
+  ProductRates rates;
+  std::string origin;
 };
-
-/// The measured row of the device, or for one that nobody measured the H100's row, by the number of
-/// multiprocessors.
-ProductRates rates_of(const DeviceProperties& device);
+/// The device's row among those of `tuning`, else of the rows that are built in, else, for a device
+/// that nobody measured, the H100's row by the number of multiprocessors.
+KnownRates rates_of(const DeviceProperties& device, const ProductTuning& tuning);
 
 /// Of a product m x n x k: the method that takes the least time by `rates`.
 ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::uint64_t n,
@@ -29,6 +27,7 @@ ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::ui
 struct ProductOptions {
   ProductMethod method = ProductMethod::kAuto;
   ProductRates rates;
+  LibraryProducts* library = nullptr;  ///< null: no product goes to it
 };
 
 void multiply_matrices(Work& work, const ProductOptions& options, const MatMulShape& shape,

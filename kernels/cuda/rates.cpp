@@ -1,5 +1,6 @@
 // Which product is fastest where.
 #include <algorithm>
+#include <limits>
 #include <string_view>
 
 #include "kernels/cuda/products.h"
@@ -16,8 +17,8 @@ struct MeasuredDevice {
 
 /// Rows that `beaverpond-gpu-bench --tune` printed.
 constexpr MeasuredDevice kMeasured[] = {
-    {"NVIDIA H100", 132, {2593, 438956, 53, 8604}},
-    {"NVIDIA H200", 132, {2757, 457861, 50, 8196}},
+    {"NVIDIA H100", 132, {2593, 438956, 53, 8604, 0, 0}},
+    {"NVIDIA H200", 132, {2757, 457861, 50, 8196, 0, 0}},
 };
 
 double rounded(std::uint64_t size, std::uint64_t tile) {
@@ -26,17 +27,23 @@ double rounded(std::uint64_t size, std::uint64_t tile) {
 
 }  // namespace
 
-ProductRates rates_of(const DeviceProperties& device) {
+KnownRates rates_of(const DeviceProperties& device, const ProductTuning& tuning) {
+  for (const DeviceRates& row : tuning.measured) {
+    if (row.device == device.name) return {row.rates, "rates of " + tuning.origin};
+  }
   const auto* const found =
       std::find_if(std::begin(kMeasured), std::end(kMeasured), [&](const MeasuredDevice& row) {
         return std::string_view(device.name).starts_with(row.name);
       });
-  if (found != std::end(kMeasured)) return found->rates;
+  if (found != std::end(kMeasured)) {
+    return {found->rates, "built-in rates of " + std::string(found->name)};
+  }
   const MeasuredDevice& known = kMeasured[0];
   const double share = static_cast<double>(std::max(device.multiprocessors, 1)) /
                        static_cast<double>(known.multiprocessors);
-  return {known.rates.words_macs * share, known.rates.residue_macs * share,
-          known.rates.converted_words * share, known.rates.launch_ns};
+  return {{known.rates.words_macs * share, known.rates.residue_macs * share,
+           known.rates.converted_words * share, known.rates.launch_ns, 0, 0},
+          "rates guessed from those of " + std::string(known.name)};
 }
 
 ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::uint64_t n,
@@ -46,12 +53,16 @@ ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::ui
   const double words =
       rates.launch_ns + rounded(m, tile_m) * rounded(n, tile_n) * rounded(k, 16) / rates.words_macs;
   const double macs = kModuli * rounded(m, 128) * rounded(n, 128) * rounded(k, 64);
-  const double converted = static_cast<double>(m) * rounded(k, 64) +
-                           static_cast<double>(n) * rounded(k, 64) +
-                           static_cast<double>(m) * rounded(n, 16);
-  const double residues =
-      4 * rates.launch_ns + macs / rates.residue_macs + converted / rates.converted_words;
-  return residues < words ? ProductMethod::kResidues : ProductMethod::kWords;
+  const double operands = (static_cast<double>(m) + static_cast<double>(n)) * rounded(k, 64);
+  const double results = static_cast<double>(m) * rounded(n, 16);
+  const double residues = 4 * rates.launch_ns + macs / rates.residue_macs +
+                          (operands + results) / rates.converted_words;
+  const double library = rates.library_macs > 0 && rates.library_words > 0
+                             ? 4 * rates.launch_ns + macs / rates.library_macs +
+                                   operands / rates.converted_words + results / rates.library_words
+                             : std::numeric_limits<double>::infinity();
+  if (words <= residues && words <= library) return ProductMethod::kWords;
+  return library < residues ? ProductMethod::kLibrary : ProductMethod::kResidues;
 }
 
 }  // namespace beaverpond::cuda

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/product_planes.h"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/residue_tables.h"
 
 namespace beaverpond::cuda {
@@ -50,14 +51,6 @@ __device__ __forceinline__ void load_stage(std::uint8_t* shared, const std::uint
     cp_async_16(shared + stage_place(row, chunk),
                 plane + (at_row + (k + static_cast<std::uint32_t>(16 * chunk))), inside);
   }
-}
-
-/// c mod p in [0, p) of a signed sum |c| < 2^28.
-__device__ __forceinline__ std::uint32_t reduce(int c, std::uint32_t p, std::uint32_t magic,
-                                                std::uint32_t bias) {
-  const std::uint32_t positive = static_cast<std::uint32_t>(c) + bias;
-  const std::uint32_t r = positive - __umulhi(positive, magic) * p;  // magic is low: r < 2 p
-  return r < p ? r : r - p;
 }
 
 /// grid: (n / kN, m / kM, moduli), rounded up.
@@ -144,8 +137,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtOnce)
   for (std::uint32_t i = 1; i < kModuli; ++i) {  // an index that varies would copy the parameters
     if (i == modulus) p = moduli.modulus[i];
   }
-  const std::uint32_t magic = 0xffffffffu / p;
-  const std::uint32_t bias = ((1u << 28) + p - 1) / p * p;
+  const std::uint32_t magic = reduce_magic(p);
+  const std::uint32_t bias = reduce_bias(p);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
 #pragma unroll

@@ -10,11 +10,9 @@ namespace {
 
 template <class Tile>
 void multiply_with(Work& work, const ProductPlanes& planes, cudaStream_t stream) {
-  ModulusList moduli;
-  std::copy(std::begin(kModulus), std::end(kModulus), moduli.modulus);
   const dim3 grid(blocks_for(planes.n, Tile::kN), blocks_for(planes.m, Tile::kM), kModuli);
   work.run("multiply residues", &multiply_residues<Tile>,
-           {grid, dim3(Tile::kThreads), Tile::kSharedBytes}, stream, planes, moduli);
+           {grid, dim3(Tile::kThreads), Tile::kSharedBytes}, stream, planes, modulus_list());
 }
 
 }  // namespace
@@ -39,6 +37,16 @@ void recover_product(Work& work, const ProductPlanes& planes, std::uint64_t* out
   work.run("recover words", accumulate ? &recover_words<true> : &recover_words<false>,
            {dim3(blocks_for(quads, 256)), dim3(256), 0}, stream, planes.c, kRecovery, out,
            out_pitch, planes.m, planes.n, planes.c_pitch, std::uint64_t{planes.m} * planes.c_pitch);
+}
+
+void recover_library_product(Work& work, const ProductPlanes& planes, const std::int32_t* sums,
+                             std::uint64_t* out, std::uint32_t out_pitch, bool accumulate,
+                             cudaStream_t stream) {
+  const std::uint64_t quads = std::uint64_t{planes.m} * ((planes.n + 3) / 4);
+  work.run("recover words", accumulate ? &recover_sums<true> : &recover_sums<false>,
+           {dim3(blocks_for(quads, 256)), dim3(256), 0}, stream, sums, kRecovery, modulus_list(),
+           out, out_pitch, planes.m, planes.n, planes.c_pitch,
+           std::uint64_t{planes.m} * planes.c_pitch);
 }
 
 }  // namespace beaverpond::cuda

@@ -14,4 +14,9 @@ void multiply_planes(Work& work, const ProductPlanes& planes, cudaStream_t strea
 void recover_product(Work& work, const ProductPlanes& planes, std::uint64_t* out,
                      std::uint32_t out_pitch, bool accumulate, cudaStream_t stream);
 
+/// The same from the sums of LibraryProducts::multiply.
+void recover_library_product(Work& work, const ProductPlanes& planes, const std::int32_t* sums,
+                             std::uint64_t* out, std::uint32_t out_pitch, bool accumulate,
+                             cudaStream_t stream);
+
 }  // namespace beaverpond::cuda

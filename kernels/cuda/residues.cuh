@@ -8,6 +8,8 @@
 #include <cstdint>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/product_planes.h"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/residue_tables.h"
 
 namespace beaverpond::cuda {
@@ -91,9 +93,36 @@ __global__ void __launch_bounds__(ResidueTile::kThreads)
   }
 }
 
-/// C mod 2^64 = sum r_i (M/p_i) - rint(sum r_i / p_i) M, four neighbours of a row a thread.
-/// `pitch`: bytes between rows of the planes, a multiple of 4; rows of out are `out_pitch` words
-/// apart.
+/// Four neighbours of a row mod every p_i, on their way to words.
+struct WordsInResidues {
+  std::uint64_t value[4] = {};
+  std::uint64_t quotient[4] = {kHalf, kHalf, kHalf, kHalf};
+  static constexpr std::uint64_t kHalf = std::uint64_t{1} << 57;
+
+  __device__ __forceinline__ void take(int j, std::uint64_t residue,
+                                       const ResidueRecovery& recovery, int modulus) {
+    value[j] += residue * recovery.weight[modulus];
+    quotient[j] += residue * recovery.fraction[modulus];
+  }
+  /// C mod 2^64 = sum r_i (M/p_i) - rint(sum r_i / p_i) M, as many of the four as there are.
+  template <bool kAccumulate>
+  __device__ __forceinline__ void store(const ResidueRecovery& recovery, std::uint64_t* target,
+                                        std::uint32_t count) const {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (static_cast<std::uint32_t>(j) >= count) return;
+      const std::uint64_t word = value[j] - (quotient[j] >> 58) * recovery.product;
+      if (kAccumulate) {
+        target[j] += word;
+      } else {
+        target[j] = word;
+      }
+    }
+  }
+};
+
+/// Words from their residues, four neighbours of a row a thread. `pitch`: bytes between rows of the
+/// planes, a multiple of 4; rows of out are `out_pitch` words apart.
 template <bool kAccumulate>
 __global__ void __launch_bounds__(256)
     recover_words(const std::uint8_t* planes, ResidueRecovery recovery, std::uint64_t* out,
@@ -105,32 +134,46 @@ __global__ void __launch_bounds__(256)
   const std::uint32_t row = static_cast<std::uint32_t>(index / quads);
   const std::uint32_t column = static_cast<std::uint32_t>(index % quads) * 4;
   const std::uint8_t* const at = planes + std::uint64_t{row} * pitch + column;
-  std::uint64_t value[4] = {};
-  std::uint64_t quotient[4];
-#pragma unroll
-  for (int j = 0; j < 4; ++j) quotient[j] = std::uint64_t{1} << 57;
+  WordsInResidues words;
 #pragma unroll
   for (int i = 0; i < kModuli; ++i) {
     const std::uint32_t residues = __ldg(
         reinterpret_cast<const std::uint32_t*>(at + static_cast<std::uint64_t>(i) * plane_bytes));
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const std::uint64_t residue = (residues >> (8 * j)) & 0xffu;
-      value[j] += residue * recovery.weight[i];
-      quotient[j] += residue * recovery.fraction[i];
-    }
+    for (int j = 0; j < 4; ++j) words.take(j, (residues >> (8 * j)) & 0xffu, recovery, i);
   }
-  std::uint64_t* const target = out + std::uint64_t{row} * out_pitch + column;
+  words.store<kAccumulate>(recovery, out + std::uint64_t{row} * out_pitch + column,
+                           columns - column);
+}
+
+/// The same from sums of products of bytes, |sum| < 2^28, that nobody has reduced: cuBLASLt's.
+/// `pitch`: sums between rows, a multiple of 4; `plane_sums`: between moduli.
+template <bool kAccumulate>
+__global__ void __launch_bounds__(256)
+    recover_sums(const std::int32_t* sums, ResidueRecovery recovery, ModulusList moduli,
+                 std::uint64_t* out, std::uint32_t out_pitch, std::uint32_t rows,
+                 std::uint32_t columns, std::uint32_t pitch, std::uint64_t plane_sums) {
+  const std::uint32_t quads = (columns + 3) / 4;
+  const std::uint64_t index = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (index >= std::uint64_t{quads} * rows) return;
+  const std::uint32_t row = static_cast<std::uint32_t>(index / quads);
+  const std::uint32_t column = static_cast<std::uint32_t>(index % quads) * 4;
+  const std::int32_t* const at = sums + std::uint64_t{row} * pitch + column;
+  WordsInResidues words;
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    if (column + static_cast<std::uint32_t>(j) >= columns) return;
-    const std::uint64_t word = value[j] - (quotient[j] >> 58) * recovery.product;
-    if (kAccumulate) {
-      target[j] += word;
-    } else {
-      target[j] = word;
-    }
+  for (int i = 0; i < kModuli; ++i) {
+    const int4 four =
+        *reinterpret_cast<const int4*>(at + static_cast<std::uint64_t>(i) * plane_sums);
+    const std::uint32_t p = moduli.modulus[i];
+    const std::uint32_t magic = reduce_magic(p);
+    const std::uint32_t bias = reduce_bias(p);
+    words.take(0, reduce(four.x, p, magic, bias), recovery, i);
+    words.take(1, reduce(four.y, p, magic, bias), recovery, i);
+    words.take(2, reduce(four.z, p, magic, bias), recovery, i);
+    words.take(3, reduce(four.w, p, magic, bias), recovery, i);
   }
+  words.store<kAccumulate>(recovery, out + std::uint64_t{row} * out_pitch + column,
+                           columns - column);
 }
 
 }  // namespace beaverpond::cuda

@@ -1,11 +1,12 @@
 # The sources of the CUDA module, relative to this folder. One list for nvcc and for the build
 # against the stand-ins (tests/fake_cuda), which takes the .cu files as C++ and has its own place of
-# curand_load.cpp.
+# curand_load.cpp and cublaslt_load.cpp.
 set(beaverpond_cuda_sources
     compare_ops.cu
     convolve.cu
     cuda_backend.cu
     deal_ops.cu
+    library_products.cpp
     matmul.cu
     memory_pool.cpp
     module.cpp

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "kernels/product_rates.h"
 #include "tests/online/cli/cluster.h"
 
 namespace beaverpond::testing {
@@ -56,6 +57,29 @@ TEST_F(FakeModule, ThreePlayersTrainTheSameNetAsOnTheCpu) {
       EXPECT_EQ(weights, by_cpu);
     }
   }
+}
+
+/// Rates that a GPU run kept: read where they lie, and shown; a file that is none is an error, also
+/// where the device may be the CPU.
+TEST_F(FakeModule, RatesOfProductsAreReadAndShown) {
+  const Cluster cluster(3);
+  const std::string job = cluster.write_job("job.toml", JobText{});
+  const std::string plan = cluster.path("job.plan");
+  ASSERT_EQ(cluster.beaverpond({"plan", job, "-o", plan}).code, 0);
+  const std::string rates = cluster.path("rates.toml");
+  ASSERT_EQ(setenv("BEAVERPOND_GPU_RATES", rates.c_str(), 1), 0);
+  const DeviceRates row{"stand-in on host memory", {2000, 300000, 50, 8000, 400000, 20}};
+  ASSERT_TRUE(save_product_rates(row, rates).ok());
+  Arguments make = cluster.factory_arguments("make", plan);
+  make.insert(make.end(), {"--bundles", "1", "--device", "auto"});
+  const Outcome made = run_program(make, cluster.folder(), std::chrono::seconds(120));
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_THAT(made.err + made.out, HasSubstr("(stand-in on host memory) with rates of " + rates));
+  write_text(rates, "words_macs = many\n");
+  const Outcome refused = run_program(make, cluster.folder(), std::chrono::seconds(120));
+  unsetenv("BEAVERPOND_GPU_RATES");
+  EXPECT_EQ(refused.code, static_cast<int>(ErrorCode::kConfig)) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr(rates + ", line 1"));
 }
 
 TEST_F(FakeModule, ADeviceThereIsNotIsAnErrorAndNotTheCpu) {

@@ -34,7 +34,7 @@ TEST(DeviceModule, LoadsAndAnswers) {
   ASSERT_TRUE(loaded.ok()) << loaded.error().message;
   EXPECT_EQ((*loaded)->version, kDeviceModuleVersion);
   EXPECT_EQ(*(*loaded)->device_count(), 3);
-  EXPECT_EQ((*loaded)->make_backend(0).error().message, "made of nothing");
+  EXPECT_EQ((*loaded)->make_backend(0, {}).error().message, "made of nothing");
 }
 
 TEST(DeviceModule, AnotherVersionIsRefusedAndNamed) {

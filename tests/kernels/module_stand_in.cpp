@@ -17,7 +17,7 @@ Result<int> device_count() {
 #endif
 }
 
-Result<std::unique_ptr<Backend>> make_backend(int) {
+Result<std::unique_ptr<Backend>> make_backend(int, const ProductTuning&) {
   return make_error(ErrorCode::kDeviceFailed, "made of nothing");
 }
 
@@ -31,6 +31,6 @@ extern "C" const beaverpond::DeviceModule* beaverpond_cuda_module(int) {
 }
 #else
 extern "C" int beaverpond_something_else() {
-  return *device_count() + (make_backend(0) ? 1 : 0);
+  return *device_count() + (make_backend(0, {}) ? 1 : 0);
 }
 #endif

@@ -36,11 +36,12 @@ LAYERS = {
     "kernels/cuda/synthetic": ["kernels/cuda", "kernels/synthetic/request"],
     # The module's entry puts the module together, as a program would.
     "kernels/cuda/module": ["kernels/cuda", "kernels/cuda/synthetic", "online/transport/nccl"],
-    "kernels/device_module": ["kernels/backend", "kernels/product_method"],
+    "kernels/device_module": ["kernels/backend", "kernels/product_rates"],
     "kernels/device_name": [],
     "kernels": ["kernels/gemm"],
     "kernels/make_backend": ["kernels/device_module", "kernels/device_name"],
     "kernels/product_method": [],
+    "kernels/product_rates": ["kernels/product_method"],
     "kernels/synthetic": ["kernels/device_module", "kernels/device_name",
                           "kernels/synthetic/request"],
     "kernels/synthetic/request": [],

@@ -20,7 +20,7 @@ using fake_cuda::Call;
 const WorkLimits kShortPatience{.patience = std::chrono::milliseconds(100)};
 
 std::unique_ptr<Backend> make_backend(const WorkLimits& limits = {}) {
-  Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0, ProductMethod::kAuto, limits);
+  Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0, {}, limits);
   EXPECT_TRUE(backend.ok()) << backend.error().message;
   return std::move(backend).value();
 }
@@ -313,8 +313,7 @@ TEST(CudaBackendHangs, NoCallWaitsInCudaItself) {
 TEST(CudaBackendHangs, ADeviceThatHangsAtTheStartMakesNoBackend) {
   fake_cuda::reset({});
   fake_cuda::hang_kernel(1);
-  const Result<std::unique_ptr<Backend>> backend =
-      make_cuda_backend(0, ProductMethod::kAuto, kShortPatience);
+  const Result<std::unique_ptr<Backend>> backend = make_cuda_backend(0, {}, kShortPatience);
   ASSERT_FALSE(backend.ok());
   EXPECT_EQ(backend.error().code, ErrorCode::kDeviceFailed);
   expect_what_hung_harms_nobody();

@@ -25,15 +25,15 @@ TEST(CudaModule, AnswersWithAndWithoutADriver) {
   ASSERT_NE(module(), nullptr);
   const Result<int> count = module()->device_count();
   if (count.ok()) {
-    const Result<std::unique_ptr<Backend>> backend = module()->make_backend(0);
+    const Result<std::unique_ptr<Backend>> backend = module()->make_backend(0, {});
     EXPECT_TRUE(backend.ok()) << backend.error().message;
-    EXPECT_EQ(module()->make_backend(*count).error().code, ErrorCode::kConfig);
+    EXPECT_EQ(module()->make_backend(*count, {}).error().code, ErrorCode::kConfig);
     return;
   }
   EXPECT_EQ(count.error().code, ErrorCode::kDeviceFailed);
   EXPECT_THAT(count.error().message, HasSubstr("--device cpu"));
   EXPECT_THAT(count.error().message, ::testing::Not(HasSubstr("\n")));
-  const Result<std::unique_ptr<Backend>> backend = module()->make_backend(0);
+  const Result<std::unique_ptr<Backend>> backend = module()->make_backend(0, {});
   ASSERT_FALSE(backend.ok());
   EXPECT_EQ(backend.error().code, ErrorCode::kDeviceFailed);
   EXPECT_EQ(backend.error().message, count.error().message);

@@ -24,7 +24,7 @@ TestedBackend make_tested_backend() {
   TestedBackend tested;
   tested.scale = 0.01;
   Result<std::unique_ptr<Backend>> backend =
-      make_cuda_backend(0, BEAVERPOND_PRODUCT_METHOD, limits());
+      make_cuda_backend(0, {.method = BEAVERPOND_PRODUCT_METHOD}, limits());
   if (backend.ok()) {
     tested.backend = std::move(backend).value();
   } else {

@@ -12,7 +12,7 @@ TestedBackend make_tested_backend() {
     tested.why = module.error().message;
     return tested;
   }
-  Result<std::unique_ptr<Backend>> backend = module.value()->make_backend(0);
+  Result<std::unique_ptr<Backend>> backend = module.value()->make_backend(0, {});
   if (backend.ok()) {
     tested.backend = std::move(backend).value();
   } else {

@@ -166,6 +166,18 @@ TEST_P(Kernels, RecoveredWords) {
     const std::uint64_t added = column < kColumns ? value[row * kColumns + column] : 0;
     ASSERT_EQ(out[i], start[i] + added) << row << "," << column;
   }
+  // The same residues as sums that nobody reduced, of either sign and of any size below 2^28.
+  std::vector<int4> unreduced(kModuli * kRows * kPitch / 4);
+  auto* const sums = reinterpret_cast<std::int32_t*>(unreduced.data());
+  for (std::uint32_t i = 0; i < kModuli * kRows * kPitch; ++i) {
+    const auto p = static_cast<std::int32_t>(kModulus[i / (kRows * kPitch)]);
+    const std::int32_t most = ((1 << 28) - 1 - p) / p;
+    sums[i] = bytes[i] + p * (static_cast<std::int32_t>(random_() % (2u * most)) - most);
+  }
+  Words again = start;
+  simt::run(options_, &recover_sums<true>, 1, 32, 0, sums, residue_recovery(), modulus_list(),
+            again.data(), kOutPitch, kRows, kColumns, kPitch, std::uint64_t{kRows} * kPitch);
+  EXPECT_EQ(again, out);
 }
 
 TEST_P(Kernels, RotatedTables) {

@@ -23,10 +23,10 @@ TEST(CudaModule, CountsDevicesAndRefusesThoseThereAreNot) {
   const DeviceModule& module = *beaverpond_cuda_module(kDeviceModuleVersion);
   fake_cuda::reset({.devices = 2});
   EXPECT_EQ(*module.device_count(), 2);
-  EXPECT_EQ(module.make_backend(2).error().code, ErrorCode::kConfig);
+  EXPECT_EQ(module.make_backend(2, {}).error().code, ErrorCode::kConfig);
   fake_cuda::reset({.driver = false});
   EXPECT_EQ(module.device_count().error().code, ErrorCode::kDeviceFailed);
-  EXPECT_EQ(module.make_backend(0).error().code, ErrorCode::kDeviceFailed);
+  EXPECT_EQ(module.make_backend(0, {}).error().code, ErrorCode::kDeviceFailed);
 }
 
 class CudaProbe : public ::testing::Test {

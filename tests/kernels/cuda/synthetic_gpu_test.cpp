@@ -48,7 +48,7 @@ TEST(SyntheticGpu, GivesTheSameWordsAsTheCpu) {
     std::printf("no cuRAND here: %s\n", host_generator.error().message.c_str());
     return;
   }
-  const auto backend = std::move(module()->make_backend(0)).value();
+  const auto backend = std::move(module()->make_backend(0, {})).value();
   const std::uint64_t lanes = 4 * 65536;
   for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{1}, lanes - 2, 3 * lanes + 1,
                                     std::uint64_t{1} << 40, (std::uint64_t{1} << 41) + 77}) {

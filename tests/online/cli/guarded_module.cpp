@@ -21,11 +21,8 @@ namespace {
 Result<void> fill(const SyntheticRequest& /*request*/) {
   trap();
 }
-Result<std::unique_ptr<Backend>> make_backend(int device) {
-  return make_cuda_backend(device);
-}
-Result<std::unique_ptr<Backend>> make_backend_of(int device, ProductMethod method) {
-  return make_cuda_backend(device, method);
+Result<std::unique_ptr<Backend>> make_backend(int device, const ProductTuning& tuning) {
+  return make_cuda_backend(device, tuning);
 }
 
 }  // namespace
@@ -41,7 +38,6 @@ extern "C" const beaverpond::DeviceModule* beaverpond_cuda_module(int) {
   static const DeviceModule module{.version = kDeviceModuleVersion,
                                    .device_count = &cuda::device_count,
                                    .make_backend = &make_backend,
-                                   .make_backend_of = &make_backend_of,
                                    .connect_nccl = &connect_nccl_blocking,
                                    .fill_synthetic_blocking = &fill};
   return &module;

@@ -8,6 +8,7 @@ namespace beaverpond {
 namespace {
 
 using nccl::Status;
+using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using testing::in_ms;
 using testing::NcclPlayers;
@@ -145,7 +146,8 @@ TEST_F(NcclFailures, APlayerThatNeverInitsIsATimeout) {
   players_.emplace(3);
   fake_nccl::never_arrive(1, fake_nccl::kInit);
   start_ = in_ms(0);
-  for (const Result<void>& result : players_->connect(500)) {
+  // Long enough for all to get as far as NCCL, also on a busy machine.
+  for (const Result<void>& result : players_->connect(2'000)) {
     expect(result, ErrorCode::kTimeout, std::nullopt, "connecting by NCCL was not done");
   }
   expect_fresh_ones_work();
@@ -291,7 +293,10 @@ TEST_F(NcclFailures, AFailureOnOneLaneIsOneOnAll) {
 }
 
 TEST_F(NcclFailures, AnAbortThatHangsHangsNobody) {
-  connected(2);
+  players_.emplace(2);
+  for (NcclOptions& options : players_->options) options.abort_timeout = milliseconds(300);
+  players_->connect_well();
+  start_ = in_ms(0);
   fake_nccl::never_arrive(1, 1);
   fake_nccl::hang_aborts(0);
   const auto results = sums(300);
