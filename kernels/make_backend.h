@@ -17,9 +17,9 @@ struct MadeBackend {
 };
 
 /// A backend of its own for one thread. "auto" takes the first GPU, or the CPU where there is none;
-/// no other name falls back to anything. `threads`: that a CPU's products share. Errors: kConfig (no
-/// such name, no such GPU, or a file of rates that is none: kernels/product_rates.h), kDeviceFailed
-/// (no driver or module), kOutOfMemory.
+/// no other name falls back to anything. `threads`: that a CPU's products share. Errors: kConfig
+/// (no such name, no such GPU, or a file of rates that is none: kernels/product_rates.h),
+/// kDeviceFailed (no driver or module), kOutOfMemory.
 Result<MadeBackend> make_backend(const std::string& device, int threads = 1);
 
 /// Threads for one of `processes` that share the cores this process may use: at least one.

@@ -156,7 +156,8 @@ void check_survivor(const Plan& plan, const Bytes& bytes, const Hash256& origina
 TEST(PlanCodec, PlansOfSecurennComeBackAndAreOfNoOtherProtocol) {
   constexpr std::size_t kProtocolAt = 10;
   for (const Protocol protocol : {Protocol::kSecurenn, Protocol::kSecurennFused}) {
-    const Plan plan = make_plan(every_kind(3), PrgKind::kAes128Ctr, protocol).value();
+    const Plan plan =
+        make_plan(every_kind(3), PrgKind::kAes128Ctr, CompareProfile::kLan, protocol).value();
     Bytes bytes = encode_plan(plan);
     const Result<Plan> back = decode_plan(bytes);
     ASSERT_TRUE(back.ok()) << back.error().message;

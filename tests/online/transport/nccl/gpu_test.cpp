@@ -52,7 +52,7 @@ class NcclGpu : public ::testing::Test {
       options.device = shared ? 0 : rank;
       options.trusted_fabric = true;
       if (backends_[i] == nullptr) {
-        auto backend = module_->make_backend(options.device);
+        auto backend = module_->make_backend(options.device, {});
         BP_CHECK(backend.ok(), "a backend for each GPU");
         backends_[i] = std::move(backend).value();
       }
