@@ -12,7 +12,9 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/prg.h"
 #include "kernels/cuda/compare.cuh"
+#include "kernels/cuda/compare_wide.cuh"
 #include "kernels/cuda/deal_compare.cuh"
+#include "kernels/cuda/deal_compare_wide.cuh"
 #include "kernels/cuda/elements.cuh"
 #include "simt/run.h"
 #include "tests/kernels/cuda/aligned_words.h"
@@ -27,6 +29,9 @@ constexpr PrgKind kPrg = PrgKind::kChaCha20;
 
 class CompareKernels : public ::testing::TestWithParam<std::uint64_t> {
  protected:
+  void every_round_of_a_player(const CompareLayout& layout);
+  void the_dealers_records(const CompareLayout& layout);
+
   WordList words(std::size_t count) {
     WordList drawn(count);
     for (std::uint64_t& word : drawn) word = random_();
@@ -69,7 +74,14 @@ struct Rounds {
 };
 
 TEST_P(CompareKernels, EveryRoundOfAPlayer) {
-  const CompareLayout layout = make_compare_layout(CompareUse::kReluTruncate, 16);
+  every_round_of_a_player(make_compare_layout(CompareUse::kReluTruncate, 16));
+}
+
+TEST_P(CompareKernels, EveryRoundOfAPlayerFarApart) {
+  every_round_of_a_player(make_wide_compare_layout(CompareUse::kReluTruncate, 16));
+}
+
+void CompareKernels::every_round_of_a_player(const CompareLayout& layout) {
   const std::uint64_t record = layout.correction_record_bytes();
   const Seed own = seed();
   const WordList correction = words(kBlocks * record / 8);
@@ -107,10 +119,15 @@ TEST_P(CompareKernels, EveryRoundOfAPlayer) {
   job.blocks = kBlocks;
   job.kept = halves(actual.kept);
   job.one = ~0u;
-  simt::run(options_, &compare_leaves_kernel, 1, 64, 2 * kWarpPlanesBytes, job, opened.data(),
-            masks, from(0), halves(actual.leaf));
-  simt::run(options_, &compare_nodes_kernel, 2, 32, 0, job, halves(leaf), masks,
-            from(layout.products_offset()), halves(actual.root));
+  simt::run(options_, layout.wide ? &compare_wide_leaves_kernel : &compare_leaves_kernel, 1, 64,
+            2 * kWarpPlanesBytes, job, opened.data(), masks, from(0), halves(actual.leaf));
+  if (layout.wide) {
+    simt::run(options_, &compare_wide_nodes_kernel, 2, 32, 0, job, halves(leaf), masks,
+              from(layout.products_offset()));
+  } else {
+    simt::run(options_, &compare_nodes_kernel, 2, 32, 0, job, halves(leaf), masks,
+              from(layout.products_offset()), halves(actual.root));
+  }
   simt::run(options_, &compare_root_kernel, 2, 32, 0, job, halves(root), masks,
             from(layout.products_offset()), layout.product_planes, halves(actual.final_bits));
   FinishJob finish;
@@ -136,7 +153,14 @@ TEST_P(CompareKernels, EveryRoundOfAPlayer) {
 
 /// A dealer of one player: its correction is the clear record.
 TEST_P(CompareKernels, TheDealersRecords) {
-  const CompareLayout layout = make_compare_layout(CompareUse::kReluTruncate, 16);
+  the_dealers_records(make_compare_layout(CompareUse::kReluTruncate, 16));
+}
+
+TEST_P(CompareKernels, TheDealersRecordsFarApart) {
+  the_dealers_records(make_wide_compare_layout(CompareUse::kReluTruncate, 16));
+}
+
+void CompareKernels::the_dealers_records(const CompareLayout& layout) {
   std::vector<Seed> seeds;
   seeds.push_back(seed());
   WordList expected(kBlocks * layout.correction_record_bytes() / 8), actual(expected.size());
@@ -158,7 +182,8 @@ TEST_P(CompareKernels, TheDealersRecords) {
   job.blocks = kBlocks;
   job.masks = bytes(masks);
   job.records = reinterpret_cast<std::uint8_t*>(actual.data());
-  simt::run(options_, &deal_planes_kernel, 1, 32, kWarpPlanesBytes, job);
+  simt::run(options_, layout.wide ? &deal_wide_planes_kernel : &deal_planes_kernel, 1, 32,
+            kWarpPlanesBytes, job);
   simt::run(options_, &deal_words_kernel, kBlocks * 4, 128, 0, job);
   EXPECT_EQ(actual, expected);
 

@@ -100,7 +100,7 @@ TEST(PlanCodec, TheProfileIsPartOfThePlansName) {
   EXPECT_NE(plan_hash(lan), plan_hash(wan));
   EXPECT_GT(wan.correction_size.value, lan.correction_size.value);
   Bytes other = encode_plan(lan);
-  other[10] = 2;
+  other[11] = 2;
   const Result<Plan> refused = decode_plan(other);
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.error().message.find("profile"), std::string::npos);

@@ -91,8 +91,9 @@ pool_timeout_ms = 3000
 )";
 
 TEST(Job, ReadsTheProtocol) {
-  const auto with = [](const std::string& lines) {
+  const auto with = [](const std::string& lines, const std::string& profile = "lan") {
     std::string text = kJob;
+    text.replace(text.find("\"auto\""), 6, '"' + profile + '"');
     const std::string seed = "seed = 7\n";
     const std::size_t at = text.find(seed);
     EXPECT_NE(at, std::string::npos);
@@ -101,6 +102,9 @@ TEST(Job, ReadsTheProtocol) {
   EXPECT_EQ(with("")->protocol, Protocol::kAdditive);
   EXPECT_EQ(with("protocol = \"securenn\"\n")->protocol, Protocol::kSecurenn);
   EXPECT_EQ(with("protocol = \"securenn-fused\"\n")->protocol, Protocol::kSecurennFused);
+  const auto far = with("protocol = \"securenn\"\n", "wan");
+  ASSERT_FALSE(far.ok());
+  EXPECT_THAT(far.error().message, HasSubstr("the protocol securenn has none; leave it out"));
   const auto unknown = with("protocol = \"secureNN\"\n");
   ASSERT_FALSE(unknown.ok());
   EXPECT_THAT(unknown.error().message, HasSubstr("did you mean 'securenn'"));
