@@ -131,13 +131,12 @@ WordVector naive_product(const WordVector& x, const WordVector& y, std::size_t n
   return out;
 }
 
-/// Spends one bundle on a product of full-range words and compares every word.
-Result<bool> product_is_right(const Program& program, const Plan& plan, std::size_t n) {
-  std::mt19937_64 random(n);
-  const std::vector<WordVector> inputs = {random_words(n * n, random), random_words(n * n, random)};
+/// Spends one bundle on inputs, by slot and so by owner, and gives what player 0 sees revealed.
+Result<WordVector> spend_one(const Program& program, const Plan& plan,
+                             const std::vector<WordVector>& inputs) {
   BP_ASSIGN(Dealt dealt, deal_bundles(plan, kPlayers, 1));
   const auto transports = make_local_transports(kPlayers);
-  WordVector product;
+  WordVector seen;
   BP_TRY(for_each_player([&](std::size_t rank) -> Result<void> {
     Transport& transport = *transports[rank];
     const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
@@ -151,12 +150,20 @@ Result<bool> product_is_right(const Program& program, const Plan& plan, std::siz
               Engine::create(program, plan, *backend, transport, std::move(keys), options));
     RunInputs run;
     run.inputs.resize(program.inputs);
-    run.inputs[rank] = inputs[rank];
+    if (rank < inputs.size()) run.inputs[rank] = inputs[rank];
     BP_TRY(engine->run(std::move(dealt.of_player[rank].front()), run));
     const ConstWords revealed = engine->revealed(0);
-    if (rank == 0) product.assign(revealed.begin(), revealed.end());
+    if (rank == 0) seen.assign(revealed.begin(), revealed.end());
     return {};
   }));
+  return seen;
+}
+
+/// A product of full-range words, every word compared.
+Result<bool> product_is_right(const Program& program, const Plan& plan, std::size_t n) {
+  std::mt19937_64 random(n);
+  const std::vector<WordVector> inputs = {random_words(n * n, random), random_words(n * n, random)};
+  BP_ASSIGN(const WordVector product, spend_one(program, plan, inputs));
   return product == naive_product(inputs[0], inputs[1], n);
 }
 
@@ -177,6 +184,50 @@ Result<void> bench_product(BenchReport& report, const std::string& name, std::ui
   BP_ASSIGN(const DealingSpeed speed, time_dealing(plan, quick));
   BenchRow row = dealing_row(name, "triples/s", plan, speed);
   if (recorded > 0) row.reference = Reference{"MP-SPDZ, 1 thread", "recorded", recorded};
+  report.add(std::move(row));
+  return {};
+}
+
+/// Tuples of ReLU with truncation by 16, rounded: what online/relu-1M spends.
+Result<void> bench_relu(BenchReport& report, const std::string& name, bool quick) {
+  constexpr std::uint32_t kSide = 1024;
+  constexpr std::uint32_t kShift = 16;
+  constexpr double kElements = double{kSide} * kSide;
+  ProgramBuilder builder;
+  builder.set_layer("relu");
+  const ValueId x = builder.input(0, {kSide, kSide}, 32);
+  builder.reveal(builder.relu_truncate(x, kShift, true).value, 1);
+  BP_ASSIGN(const Program program, builder.finish());
+  BP_ASSIGN(const Plan plan, make_plan(program, PrgKind::kAes128Ctr));
+  std::mt19937_64 random(kShift);
+  WordVector input = random_words(std::size_t{kSide} * kSide, random);
+  for (std::uint64_t& word : input) {  // every magnitude below 2^61
+    word = static_cast<std::uint64_t>(static_cast<std::int64_t>(word) >> (2 + random() % 60));
+  }
+  WordVector expected;
+  for (const std::uint64_t word : input) {
+    const auto rounded = static_cast<std::int64_t>(word + (std::uint64_t{1} << (kShift - 1)));
+    expected.push_back(rounded < 0 ? 0 : static_cast<std::uint64_t>(rounded) >> kShift);
+  }
+  BP_ASSIGN(const WordVector seen, spend_one(program, plan, {input}));
+  if (seen != expected) {
+    report.fail(name, "an element with a dealt tuple is not that of the plaintext");
+    return {};
+  }
+  BP_ASSIGN(const DealingSpeed speed, time_dealing(plan, quick));
+  const CompareLayout layout = make_compare_layout(CompareUse::kReluTruncate, kShift, plan.profile);
+  const std::uint64_t blocks = layout.blocks(std::uint64_t{kSide} * kSide);
+  BenchRow row = dealing_row(name, "tuples/s", plan, speed);
+  row.value *= kElements;
+  row.extra.emplace_back("bytes_per_element",
+                         static_cast<double>(plan.correction_size.value) / kElements);
+  row.extra.emplace_back("bytes_per_second", static_cast<double>(plan.correction_size.value) *
+                                                 speed.bundles_per_second);
+  // Every player's masks, and every share of the correction but the designated player's.
+  row.extra.emplace_back(
+      "stream_bytes",
+      static_cast<double>(blocks * (kPlayers * layout.mask_record_bytes() +
+                                    (kPlayers - 1) * layout.correction_record_bytes())));
   report.add(std::move(row));
   return {};
 }
@@ -204,6 +255,8 @@ int run(const BenchOptions& options) {
   bench_triples(128, 182);
   bench_triples(512, 3.0);
   bench_triples(1024, 0);  // nothing recorded
+  bench("factory/relu",
+        [&](const std::string& row) { return bench_relu(report, row, options.quick); });
   return report.finish(options.json_path);
 }
 
