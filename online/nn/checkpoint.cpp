@@ -43,7 +43,9 @@ using Bytes = std::vector<std::uint8_t>;
 /// Of shares, on any way out.
 struct Wiped {
   Bytes bytes;
-  ~Wiped() { explicit_bzero(bytes.data(), bytes.size()); }
+  ~Wiped() {
+    if (!bytes.empty()) explicit_bzero(bytes.data(), bytes.size());
+  }
 };
 
 std::uint64_t chunks_of(std::uint64_t payload) {
@@ -153,7 +155,7 @@ void seal(Bytes& payload, const SecretKey& key, const Hash256& context, Bytes& o
 
 Checkpoint::~Checkpoint() {
   for (std::vector<std::uint64_t>& words : states) {
-    explicit_bzero(words.data(), 8 * words.size());
+    if (!words.empty()) explicit_bzero(words.data(), 8 * words.size());
   }
 }
 

@@ -34,7 +34,9 @@ class Wiped {
   explicit Wiped(Buffer& buffer) : buffer_(buffer) {}
   Wiped(const Wiped&) = delete;             // one buffer, one wipe
   Wiped& operator=(const Wiped&) = delete;  // one buffer, one wipe
-  ~Wiped() { explicit_bzero(buffer_.data(), buffer_.size()); }
+  ~Wiped() {
+    if (!buffer_.empty()) explicit_bzero(buffer_.data(), buffer_.size());
+  }
 
  private:
   Buffer& buffer_;
