@@ -36,6 +36,7 @@ struct Crew::State {
 };
 
 Crew::Crew(int threads) : state_(std::make_unique<State>()) {
+  if (threads > 1) state_->helpers.reserve(static_cast<std::size_t>(threads - 1));
   // Signals are the caller's: a helper would wake in the middle of a product.
   sigset_t all, before;
   sigfillset(&all);

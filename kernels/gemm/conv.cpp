@@ -33,6 +33,7 @@ void check_shape(const Conv2dShape& shape) {
 /// Where images have no padding, one band is all of them, read in place.
 struct Bands {
   bool padded;
+  bool whole = true;              ///< images in a band, with all their rows
   std::size_t width, height;      ///< of an image with its padding
   std::size_t row_words;          ///< of such an image
   std::size_t images, lines;      ///< of a full band
@@ -58,6 +59,7 @@ struct Bands {
       scratch_words = images * image_words;
       return;
     }
+    whole = false;
     images = 1;
     const std::size_t rows = std::max<std::size_t>(kBandWords / row_words, shape.kernel);
     lines = std::min<std::size_t>((rows - shape.kernel) / shape.stride + 1, lines);
@@ -85,8 +87,7 @@ struct Band {
 template <class Row, class Blank>
 void for_each_band_row(const Conv2dShape& shape, const Bands& bands, const Band& band, Row visit,
                        Blank blank) {
-  const std::size_t rows =
-      band.lines == shape.out_height() ? bands.height : Bands::rows_of(shape, band.lines);
+  const std::size_t rows = bands.whole ? bands.height : Bands::rows_of(shape, band.lines);
   for (std::size_t i = 0; i < band.images; ++i) {
     for (std::size_t r = 0; r < rows; ++r) {
       const std::size_t row = band.line * shape.stride + r;  // from the top of the padding

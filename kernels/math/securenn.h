@@ -61,14 +61,20 @@ struct Formulas {
   BP_MATH_INLINE static void terms(int player, const std::uint8_t* x, const Question& q,
                                    std::uint8_t* c) {
     const unsigned mine = player == 0 ? 1 : 0;
+    // All ones or nothing: what P2 must not know chooses no branch, as P2 sees when words arrive.
+    const unsigned beta = 0u - static_cast<unsigned>(q.beta);
+    const unsigned zero = 0u - static_cast<unsigned>(q.always_zero);
     unsigned above = 0;
     for (int j = Bits - 1; j >= 0; --j) {
       const unsigned t = static_cast<unsigned>((q.threshold >> j) & 1);
+      const unsigned all = 0u - t;
       const unsigned minus = digit_subtract(0, x[j]);
-      const unsigned w = t == 0 ? x[j] : digit_add(minus, mine);
-      const unsigned constant = q.beta ? 1 - t : 1 + t;
-      const unsigned term = digit_add(digit_add(q.beta ? x[j] : minus, mine * constant), above);
-      c[j] = static_cast<std::uint8_t>(q.always_zero ? (j == 0 ? 0 : mine) : term);
+      const unsigned w = (x[j] & ~all) | (digit_add(minus, mine) & all);
+      const unsigned constant = 1 + t - (2 * t & beta);
+      const unsigned own = (x[j] & beta) | (minus & ~beta);
+      const unsigned term = digit_add(digit_add(own, mine * constant), above);
+      const unsigned none = j == 0 ? 0 : mine;
+      c[j] = static_cast<std::uint8_t>((none & zero) | (term & ~zero));
       above = digit_add(above, w);
     }
   }

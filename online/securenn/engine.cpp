@@ -1,5 +1,7 @@
 #include "online/securenn/engine.h"
 
+#include <algorithm>
+#include <limits>
 #include <optional>
 #include <set>
 
@@ -349,8 +351,15 @@ Result<std::unique_ptr<Engine>> create_securenn_engine(const Program& program, c
                       "the plan is not the plan of this program; make it again from the same job");
   }
   BP_TRY(securenn::check_setting(program, backend, transport));
+  EngineOptions own = options;
+  if (transport.rank() == securenn::kAssistant) {
+    // P2 waits through all rounds it has no part in; who is lost is told by its connection.
+    const std::uint64_t rounds = std::clamp<std::uint64_t>(program.ops.size(), 1, 64);
+    own.round_timeout_ms = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+        options.round_timeout_ms * rounds, std::numeric_limits<std::uint32_t>::max()));
+  }
   auto engine = std::make_unique<securenn::SecurennEngine>(program, plan, backend, transport,
-                                                           std::move(keys), options);
+                                                           std::move(keys), own);
   BP_TRY(engine->prepare());
   return std::unique_ptr<Engine>(std::move(engine));
 }

@@ -16,10 +16,10 @@ namespace beaverpond::securenn {
 inline constexpr int kPlayers = 3;
 inline constexpr int kAssistant = 2;
 
-/// All players go through the same rounds, whether or not they take part in each. Every message
-/// carries its place in the order of its sender's messages to its receiver, so that players that
-/// drift apart are an error, never data. Tags begin anew with every bundle, so that bundles'
-/// numbers must rise. What is sent or received stays alive until finish().
+/// Every message carries its place in the order of its sender's messages to its receiver, so that
+/// players that drift apart are an error, never data; rounds differ, as P2 takes no part in some.
+/// Tags begin anew with every bundle, so that bundles' numbers must rise. What is sent or received
+/// stays alive until finish().
 class Link {
  public:
   Link(Transport& transport, const EngineOptions& options)

@@ -178,7 +178,8 @@ Result<void> fused_relu(Party& party, const Material& sign, ConstWords x, Words 
     const Word t = dealt[i];
     const Word rt = dealt[n + i];
     bit[i] = Product::xor_public(player, t, e);
-    const Word masked = e ? r[i] - rt : rt;  // r bit
+    const Word all = Word{0} - static_cast<Word>(e);      // e is P2's no more than a branch on it
+    const Word masked = (rt ^ all) - all + (r[i] & all);  // r bit: rt, or r - rt where e
     relu[i] = c[i] * bit[i] - masked;
   }
   return {};

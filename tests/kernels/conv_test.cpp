@@ -147,6 +147,15 @@ TEST(Conv2d, PaddingWiderThanTheKernel) {
   check_shape({1, 1, 1, 1, 1, 7, 3, 6, 3}, random);
 }
 
+// Images of several bands whose last rows no patch reads.
+TEST(Conv2d, StridesThatLeaveRowsOfLargeImagesOut) {
+  std::mt19937_64 random(7);
+  check_shape({1, 180, 180, 1, 2, 3, 3, 1, 1}, random);
+  check_shape({2, 63, 63, 8, 2, 3, 3, 1, 1}, random);
+  check_shape({1, 127, 127, 2, 3, 4, 3, 1, 1}, random);
+  check_shape({1, 200, 200, 1, 2, 2, 500, 1, 0}, random);
+}
+
 TEST(Conv2d, EmptyBatchesAndChannels) {
   std::mt19937_64 random(4);
   check_shape({0, 5, 5, 2, 3, 3, 1, 0, 0}, random);
