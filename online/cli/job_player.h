@@ -11,9 +11,6 @@
 
 namespace beaverpond {
 
-/// What is run, for Player::connect_blocking().
-Undertaking job_undertaking(const Job& job, const Hash256& plan, const Hash256& program);
-
 /// What is run, for Player::connect_blocking(); with a wide plan either is (Undertaking::plans).
 Undertaking job_undertaking(const Job& job, const Program& program, const Plan& plan,
                             const std::optional<Plan>& wide_plan);
