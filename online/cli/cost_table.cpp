@@ -225,6 +225,7 @@ Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan,
                                   std::uint32_t players) {
   BP_ASSIGN(const std::vector<JsonFields> lines, read_json_lines(path));
   DealingTimes dealing;
+  dealing.plan = plan_hash(plan);
   bool fits = false;
   for (const JsonFields& line : lines) {
     const std::string what = json_text(line, "profile");
@@ -239,7 +240,7 @@ Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan,
       dealing.entry_seconds.push_back(*seconds);
     }
     if (what == "done") {
-      fits = json_text(line, "plan") == to_hex(plan_hash(plan)) &&
+      fits = json_text(line, "plan") == to_hex(dealing.plan) &&
              json_number(line, "players") == static_cast<double>(players);
     }
   }

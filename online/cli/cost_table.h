@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
+#include "offline/plan/hash.h"
 #include "online/cli/json_line.h"
 #include "online/protocol/cost.h"
 #include "online/protocol/profile.h"
@@ -62,6 +63,7 @@ void put_measured(CostTable& table, const Program& program, const EngineProfile&
 
 /// What `triple-factory profile --json` wrote for a plan.
 struct DealingTimes {
+  Hash256 plan{};
   std::vector<double> entry_seconds;  ///< of a bundle, by plan entry
 };
 /// Errors: kConfig, kIo; a file of another plan or number of players is refused.

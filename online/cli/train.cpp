@@ -140,7 +140,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_TRY(check_own_data(job, rank));
   BP_ASSIGN(const std::optional<DealingTimes> dealing,
-            dealing_of(options.profile, setup.plan, job.players));
+            dealing_of(options.profile, setup.plan, setup.wide_plan, job.players));
   BP_ASSIGN(TrainSessions sessions, sessions_of(options, job, setup, rank, progress));
   sessions.roster = roster;
   sessions.train.keep_shares = !shares_path.empty();

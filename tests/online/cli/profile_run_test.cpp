@@ -20,12 +20,14 @@ class ProfileRun : public ::testing::Test {
     ASSERT_EQ(cluster_.beaverpond({"plan", job, "-o", cluster_.path("x.plan")}).code, 0);
   }
   /// Trains, and compares the weights with the plaintext twin's.
-  Outcome train(const std::string& job) const {
+  Outcome train(const std::string& job, const Arguments& more = {}) const {
     const std::string twin = cluster_.path("twin.weights");
     EXPECT_EQ(cluster_.beaverpond({"emulate", job, "--weights-out", twin}).code, 0);
     const std::string weights = cluster_.path("private.weights");
-    Outcome outcome = cluster_.beaverpond(
-        {"launch", "--homes", cluster_.folder(), "train", job, "--weights-out", weights});
+    Arguments arguments = {"launch",        "--homes", cluster_.folder(), "train", job,
+                           "--weights-out", weights};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    Outcome outcome = cluster_.beaverpond(arguments);
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     EXPECT_EQ(read_text(weights), read_text(twin));
     EXPECT_FALSE(read_text(twin).empty());
@@ -55,6 +57,25 @@ TEST_F(ProfileRun, OnANearNetworkPlayersTakeTheSmallPlanOfTwo) {
   ASSERT_EQ(cluster_.make_bundles(cluster_.path("x.plan"), 3).code, 0);
   const Outcome outcome = train(file);
   EXPECT_NE(outcome.err.find("profile lan"), std::string::npos) << outcome.err;
+}
+
+TEST_F(ProfileRun, DealingTimesAreShownOfThePlanThatWasChosen) {
+  const std::string file = job("auto", 2);
+  plan(file);
+  ASSERT_EQ(cluster_.make_bundles(cluster_.path("x.wan.plan"), 4).code, 0);
+  for (const bool chosen : {true, false}) {
+    SCOPED_TRACE(chosen);
+    const Outcome times = run_program(
+        {TRIPLE_FACTORY, "profile", "--plan", cluster_.path(chosen ? "x.wan.plan" : "x.plan"),
+         "--players", "3", "--bundles", "1", "--json"},
+        cluster_.folder());
+    ASSERT_EQ(times.code, 0) << times.err;
+    write_text(cluster_.path("dealing.json"), times.out);
+    const Outcome outcome = train(file, {"--profile", "--dealing", cluster_.path("dealing.json")});
+    EXPECT_NE(outcome.err.find("mean of 2 steps"), std::string::npos) << outcome.err;
+    EXPECT_EQ(outcome.err.find("dealing ms") != std::string::npos, chosen) << outcome.err;
+    EXPECT_EQ(outcome.err.find("the players chose profile wan") != std::string::npos, !chosen);
+  }
 }
 
 }  // namespace
