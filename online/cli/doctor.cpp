@@ -7,7 +7,6 @@
 
 #include "kernels/make_backend.h"
 #include "offline/plan/certificate.h"
-#include "offline/plan/program_hash.h"
 #include "offline/pool/pool.h"
 #include "offline/pool/posix_storage.h"
 #include "offline/pool/roster_identity.h"
@@ -59,8 +58,7 @@ void examine_certificate(const Home& home, SelfReport& self, Findings& findings)
 
 /// The pool's own checks, and how much of the job's bundles it holds.
 void examine_pool(const Launch& launch, const Roster& roster, std::uint32_t lane,
-                  const std::optional<Hash256>& plan, const DoctorNeeds& needs, SelfReport& self,
-                  Findings& findings) {
+                  const DoctorNeeds& needs, SelfReport& self, Findings& findings) {
   const Home home{launch.home};
   PosixStorage storage;
   PoolOptions options;
@@ -75,21 +73,18 @@ void examine_pool(const Launch& launch, const Roster& roster, std::uint32_t lane
     return findings.warn("pool", pool.error().message + " (a job is running here)");
   }
   if (!pool.ok()) return findings.fail("pool", pool.error());
-  if (!plan.has_value()) {
+  if (needs.plans.empty()) {
     return findings.ok("pool", home.pool_path() + " opens; give the job to see its bundles");
   }
-  const auto ranges = pool->ranges({*plan, lane});
-  if (!ranges.ok()) return findings.fail("pool", ranges.error());
-  const auto watermark = pool->watermark({*plan, lane});
-  if (!watermark.ok()) return findings.fail("pool", watermark.error());
-  for (const PublishedRange& range : *ranges) {
-    self.bundles += range.end() - std::max(range.first, std::min(*watermark, range.end()));
+  std::vector<std::uint64_t> bundles;
+  for (const PlanOption& option : needs.plans) {
+    const Result<std::uint64_t> ready = bundles_ready(*pool, {option.plan, lane});
+    if (!ready.ok()) return findings.fail("pool", ready.error());
+    bundles.push_back(*ready);
   }
-  self.knows_bundles = true;
-  const std::string text = home.pool_path() + " holds " + std::to_string(self.bundles) +
-                           " bundles of this job, from number " + std::to_string(*watermark) +
-                           " on";
-  if (self.bundles >= needs.bundles) return findings.ok("pool", text);
+  self.bundles = std::move(bundles);
+  const std::string text = home.pool_path() + " holds " + bundles_text(self.bundles, needs);
+  if (enough_of_one(self.bundles, needs)) return findings.ok("pool", text);
   findings.warn("pool", text + ", and a lease takes " + std::to_string(needs.bundles) +
                             "; start triple-factory with the job's plan, and the pull of this "
                             "player where the factory is elsewhere");
@@ -131,26 +126,22 @@ void examine_device(const std::string& device, SelfReport& self, Findings& findi
   findings.ok("device", made->line);
 }
 
-/// What a job needs, and what all players must have alike of it.
-struct ExaminedJob {
-  NetworkConfig network;
-  std::optional<Hash256> plan;
-};
-
-ExaminedJob examine_job(const std::string& path, int rank, DoctorNeeds& needs, SelfReport& self,
-                        Findings& findings) {
-  ExaminedJob out;
-  if (path.empty()) return out;
+/// What a job needs, and what all players must have alike of it. The network that it asks for.
+NetworkConfig examine_job(const std::string& path, int rank, DoctorNeeds& needs, SelfReport& self,
+                          Findings& findings) {
+  if (path.empty()) return {};
+  Undertaking what;
   const auto examine = [&]() -> Result<void> {
     BP_ASSIGN(const Job job, read_job(path));
     BP_ASSIGN(const TrainingSetup setup, prepare_training(job, job.pool.prg));
     BP_TRY(check_own_data(job, rank));
-    out.network = job.network;
-    out.plan = plan_hash(setup.plan);
-    needs.bundles = job.pool.lease_steps;
+    what = job_undertaking(job, setup.training.program, setup.plan, setup.wide_plan);
+    needs.plans = what.plans;
+    if (needs.plans.empty()) needs.plans = {{to_string(setup.plan.profile), what.plan}};
+    needs.bundles = what.lease_bundles;
     needs.free_bytes = job.pool.disk_budget.value;
     self.job = job.name;
-    self.agreed = job_undertaking(job, setup.training.program, setup.plan, setup.wide_plan).agreed;
+    self.agreed = what.agreed;
     return {};
   };
   const Result<void> result = examine();
@@ -159,7 +150,7 @@ ExaminedJob examine_job(const std::string& path, int rank, DoctorNeeds& needs, S
   } else {
     findings.ok("job", path + " and this player's data can be read");
   }
-  return out;
+  return what.network;
 }
 
 void show(const Findings& findings, const DoctorCommand& options, int rank) {
@@ -213,6 +204,21 @@ std::optional<ErrorCode> Findings::first_code() const {
   return std::nullopt;
 }
 
+bool enough_of_one(std::span<const std::uint64_t> bundles, const DoctorNeeds& needs) {
+  return std::any_of(bundles.begin(), bundles.end(),
+                     [&](std::uint64_t count) { return count >= needs.bundles; });
+}
+
+std::string bundles_text(std::span<const std::uint64_t> bundles, const DoctorNeeds& needs) {
+  if (bundles.size() == 1) return std::to_string(bundles[0]) + " bundles of this job";
+  std::string text;
+  for (std::size_t i = 0; i < bundles.size(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(bundles[i]) + (i > 0 ? "" : " bundles") +
+            " of profile " + needs.plans[i].name;
+  }
+  return text;
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB"};
   auto value = static_cast<double>(bytes);
@@ -241,18 +247,18 @@ Result<void> run_doctor(const DoctorCommand& options, const LaunchFlags& flags) 
   const std::string text = write_roster(roster);
   self.roster = sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
   examine_certificate(home, self, findings);
-  ExaminedJob job = examine_job(options.job, launch.rank, needs, self, findings);
+  NetworkConfig network = examine_job(options.job, launch.rank, needs, self, findings);
   examine_disk(home, needs, self, findings);
-  examine_pool(launch, roster, options.player.lane, job.plan, needs, self, findings);
+  examine_pool(launch, roster, options.player.lane, needs, self, findings);
   examine_transport(options, roster, findings);
   examine_device(options.player.device, self, findings);
   self.fails = findings.count(Health::kFail);
   if (options.timeout_seconds.has_value()) {
-    job.network.connect_timeout_ms = *options.timeout_seconds * 1000;
+    network.connect_timeout_ms = *options.timeout_seconds * 1000;
   }
   if (!options.local) {
-    examine_players_blocking(launch, roster, options.player.listen_descriptor, job.network, self,
-                             needs, findings);
+    examine_players_blocking(launch, roster, options.player.listen_descriptor, network, self, needs,
+                             findings);
   }
   return conclude(findings, options, launch.rank);
 }

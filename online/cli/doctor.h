@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,8 @@ struct SelfReport {
   std::vector<Agreed> agreed;  ///< of the job; empty without
   std::string job;             ///< "tiny", or empty
   std::int64_t certificate_until = 0;
-  std::uint64_t bundles = 0;
-  bool knows_bundles = false;  ///< of the job, where the pool could be read
+  /// Ready, of each of DoctorNeeds::plans; empty without a job, or if the pool could not be read.
+  std::vector<std::uint64_t> bundles;
   std::uint64_t free_bytes = 0;
   std::string device;
   std::uint64_t fails = 0;  ///< what it found about itself
@@ -62,12 +63,20 @@ struct SelfReport {
 
 /// The same everywhere, for comparing and for saying what is scarce.
 struct DoctorNeeds {
-  std::uint64_t bundles = 1;                          ///< fewer are a warning
+  std::vector<PlanOption> plans;  ///< any of which the job may spend; empty without a job
+  std::uint64_t bundles = 1;      ///< that some plan must have on all players, or it is a warning
   std::uint64_t free_bytes = std::uint64_t{1} << 30;  ///< less is a warning
   static constexpr std::uint64_t kLeastFreeBytes = std::uint64_t{64} << 20;
   static constexpr double kClockWarnSeconds = 1;
   static constexpr double kClockFailSeconds = 300;
 };
+
+/// Whether some plan has as many bundles as a lease takes.
+bool enough_of_one(std::span<const std::uint64_t> bundles, const DoctorNeeds& needs);
+
+/// "16 bundles of this job"; where it may spend either of two, "16 bundles of profile lan, 0 of
+/// profile wan".
+std::string bundles_text(std::span<const std::uint64_t> bundles, const DoctorNeeds& needs);
 
 /// "3.2 GB".
 std::string bytes_text(std::uint64_t bytes);

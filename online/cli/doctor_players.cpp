@@ -29,7 +29,9 @@ std::string encode(const SelfReport& self) {
   text << "version " << self.version << "\nroster " << to_hex(self.roster) << "\njob " << self.job
        << "\ncertificate_until " << self.certificate_until << "\nfree_bytes " << self.free_bytes
        << "\ndevice " << self.device << "\nfails " << self.fails << "\n";
-  if (self.knows_bundles) text << "bundles " << self.bundles << "\n";
+  for (std::size_t i = 0; i < self.bundles.size(); ++i) {
+    text << "bundles" << i << " " << self.bundles[i] << "\n";
+  }
   for (std::size_t i = 0; i < self.agreed.size(); ++i) {
     text << "agreed" << i << " " << to_hex(self.agreed[i].hash) << "\n";
   }
@@ -85,8 +87,8 @@ void compare_jobs(const Fields& theirs, const SelfReport& self, const std::strin
   findings.ok("job", who + " has the same model, data format, plan and program");
 }
 
-void compare(const Fields& theirs, const SelfReport& self, const DoctorNeeds& needs,
-             const std::string& who, Findings& findings) {
+void compare(const Fields& theirs, const SelfReport& self, const std::string& who,
+             Findings& findings) {
   const std::string version = text_of(theirs, "version");
   if (version == self.version) {
     findings.ok("version", who + " has " + version + " too");
@@ -104,11 +106,38 @@ void compare(const Fields& theirs, const SelfReport& self, const DoctorNeeds& ne
   if (number(theirs, "fails").value_or(0) > 0) {
     findings.warn("others", who + " found faults of its own; its own output says which");
   }
-  const std::optional<std::int64_t> bundles = number(theirs, "bundles");
-  if (bundles.has_value() && *bundles < static_cast<std::int64_t>(needs.bundles)) {
-    findings.warn("pool", who + " has " + std::to_string(*bundles) +
-                              " bundles of this job; make more, or see that its pull runs");
+}
+
+/// What a player said it has of each plan; empty unless it named them all.
+std::vector<std::uint64_t> bundles_of(const Fields& theirs, std::size_t plans) {
+  std::vector<std::uint64_t> bundles;
+  for (std::size_t i = 0; i < plans; ++i) {
+    const std::optional<std::int64_t> count = number(theirs, "bundles" + std::to_string(i));
+    if (!count.has_value() || *count < 0) return {};
+    bundles.push_back(static_cast<std::uint64_t>(*count));
   }
+  return bundles;
+}
+
+/// Whether some plan has enough on all players, as far as they know. `reports`: by rank.
+void compare_pools(std::span<const Fields> reports, int rank, const DoctorNeeds& needs,
+                   std::span<const std::string> names, Findings& findings) {
+  std::vector<std::uint64_t> fewest(needs.plans.size(), UINT64_MAX);
+  bool all_have_one = true;
+  for (std::size_t player = 0; player < reports.size(); ++player) {
+    const auto bundles = bundles_of(reports[player], needs.plans.size());
+    if (bundles.empty()) continue;
+    for (std::size_t i = 0; i < bundles.size(); ++i) fewest[i] = std::min(fewest[i], bundles[i]);
+    if (enough_of_one(bundles, needs)) continue;
+    all_have_one = false;
+    if (static_cast<int>(player) == rank) continue;  // has been said
+    findings.warn("pool", names[player] + " has " + bundles_text(bundles, needs) +
+                              "; make more, or see that its pull runs");
+  }
+  if (fewest.empty() || !all_have_one || enough_of_one(fewest, needs)) return;
+  findings.warn("pool", "the players with the fewest have " + bundles_text(fewest, needs) +
+                            ", and a lease takes " + std::to_string(needs.bundles) +
+                            " of one profile from all; let the factory fill the same on all");
 }
 
 /// What this player sees of the other's clock, and how sure that is.
@@ -174,10 +203,13 @@ Result<void> meet(Transport& transport, const std::vector<std::string>& names,
             transport.all_gather_messages_blocking(
                 {reinterpret_cast<const std::uint8_t*>(mine.data()), mine.size()},
                 {.operation = kReportOperation}, deadline));
-  for (std::size_t player = 0; player < reports.size(); ++player) {
+  std::vector<Fields> decoded;
+  for (const auto& report : reports) decoded.push_back(decode(report));
+  for (std::size_t player = 0; player < decoded.size(); ++player) {
     if (static_cast<int>(player) == transport.rank()) continue;
-    compare(decode(reports[player]), self, needs, names[player], findings);
+    compare(decoded[player], self, names[player], findings);
   }
+  compare_pools(decoded, transport.rank(), needs, names, findings);
   BP_TRY(examine_clocks(transport, names, deadline, findings));
   // Nobody leaves while another still needs it.
   BP_TRY(transport.all_gather_messages_blocking({}, {.operation = kEndOperation}, deadline));

@@ -67,13 +67,6 @@ Result<PlanVote> decode(std::span<const std::uint8_t> bytes, std::size_t options
   return vote;
 }
 
-Result<std::uint64_t> bundles_ready(Pool& pool, const LaneKey& key) {
-  BP_ASSIGN(const std::vector<PublishedRange> ranges, pool.ranges(key));
-  std::uint64_t count = 0;
-  for (const PublishedRange& range : ranges) count += range.end() - range.first;
-  return count;
-}
-
 std::string reason_of(std::span<const PlanOption> options, std::span<const PlanVote> votes,
                       const PlanChoice& choice) {
   std::size_t served = 0;
@@ -88,6 +81,16 @@ std::string reason_of(std::span<const PlanOption> options, std::span<const PlanV
 }
 
 }  // namespace
+
+Result<std::uint64_t> bundles_ready(Pool& pool, const LaneKey& key) {
+  BP_ASSIGN(const std::vector<PublishedRange> ranges, pool.ranges(key));
+  BP_ASSIGN(const std::uint64_t watermark, pool.watermark(key));
+  std::uint64_t count = 0;
+  for (const PublishedRange& range : ranges) {
+    count += range.end() - std::max(range.first, watermark);
+  }
+  return count;
+}
 
 std::size_t decide_plan(std::span<const PlanOption> options, std::span<const PlanVote> votes) {
   BP_CHECK(!options.empty() && !votes.empty(), "there is something to choose, and somebody");

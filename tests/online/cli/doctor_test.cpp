@@ -11,7 +11,10 @@
 #include <fstream>
 #include <functional>
 
+#include "offline/plan/file.h"
+#include "offline/plan/plan.h"
 #include "offline/plan/roster.h"
+#include "offline/pool/layout.h"
 #include "online/cli/commands.h"
 #include "online/transport/tls.h"
 #include "tests/online/cli/cluster.h"
@@ -44,6 +47,13 @@ class Doctor : public ::testing::Test {
     const std::string plan = cluster_.path("job.plan");
     ASSERT_EQ(cluster_.beaverpond({"plan", job_, "-o", plan}).code, 0);
     ASSERT_EQ(cluster_.make_bundles(plan, bundles).code, 0);
+  }
+
+  /// Removes what a player's pool has of a plan.
+  void lose_bundles(int player, const std::string& plan) const {
+    const LaneKey key{plan_hash(read_plan_file(plan).value()), 0};
+    const std::string folder = lane_directory(cluster_.home(player) + "/pool", key);
+    ASSERT_GT(std::filesystem::remove_all(folder), 0u);
   }
 
   /// All players' doctors at once. `more` gives what differs by player.
@@ -203,6 +213,37 @@ TEST_F(Doctor, FindsPoolsThatAreEmptyDamagedOrNotOurs) {
   ::chmod((cluster_.home(1) + "/pool.key").c_str(), 0400);
   const auto all = examine();
   EXPECT_THAT(all[1].out, ContainsRegex("WARN  others .*player 0"));
+}
+
+TEST_F(Doctor, LooksAtBothPlansWherePlayersChoose) {
+  JobText text;
+  text.steps = 4;
+  text.profile = "auto";
+  job_ = cluster_.write_job("job.toml", text);
+  const std::string lan = cluster_.path("job.plan");
+  const std::string wan = cluster_.path("job.wan.plan");
+  ASSERT_EQ(cluster_.beaverpond({"plan", job_, "-o", lan}).code, 0);
+  ASSERT_EQ(cluster_.make_bundles(wan, 16).code, 0);
+  for (const Said& said : examine()) {
+    EXPECT_EQ(said.code, 0) << said.out;
+    EXPECT_EQ(said.out.find("WARN"), std::string::npos) << said.out;
+    EXPECT_THAT(said.out, HasSubstr("holds 0 bundles of profile lan, 16 of profile wan"));
+  }
+  // Each player has a lease's worth of one, but none of the two is everywhere.
+  ASSERT_EQ(cluster_.make_bundles(lan, 16).code, 0);
+  lose_bundles(0, lan);
+  lose_bundles(2, wan);
+  for (const Said& said : examine()) {
+    EXPECT_EQ(said.code, 0) << said.out;
+    EXPECT_THAT(said.out, ContainsRegex("OK    pool .*16 "));
+    EXPECT_THAT(said.out, ContainsRegex("WARN  pool .*fewest have 0 bundles of profile lan, 0 of "
+                                        "profile wan, and a lease takes 16"));
+  }
+  lose_bundles(0, wan);
+  const auto said = examine();
+  EXPECT_THAT(said[0].out, ContainsRegex("WARN  pool .*holds 0 bundles of profile lan, 0 of"));
+  EXPECT_THAT(said[1].out, ContainsRegex("WARN  pool .*player 0 .*has 0 bundles of profile lan"));
+  EXPECT_EQ(said[1].out.find("fewest"), std::string::npos) << said[1].out;
 }
 
 TEST_F(Doctor, FindsFabricsThatNobodyTrusts) {
