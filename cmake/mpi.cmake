@@ -11,8 +11,8 @@ if(BEAVERPOND_MPI)
   endif()
   if(MPI_CXX_FOUND)
     set(BEAVERPOND_MPI_ENABLED ON)
-    # Programs look for the module as the system does; in the build folder it is here.
-    list(APPEND CMAKE_BUILD_RPATH ${PROJECT_BINARY_DIR}/lib)
+    # In the build folder it lies beside `beaverpond`; other programs look as the system does.
+    list(APPEND CMAKE_BUILD_RPATH ${PROJECT_BINARY_DIR}/online/cli)
   else()
     message(STATUS "MPI module: no MPI found, so it is not built")
   endif()

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -150,8 +151,7 @@ class MpiTransport final : public Transport {
    public:
     OnMpi(MpiTransport& transport, Work work) : transport_(transport), work_(std::move(work)) {}
     Result<void> wait(Deadline deadline) override {
-      Result<void> result = transport_.finish_blocking(std::move(work_), deadline);
-      return result;
+      return transport_.finish_blocking(std::move(work_), deadline);
     }
 
    private:

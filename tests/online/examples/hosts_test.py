@@ -141,7 +141,7 @@ def run_scripts(repository, programs, root):
     run("beaverpond", "emulate", job, "--weights-out", "twin")
     for number, script in enumerate(["srun.sh", "mpirun.sh"]):
         if script == "mpirun.sh":
-            module = Path(programs[0]).resolve().parents[1] / "lib/libbeaverpond_mpi.so"
+            module = Path(programs[0]) / "libbeaverpond_mpi.so"
             if not (shutil.which("mpirun") and module.exists()):
                 continue
             for path in root.glob("homes/*/roster.toml"):
