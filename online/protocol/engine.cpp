@@ -4,6 +4,7 @@
 
 #include "offline/plan/entry_layout.h"
 #include "online/protocol/engine_impl.h"
+#include "online/protocol/run_checks.h"
 
 namespace beaverpond {
 
@@ -50,36 +51,9 @@ void EngineImpl::find_deferrable() {
   }
 }
 
-Material EngineImpl::material(std::uint32_t entry) const {
-  Material m;
-  m.seed = &bundle_.seed();
-  m.prg = plan_.prg;
-  m.mask_stream = plan_.mask_stream(entry, member_);
-  m.correction_stream = plan_.correction_stream(entry, member_);
-  m.designated = designated();
-  if (m.designated) {
-    m.correction = bundle_.correction().data() + plan_.correction_offset(entry, member_);
-  }
-  return m;
-}
-
-Result<void> EngineImpl::check_alive() const {
-  // After a failure the players may disagree on the step: only a new session can tell.
-  if (failed_) {
-    return make_error(
-        ErrorCode::kCancelled,
-        "an earlier run of this engine failed; start a new session with a new engine");
-  }
-  return {};
-}
-
 Result<void> EngineImpl::check_bundle(const Bundle& bundle) const {
-  BP_TRY(check_alive());
-  if (bundle.empty() || (last_bundle_.has_value() && bundle.number() <= *last_bundle_)) {
-    return make_error(ErrorCode::kConfig,
-                      "this bundle is empty or not newer than the last one; take the next bundle "
-                      "of a lease");
-  }
+  BP_TRY(check_alive(failed_));
+  BP_TRY(check_order(bundle, last_bundle_));
   const bool mine = bundle.designated() == transport_.rank();
   if (mine && bundle.correction().size() != plan_.correction_size.value) {
     return make_error(ErrorCode::kPoolCorrupt,
@@ -89,29 +63,9 @@ Result<void> EngineImpl::check_bundle(const Bundle& bundle) const {
   return {};
 }
 
-Result<void> EngineImpl::check_inputs(const RunInputs& inputs, std::uint32_t member) const {
-  if (inputs.inputs.size() != program_.inputs) {
-    return make_error(ErrorCode::kConfig, "this program takes " + std::to_string(program_.inputs) +
-                                              " inputs, not " +
-                                              std::to_string(inputs.inputs.size()));
-  }
-  for (const Op& op : program_.ops) {
-    if (op.code != OpCode::kInput || static_cast<int>(op.owner) != transport_.rank()) continue;
-    if (op.fixed && member > 0) continue;
-    const std::uint64_t want = program_.value(op.out).shape.count();
-    if (inputs.inputs[op.slot].size() != want) {
-      return make_error(ErrorCode::kConfig, "input " + std::to_string(op.slot) + " has " +
-                                                std::to_string(inputs.inputs[op.slot].size()) +
-                                                " words where the program takes " +
-                                                std::to_string(want));
-    }
-  }
-  return {};
-}
-
 Result<void> EngineImpl::run(Bundle bundle, const RunInputs& inputs) {
   BP_TRY(check_bundle(bundle));
-  BP_TRY(check_inputs(inputs, 0));
+  BP_TRY(check_inputs(program_, inputs, 0, transport_.rank()));
   last_bundle_ = bundle.number();
   bundle_ = std::move(bundle);  // members that the one before still had are burned
   member_ = 0;
@@ -122,12 +76,12 @@ Result<void> EngineImpl::run(Bundle bundle, const RunInputs& inputs) {
 }
 
 Result<void> EngineImpl::run_next(const RunInputs& inputs) {
-  BP_TRY(check_alive());
+  BP_TRY(check_alive(failed_));
   if (members_left() == 0) {
     return make_error(ErrorCode::kConfig,
                       "no member of a series is left; start another with a new bundle");
   }
-  BP_TRY(check_inputs(inputs, member_ + 1));
+  BP_TRY(check_inputs(program_, inputs, member_ + 1, transport_.rank()));
   ++member_;  // never back: a member's masks are spent once
   values_.begin_run(fixed_);
   for (std::size_t i = 0; i < op_started_.size(); ++i) {
@@ -262,22 +216,8 @@ Result<void> EngineImpl::set_state_share(std::uint32_t slot, ConstWords share) {
 Result<std::unique_ptr<Engine>> Engine::create(const Program& program, const Plan& plan,
                                                Backend& backend, Transport& transport,
                                                PairKeys keys, const EngineOptions& options) {
-  BP_ASSIGN(const Plan expected, make_plan(program, plan.prg, plan.profile));
-  if (plan_hash(expected) != plan_hash(plan)) {
-    return make_error(ErrorCode::kRosterMismatch,
-                      "the plan is not the plan of this program; make it again from the same job");
-  }
-  for (const Op& op : program.ops) {
-    const bool outside =
-        (op.code == OpCode::kInput && op.owner >= static_cast<std::uint32_t>(transport.size())) ||
-        (op.code == OpCode::kReveal && transport.size() < 64 &&
-         (op.receivers >> transport.size()) != 0);
-    if (outside) {
-      return make_error(ErrorCode::kConfig, "layer '" + op.layer + "': " + to_string(op.code) +
-                                                " names a player outside 0.." +
-                                                std::to_string(transport.size() - 1));
-    }
-  }
+  BP_TRY(check_plan(program, plan, Protocol::kAdditive));
+  BP_TRY(check_players(program, transport.size()));
   if (transport.memory() == MemoryKind::kDevice && backend.memory() == MemoryKind::kHost) {
     return make_error(ErrorCode::kConfig, "the transport " + transport.name() +
                                               " takes device memory, which the backend " +

@@ -9,6 +9,7 @@
 
 #include "online/protocol/compare_task.h"
 #include "online/protocol/engine.h"
+#include "online/protocol/products.h"
 #include "online/protocol/profiler.h"
 #include "online/protocol/sharing.h"
 #include "online/protocol/value_store.h"
@@ -92,10 +93,10 @@ class EngineImpl final : public Engine {
   /// Counts the runs of all bundles: what must be new for each takes it.
   std::uint64_t run_number() const { return bundle_.number() * plan_.members + member_; }
   Tag next_tag() { return {options_.session, bundle_.number(), options_.lane, operation_++}; }
-  Material material(std::uint32_t entry) const;
-  Result<void> check_alive() const;
+  Material material(std::uint32_t entry) const {
+    return entry_material(plan_, bundle_, entry, member_, designated());
+  }
   Result<void> check_bundle(const Bundle& bundle) const;
-  Result<void> check_inputs(const RunInputs& inputs, std::uint32_t member) const;
 
   Result<void> run_member(const RunInputs& inputs);
   Result<void> execute(const RunInputs& inputs);
@@ -108,9 +109,6 @@ class EngineImpl final : public Engine {
   bool masks_open(const Op& op);
   void send_mask(ValueSlot& slot, std::uint32_t op);
   void compute_product(std::uint32_t index, const Op& op);
-  /// out += both products.
-  void add_products(const Op& op, const Backend::Factors& first, const Backend::Factors& second,
-                    Words out);
   bool run_one_deferred();
 
   Result<void> exchange_round();

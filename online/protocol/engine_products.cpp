@@ -38,46 +38,11 @@ bool EngineImpl::run_one_deferred() {
   return true;
 }
 
-/// [XY]_i = E (B_i + d_i F) + A_i F + C_i, with d_i = 1 on the designated player (Beaver 1991).
 void EngineImpl::compute_product(std::uint32_t index, const Op& op) {
   const OpTimer timer(*this, index);
   const auto entry = static_cast<std::uint32_t>(entry_of_op_[index]);
-  ValueSlot& x = values_[op.inputs[0]];
-  ValueSlot& y = values_[op.inputs[1]];
-  const Words out = values_[op.out].share;
-  const Material m = material(entry);
-  if (m.correction != nullptr) {
-    backend_.upload({m.correction, out.size_bytes()}, bytes_of(out), kHostStream);
-  } else {
-    backend_.prg_fill(*m.seed, m.prg, m.correction_stream, 0, bytes_of(out), kHostStream);
-  }
-  add_products(op, {x.opened.words(), designated() ? y.shifted.words() : y.mask.words()},
-               {x.mask.words(), y.opened.words()}, out);
+  multiply_open(backend_, program_, op, material(entry), values_);
   values_[op.out].ready = true;
-}
-
-void EngineImpl::add_products(const Op& op, const Backend::Factors& first,
-                              const Backend::Factors& second, Words out) {
-  const auto convolutions = [&](ConvKind kind) {
-    backend_.add_conv2ds(kind, op.conv, first, second, out, kHostStream);
-  };
-  switch (op.code) {
-    case OpCode::kMatMul: {
-      const Shape& shape = program_.value(op.out).shape;
-      const MatMulShape matmul{shape[0], shape[1], first.x.size() / shape[0], op.transpose_x,
-                               op.transpose_y};
-      backend_.add_matmuls(matmul, first, second, out, kHostStream);
-      return;
-    }
-    case OpCode::kMultiply:
-      backend_.multiply(first.x, first.y, out, true, kHostStream);
-      backend_.multiply(second.x, second.y, out, true, kHostStream);
-      return;
-    case OpCode::kConv2d: return convolutions(ConvKind::kForward);
-    case OpCode::kConv2dGradWeight: return convolutions(ConvKind::kGradWeight);
-    case OpCode::kConv2dGradInput: return convolutions(ConvKind::kGradInput);
-    default: BP_CHECK(false, "not a product");
-  }
 }
 
 }  // namespace beaverpond

@@ -5,7 +5,7 @@
 #include <optional>
 #include <set>
 
-#include "offline/plan/entry_layout.h"
+#include "online/protocol/run_checks.h"
 #include "online/protocol/sharing.h"
 #include "online/securenn/role.h"
 
@@ -53,7 +53,8 @@ class SecurennEngine final : public Engine {
 
   bool holds_shares() const { return link_.rank() != kAssistant; }
   Result<void> check_bundle(const Bundle& bundle) const;
-  Result<void> check_inputs(const RunInputs& inputs, std::uint32_t member) const;
+  /// Counts the runs of all bundles: what must be new for each takes it.
+  std::uint64_t run_number() const { return bundle_.number() * plan_.members + member_; }
   Result<void> run_member(const RunInputs& inputs);
   Result<void> execute(const RunInputs& inputs);
   std::vector<std::uint32_t> ready_truncations(std::uint32_t index);
@@ -106,16 +107,8 @@ Result<void> SecurennEngine::prepare() {
 }
 
 Result<void> SecurennEngine::check_bundle(const Bundle& bundle) const {
-  if (failed_) {
-    return make_error(
-        ErrorCode::kCancelled,
-        "an earlier run of this engine failed; start a new session with a new engine");
-  }
-  if (bundle.empty() || (last_bundle_.has_value() && bundle.number() <= *last_bundle_)) {
-    return make_error(ErrorCode::kConfig,
-                      "this bundle is empty or not newer than the last one; take the next bundle "
-                      "of a lease");
-  }
+  BP_TRY(check_alive(failed_));
+  BP_TRY(check_order(bundle, last_bundle_));
   const bool fits = bundle.designated() < kAssistant &&
                     (bundle.designated() != link_.rank() ||
                      bundle.correction().size() == plan_.correction_size.value);
@@ -126,28 +119,9 @@ Result<void> SecurennEngine::check_bundle(const Bundle& bundle) const {
                         "; make the pool again from the plan of this job");
 }
 
-Result<void> SecurennEngine::check_inputs(const RunInputs& inputs, std::uint32_t member) const {
-  if (inputs.inputs.size() != program_.inputs) {
-    return make_error(ErrorCode::kConfig, "this program takes " + std::to_string(program_.inputs) +
-                                              " inputs, not " +
-                                              std::to_string(inputs.inputs.size()));
-  }
-  for (const Op& op : program_.ops) {
-    if (op.code != OpCode::kInput || static_cast<int>(op.owner) != link_.rank()) continue;
-    if (op.fixed && member > 0) continue;
-    const std::uint64_t want = program_.value(op.out).shape.count();
-    if (inputs.inputs[op.slot].size() == want) continue;
-    return make_error(ErrorCode::kConfig, "input " + std::to_string(op.slot) + " has " +
-                                              std::to_string(inputs.inputs[op.slot].size()) +
-                                              " words where the program takes " +
-                                              std::to_string(want));
-  }
-  return {};
-}
-
 Result<void> SecurennEngine::run(Bundle bundle, const RunInputs& inputs) {
   BP_TRY(check_bundle(bundle));
-  BP_TRY(check_inputs(inputs, 0));
+  BP_TRY(check_inputs(program_, inputs, 0, link_.rank()));
   last_bundle_ = bundle.number();
   bundle_ = std::move(bundle);  // members that the one before still had are burned
   member_ = 0;
@@ -156,11 +130,12 @@ Result<void> SecurennEngine::run(Bundle bundle, const RunInputs& inputs) {
 }
 
 Result<void> SecurennEngine::run_next(const RunInputs& inputs) {
-  if (failed_ || members_left() == 0) {
-    return make_error(failed_ ? ErrorCode::kCancelled : ErrorCode::kConfig,
+  BP_TRY(check_alive(failed_));
+  if (members_left() == 0) {
+    return make_error(ErrorCode::kConfig,
                       "no member of a series is left; start another with a new bundle");
   }
-  BP_TRY(check_inputs(inputs, member_ + 1));
+  BP_TRY(check_inputs(program_, inputs, member_ + 1, link_.rank()));
   ++member_;  // never back: a member's masks are spent once
   return run_member(inputs);
 }
@@ -198,8 +173,7 @@ std::vector<std::uint32_t> SecurennEngine::ready_truncations(std::uint32_t index
 }
 
 Result<void> SecurennEngine::execute(const RunInputs& inputs) {
-  const std::uint64_t number = bundle_.number() * plan_.members + member_;
-  role_->begin({&bundle_, member_, number}, member_ == 0 ? std::vector<bool>() : fixed_);
+  role_->begin({&bundle_, member_, run_number()}, member_ == 0 ? std::vector<bool>() : fixed_);
   ready_.assign(program_.values.size(), false);
   truncated_.assign(program_.ops.size(), false);
   std::vector<std::uint32_t> given;
@@ -234,9 +208,8 @@ Result<void> SecurennEngine::reveal_all() {
   std::vector<std::uint32_t> slots;
   for (const Op& op : program_.ops) {
     if (op.code != OpCode::kReveal) continue;
-    const std::uint64_t number = bundle_.number() * plan_.members + member_;
     reveals.push_back({role_->value_share(op.inputs[0]), program_.value(op.inputs[0]).shape.count(),
-                       op.receivers, Sharing::run_serial(number, program_.reveals, op.slot)});
+                       op.receivers, Sharing::run_serial(run_number(), program_.reveals, op.slot)});
     slots.push_back(op.slot);
   }
   if (reveals.empty()) return {};
@@ -328,14 +301,7 @@ Result<void> check_setting(const Program& program, const Backend& backend,
     return make_error(ErrorCode::kConfig,
                       "SecureNN computes on the CPU only; give --device cpu and --transport tls");
   }
-  for (const Op& op : program.ops) {
-    if ((op.code == OpCode::kInput && op.owner >= kPlayers) ||
-        (op.code == OpCode::kReveal && (op.receivers >> kPlayers) != 0)) {
-      return make_error(ErrorCode::kConfig, "layer '" + op.layer + "': " + to_string(op.code) +
-                                                " names a player outside 0..2");
-    }
-  }
-  return {};
+  return check_players(program, kPlayers);
 }
 
 }  // namespace
@@ -345,11 +311,8 @@ Result<std::unique_ptr<Engine>> create_securenn_engine(const Program& program, c
                                                        Backend& backend, Transport& transport,
                                                        PairKeys keys,
                                                        const EngineOptions& options) {
-  BP_ASSIGN(const Plan expected, make_plan(program, plan.prg, plan.profile, plan.protocol));
-  if (plan.protocol == Protocol::kAdditive || plan_hash(expected) != plan_hash(plan)) {
-    return make_error(ErrorCode::kRosterMismatch,
-                      "the plan is not the plan of this program; make it again from the same job");
-  }
+  const bool additive = plan.protocol == Protocol::kAdditive;  // never a plan of this engine
+  BP_TRY(check_plan(program, plan, additive ? Protocol::kSecurenn : plan.protocol));
   BP_TRY(securenn::check_setting(program, backend, transport));
   EngineOptions own = options;
   if (transport.rank() == securenn::kAssistant) {

@@ -6,6 +6,7 @@
 #include "offline/plan/entry_layout.h"
 #include "online/protocol/compare_task.h"
 #include "online/protocol/local_ops.h"
+#include "online/protocol/products.h"
 #include "online/protocol/value_store.h"
 #include "online/securenn/role.h"
 #include "online/securenn/sign.h"
@@ -45,7 +46,9 @@ class Holder final : public Role {
 
  private:
   bool designated() const { return run_.bundle->designated() == link_.rank(); }
-  Material material(std::uint32_t entry) const;
+  Material material(std::uint32_t entry) const {
+    return entry_material(plan_, *run_.bundle, entry, run_.member, designated());
+  }
   Words bit(ValueId value) { return bits_.at(value).words(); }
   Result<void> open_sum(Words words, Words xors);
   Result<void> truncate(const std::vector<std::uint32_t>& ops);
@@ -54,7 +57,6 @@ class Holder final : public Role {
   Result<void> product(const Op& op, std::uint32_t entry);
   Result<void> open_masks(const Op& op);
   Result<void> look_up(const Op& op, std::uint32_t entry);
-  void accumulate(const Op& op, ConstWords x, ConstWords y, Words out);
 
   RoleContext context_;
   const Program& program_;
@@ -98,19 +100,6 @@ Result<void> Holder::prepare() {
     }
   }
   return {};
-}
-
-Material Holder::material(std::uint32_t entry) const {
-  Material m;
-  m.seed = &run_.bundle->seed();
-  m.prg = plan_.prg;
-  m.mask_stream = plan_.mask_stream(entry, run_.member);
-  m.correction_stream = plan_.correction_stream(entry, run_.member);
-  m.designated = designated();
-  if (m.designated) {
-    m.correction = run_.bundle->correction().data() + plan_.correction_offset(entry, run_.member);
-  }
-  return m;
 }
 
 /// The other holder of shares expands the owner's key, and the owner takes what is left; the
@@ -252,40 +241,10 @@ Result<void> Holder::open_masks(const Op& op) {
   return {};
 }
 
-/// [XY]_i = E (B_i + d_i F) + A_i F + C_i, d_i = 1 on the designated player.
 Result<void> Holder::product(const Op& op, std::uint32_t entry) {
   BP_TRY(open_masks(op));
-  ValueSlot& x = values_[op.inputs[0]];
-  ValueSlot& y = values_[op.inputs[1]];
-  const Words out = values_[op.out].share;
-  const Material m = material(entry);
-  if (m.correction != nullptr) {
-    backend_.upload({m.correction, out.size_bytes()}, bytes_of(out), kHostStream);
-  } else {
-    backend_.prg_fill(*m.seed, m.prg, m.correction_stream, 0, bytes_of(out), kHostStream);
-  }
-  accumulate(op, x.opened.words(), designated() ? y.shifted.words() : y.mask.words(), out);
-  accumulate(op, x.mask.words(), y.opened.words(), out);
+  multiply_open(backend_, program_, op, material(entry), values_);
   return backend_.synchronize(kHostStream);
-}
-
-void Holder::accumulate(const Op& op, ConstWords x, ConstWords y, Words out) {
-  switch (op.code) {
-    case OpCode::kMatMul: {
-      const Shape& shape = program_.value(op.out).shape;
-      backend_.matmul({shape[0], shape[1], x.size() / shape[0], op.transpose_x, op.transpose_y}, x,
-                      y, out, true, kHostStream);
-      return;
-    }
-    case OpCode::kMultiply: backend_.multiply(x, y, out, true, kHostStream); return;
-    case OpCode::kConv2dGradWeight:
-      backend_.conv2d(ConvKind::kGradWeight, op.conv, x, y, out, true, kHostStream);
-      return;
-    case OpCode::kConv2dGradInput:
-      backend_.conv2d(ConvKind::kGradInput, op.conv, x, y, out, true, kHostStream);
-      return;
-    default: backend_.conv2d(ConvKind::kForward, op.conv, x, y, out, true, kHostStream);
-  }
 }
 
 Result<void> Holder::look_up(const Op& op, std::uint32_t entry) {
