@@ -98,7 +98,8 @@ class MpiTransport final : public Transport {
                              StreamRef /*stream*/) override {
     const std::span<std::uint8_t> bytes{reinterpret_cast<std::uint8_t*>(words.data()),
                                         words.size_bytes()};
-    return start(bytes, bytes, tag, [&](Work& work) {
+    const std::uint64_t moved = 2 * others() * bytes.size() / static_cast<std::uint64_t>(size());
+    return start(bytes, bytes, tag, {moved, moved}, [&](Work& work) {
       return MPI_Iallreduce(MPI_IN_PLACE, work.in.bytes().data(), static_cast<int>(words.size()),
                             MPI_UINT64_T, op == ReduceOp::kSum ? MPI_SUM : MPI_BXOR, MPI_COMM_WORLD,
                             &work.request);
@@ -108,7 +109,8 @@ class MpiTransport final : public Transport {
                              const Tag& tag, StreamRef /*stream*/) override {
     BP_CHECK(all.size() == mine.size() * static_cast<std::size_t>(size()),
              "all_gather: `all` holds one part per player");
-    return start(mine, all, tag, [&](Work& work) {
+    const std::uint64_t moved = others() * mine.size();
+    return start(mine, all, tag, {moved, moved}, [&](Work& work) {
       const int count = static_cast<int>(mine.size());
       work.out = buffers_.take(all.size());
       return MPI_Iallgather(work.in.bytes().data(), count, MPI_BYTE, work.out.bytes().data(), count,
@@ -117,7 +119,9 @@ class MpiTransport final : public Transport {
   }
   Operation start_broadcast(int root, std::span<std::uint8_t> bytes, const Tag& tag,
                             StreamRef /*stream*/) override {
-    return start(bytes, bytes, tag, [&](Work& work) {
+    const TransportStats moved =
+        root == rank() ? TransportStats{bytes.size(), 0} : TransportStats{0, bytes.size()};
+    return start(bytes, bytes, tag, moved, [&](Work& work) {
       return MPI_Ibcast(work.in.bytes().data(), static_cast<int>(bytes.size()), MPI_BYTE, root,
                         MPI_COMM_WORLD, &work.request);
     });
@@ -227,9 +231,12 @@ class MpiTransport final : public Transport {
                                "; use --transport tls"));
   }
 
+  std::uint64_t others() const { return static_cast<std::uint64_t>(size()) - 1; }
+
+  /// MPI does not tell what it sends: `moved` is what a ring moves.
   template <class Call>
   Operation start(std::span<const std::uint8_t> in, std::span<std::uint8_t> result, const Tag& tag,
-                  Call call) {
+                  const TransportStats& moved, Call call) {
     BP_CHECK(in.size() <= kMaxPayloadBytes, "a message has at most 1 GiB");
     if (std::optional<Error> error = failure()) return ready(during(*error, to_string(tag)));
     if (tag.lane != options_.lane) {
@@ -254,7 +261,8 @@ class MpiTransport final : public Transport {
       keep_for_ever(std::move(work));
       return ready(std::move(error));
     }
-    count(result.size());
+    sent_bytes_.fetch_add(moved.sent_bytes, std::memory_order_relaxed);
+    received_bytes_.fetch_add(moved.received_bytes, std::memory_order_relaxed);
     return Operation(std::make_unique<OnMpi>(*this, std::move(work)));
   }
 
@@ -325,14 +333,6 @@ class MpiTransport final : public Transport {
     } while (Clock::now() < deadline);
     return make_error(ErrorCode::kIo, what + ": MPI says '" + mpi::text_of(status) +
                                           "'; see what mpirun says, or use --transport tls");
-  }
-
-  /// MPI does not tell what it sends: what a ring moves.
-  void count(std::size_t result_bytes) {
-    const auto others = static_cast<std::uint64_t>(size()) - 1;
-    const std::uint64_t bytes = 2 * others * result_bytes / static_cast<std::uint64_t>(size());
-    sent_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    received_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   }
 
   Transport& control_;

@@ -108,11 +108,16 @@ TEST_F(Child, Collectives) {
   }
   const std::vector<std::uint8_t> mine(1000, static_cast<std::uint8_t>(rank_ + 1));
   std::vector<std::uint8_t> all(3000);
+  const auto over_mpi = [this] { return mpi_->stats().sent_bytes - tls_->stats().sent_bytes; };
+  std::uint64_t before = over_mpi();
   ASSERT_TRUE(mpi_->start_all_gather(mine, all, {}, kHostStream).wait(in_ms(20'000)).ok());
+  EXPECT_EQ(over_mpi() - before, 2 * mine.size());  // as a ring does: to all others
   for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], i / 1000 + 1);
   for (int root = 0; root < kPlayers; ++root) {
     std::vector<std::uint8_t> bytes(70'000, static_cast<std::uint8_t>(rank_));
+    before = over_mpi();
     ASSERT_TRUE(mpi_->broadcast_blocking(root, bytes, {}, in_ms(20'000)).ok());
+    EXPECT_EQ(over_mpi() - before, root == rank_ ? bytes.size() : 0u);
     EXPECT_EQ(bytes, std::vector<std::uint8_t>(70'000, static_cast<std::uint8_t>(root)));
   }
   // Two at once, waited for in the other order.
