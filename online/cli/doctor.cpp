@@ -9,10 +9,11 @@
 #include "offline/plan/certificate.h"
 #include "offline/pool/pool.h"
 #include "offline/pool/posix_storage.h"
-#include "offline/pool/roster_identity.h"
 #include "online/cli/commands.h"
 #include "online/cli/job_player.h"
 #include "online/cli/json_line.h"
+#include "online/player/home_pool.h"
+#include "online/session/bundle_source.h"
 #include "online/transport/mpi_module.h"
 #include "online/transport/nccl_options.h"
 #include "online/transport/tls_session.h"
@@ -61,14 +62,7 @@ void examine_pool(const Launch& launch, const Roster& roster, std::uint32_t lane
                   const DoctorNeeds& needs, SelfReport& self, Findings& findings) {
   const Home home{launch.home};
   PosixStorage storage;
-  PoolOptions options;
-  options.directory = home.pool_path();
-  options.identity = pool_identity(roster, launch.rank);
-  options.storage = &storage;
-  options.dealer_key = roster.dealer_key;
-  options.pool_key = roster.players[static_cast<std::size_t>(launch.rank)].pool_key;
-  options.key_path = home.pool_key_path();
-  Result<Pool> pool = Pool::open(options);
+  Result<Pool> pool = Pool::open(home_pool_options(home, roster, launch.rank, storage));
   if (!pool.ok() && pool.error().code == ErrorCode::kPoolBusy) {
     return findings.warn("pool", pool.error().message + " (a job is running here)");
   }

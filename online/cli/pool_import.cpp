@@ -5,8 +5,8 @@
 #include "offline/pool/import.h"
 #include "offline/pool/pool_key.h"
 #include "offline/pool/posix_storage.h"
-#include "offline/pool/roster_identity.h"
 #include "online/cli/commands.h"
+#include "online/player/home_pool.h"
 
 namespace beaverpond {
 namespace {
@@ -49,12 +49,7 @@ Result<void> run_pool_import(const PoolImportOptions& options) {
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   PosixStorage storage;
   BP_ASSIGN(const std::vector<std::string> files, segments_of(storage, options.files, rank));
-  PoolOptions pool;
-  pool.directory = home.pool_path();
-  pool.storage = &storage;
-  pool.identity = pool_identity(roster, rank);
-  pool.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
-  pool.key_path = home.pool_key_path();
+  const PoolOptions pool = home_pool_options(home, roster, rank, storage);
   BP_ASSIGN(const PoolKey key, read_roster_key(pool));
   BP_TRY(ensure_pool_directory(storage, pool.directory));
   // One that brings segments at a time; the engine may run.

@@ -5,8 +5,8 @@
 #include "kernels/device_module.h"
 #include "kernels/make_backend.h"
 #include "offline/plan/certificate.h"
-#include "offline/pool/roster_identity.h"
 #include "online/player/connection.h"
+#include "online/player/home_pool.h"
 #include "online/transport/mpi_module.h"
 #include "online/transport/nccl_options.h"
 #include "online/transport/tls.h"
@@ -262,14 +262,7 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   if (options.on_notice) options.on_notice(made.line);
   BP_TRY(check_openings(options, roster, made));
   static PosixStorage storage;
-  PoolOptions pool_options;
-  pool_options.directory = home.pool_path();
-  pool_options.identity = pool_identity(roster, rank);
-  pool_options.storage = &storage;
-  pool_options.dealer_key = roster.dealer_key;
-  pool_options.pool_key = roster.players[static_cast<std::size_t>(rank)].pool_key;
-  pool_options.key_path = home.pool_key_path();
-  BP_ASSIGN(Pool pool, Pool::open(pool_options));
+  BP_ASSIGN(Pool pool, Pool::open(home_pool_options(home, roster, rank, storage)));
   if (!key_memory_is_locked() && options.on_notice) {
     options.on_notice(
         "keys may be swapped to disk, since this user may not lock memory; raise ulimit -l");

@@ -11,6 +11,9 @@
 
 namespace beaverpond {
 
+/// Bundles of a lane that `pool` holds and never claimed. Errors: those of Pool::ranges().
+Result<std::uint64_t> bundles_ready(Pool& pool, const LaneKey& key);
+
 /// Hands all players the same bundle for the same step. A collective.
 class BundleSource {
  public:

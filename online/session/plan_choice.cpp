@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "offline/pool/block.h"
+#include "online/session/bundle_source.h"
 
 namespace beaverpond {
 namespace {
@@ -81,16 +82,6 @@ std::string reason_of(std::span<const PlanOption> options, std::span<const PlanV
 }
 
 }  // namespace
-
-Result<std::uint64_t> bundles_ready(Pool& pool, const LaneKey& key) {
-  BP_ASSIGN(const std::vector<PublishedRange> ranges, pool.ranges(key));
-  BP_ASSIGN(const std::uint64_t watermark, pool.watermark(key));
-  std::uint64_t count = 0;
-  for (const PublishedRange& range : ranges) {
-    count += range.end() - std::max(range.first, watermark);
-  }
-  return count;
-}
 
 std::size_t decide_plan(std::span<const PlanOption> options, std::span<const PlanVote> votes) {
   BP_CHECK(!options.empty() && !votes.empty(), "there is something to choose, and somebody");

@@ -29,9 +29,6 @@ struct PlanVote {
   std::vector<std::uint64_t> bundles;  ///< of each option, ready in its pool
 };
 
-/// Bundles of a plan that `pool` could still hand out. Errors: those of Pool::ranges().
-Result<std::uint64_t> bundles_ready(Pool& pool, const LaneKey& key);
-
 /// A byte of correction costs its holder about a nanosecond to read and unseal (`make bench`,
 /// pool/read-cached); a round costs everybody the slowest link.
 inline constexpr std::uint64_t kCorrectionBytesPerSecond = 1'000'000'000;
