@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "beaverpond/run.h"
 #include "tests/online/cli/cluster.h"
@@ -30,8 +31,10 @@ class Failures : public ::testing::Test {
  protected:
   Result<RunReport> run(int rank, const Cluster::Listeners& listeners, const RecordedProgram& what,
                         std::uint32_t pool_timeout_ms = 300,
-                        std::uint32_t connect_timeout_ms = 20000) const {
+                        std::uint32_t connect_timeout_ms = 20000,
+                        std::function<void(const std::string&)> on_notice = nullptr) const {
     RunOptions options;
+    options.on_notice = std::move(on_notice);
     options.home = cluster_.home(rank);
     options.device = "cpu";
     const auto index = static_cast<std::size_t>(rank);
@@ -93,13 +96,9 @@ TEST_F(Failures, AreValuesAndTheProcessRunsAgain) {
     ::_exit(0);
   }
   ::close(listeners.descriptors[1]);
-  std::thread killer([&] {
-    // It holds the lock of its pool before it connects, and waits for bundles for a minute.
-    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
-    ::kill(other, SIGKILL);
+  const auto lost = run(0, listeners, program(), 60000, 20000, [other](const std::string& notice) {
+    if (notice.starts_with("waiting for bundles")) ::kill(other, SIGKILL);
   });
-  const auto lost = run(0, listeners, program(), 60000);
-  killer.join();
   ASSERT_EQ(::waitpid(other, nullptr, 0), other);
   expect(lost, ErrorCode::kPeerLost, "");
   EXPECT_EQ(lost.error().player, 1);
