@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "offline/plan/file.h"
@@ -86,6 +87,13 @@ SecretKey PoolKey::ratchet_key(std::span<const std::uint8_t> context) const {
 
 SecretKey PoolKey::checkpoint_key(std::span<const std::uint8_t> salt) const {
   return hkdf(secret_.bytes(), salt, "beaverpond checkpoint v1");
+}
+
+Hash256 PoolKey::checkpoint_mark(const Hash256& data) const {
+  const SecretKey derived = hkdf(secret_.bytes(), {}, "beaverpond checkpoint data v1", data);
+  Hash256 mark{};
+  std::copy_n(derived.bytes().begin(), mark.size(), mark.begin());
+  return mark;
 }
 
 std::vector<std::uint8_t> encode_pool_key(std::span<const std::uint8_t, SecretKey::kSize> secret) {

@@ -28,6 +28,9 @@ class PoolKey {
   SecretKey ratchet_key(std::span<const std::uint8_t> context) const;
   /// Seals one checkpoint of this player; `salt` is random and new for every file.
   SecretKey checkpoint_key(std::span<const std::uint8_t> salt) const;
+  /// What stands for data of this player in the head of its checkpoints: equal for equal data, and
+  /// no help to whoever guesses the data but has not this key.
+  Hash256 checkpoint_mark(const Hash256& data) const;
 
  private:
   explicit PoolKey(SecretKey secret);

@@ -104,6 +104,12 @@ Result<TrainSessions> sessions_of(const TrainCommand& options, const Job& job, T
                           " needs checkpoints to go on from: give --checkpoint-every, or set every "
                           "in the job's [checkpoint]");
   }
+  if (options.player.transport == "mpi" && sessions.rejoin_seconds > 0) {
+    progress.notice(
+        "MPI starts once in a process, so this one does not wait for a lost player: after a loss "
+        "start all again with --resume");
+    sessions.rejoin_seconds = 0;
+  }
   sessions.player = options.player;
   sessions.player.task = "train";
   if (sessions.checkpoint_every > 0) {

@@ -19,6 +19,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+/// For all to have read their checkpoints, on the slowest disk; heartbeats tell who is lost.
+constexpr std::chrono::minutes kOpening{10};
+
 /// All that players have alike, and that checkpoints of one training share.
 Hash256 job_hash(const Undertaking& what, const Hash256& roster) {
   std::vector<std::uint8_t> bytes(roster.begin(), roster.end());
@@ -78,8 +81,9 @@ class Sessions {
     binding_.plan = undertaking_.plan;
     binding_.job = job_hash(undertaking_, roster_hash(what_.roster));
     BP_ASSIGN(binding_.own_data, own_data_hash(*what_.job, what_.rank));
-    BP_ASSIGN(const CheckpointStore store, open_store());
-    if (what_.resume || (store.held().empty() && !store.damaged().has_value())) return {};
+    BP_ASSIGN(const PoolKey key, PoolKey::read(storage_, Home{what_.player.home}.pool_key_path()));
+    BP_ASSIGN(const bool any, CheckpointStore::any_blocking(storage_, directory(), key, binding_));
+    if (what_.resume || !any) return {};
     return make_error(ErrorCode::kConfig,
                       directory() +
                           " holds checkpoints of a run: give --resume to go on with it, or move "
@@ -140,9 +144,8 @@ class Sessions {
     begin.every = what_.checkpoint_every;
     begin.lane = what_.player.lane;
     begin.on_notice = what_.player.on_notice;
-    return begin_training_blocking(
-        begin, player.transport(), player.session(), store,
-        steady_clock::now() + milliseconds(undertaking_.network.round_timeout_ms));
+    begin.deadline = [] { return steady_clock::now() + kOpening; };
+    return begin_training_blocking(begin, player.transport(), player.session(), store);
   }
 
   const TrainSessions& what_;

@@ -6,8 +6,7 @@ namespace beaverpond {
 
 Result<TrainCheckpoints> begin_training_blocking(const BeginOptions& options, Transport& transport,
                                                  const Session& session,
-                                                 std::optional<CheckpointStore>& store,
-                                                 Deadline deadline) {
+                                                 std::optional<CheckpointStore>& store) {
   const auto notify = [&](const std::string& text) {
     if (options.on_notice) options.on_notice(text);
   };
@@ -36,7 +35,7 @@ Result<TrainCheckpoints> begin_training_blocking(const BeginOptions& options, Tr
   BP_TRY(options.entropy(offer.fresh));
   if (mine.has_value()) offer.failed = static_cast<std::uint8_t>(mine->code);
   const Result<ResumeDecision> decision =
-      agree_on_resume_blocking(transport, session, options.lane, offer, deadline);
+      agree_on_resume_blocking(transport, session, options.lane, offer, options.deadline());
   if (mine.has_value()) return *mine;
   if (!decision.ok()) return decision.error();
   if (decision->from.has_value()) {

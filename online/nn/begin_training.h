@@ -17,6 +17,9 @@ struct BeginOptions {
   std::uint64_t every = 1;
   std::uint32_t lane = 0;
   EntropySource entropy = fill_random_blocking;
+  /// Of the agreement, asked once the store is open: reading it takes what the disk takes, and the
+  /// others may still be at theirs.
+  std::function<Deadline()> deadline;
   std::function<void(const std::string&)> on_notice;
 };
 
@@ -26,7 +29,6 @@ struct BeginOptions {
 /// CheckpointStore::open(), of agree_on_resume_blocking() and kCheckpointCorrupt.
 Result<TrainCheckpoints> begin_training_blocking(const BeginOptions& options, Transport& transport,
                                                  const Session& session,
-                                                 std::optional<CheckpointStore>& store,
-                                                 Deadline deadline);
+                                                 std::optional<CheckpointStore>& store);
 
 }  // namespace beaverpond

@@ -101,13 +101,14 @@ std::string difference(const Block& block, const Block& ours) {
     std::size_t size;
     const char* what;
   };
-  static constexpr Field kFields[] = {{kPoolAt, 16, "another pool"},
-                                      {kEpochAt, 8, "another membership epoch"},
-                                      {kRosterAt, 32, "another roster"},
-                                      {kPlayerAt, 8, "another player"},
-                                      {kPlanAt, 32, "another plan"},
-                                      {kJobAt, 32, "another job"},
-                                      {kDataAt, 32, "other data of this player"}};
+  static constexpr Field kFields[] = {
+      {kPoolAt, 16, "another pool"},
+      {kEpochAt, 8, "another membership epoch"},
+      {kRosterAt, 32, "another roster"},
+      {kPlayerAt, 8, "another player"},
+      {kPlanAt, 32, "another plan"},
+      {kJobAt, 32, "another job"},
+      {kDataAt, 32, "other data of this player, or of another key file"}};
   for (const Field& field : kFields) {
     const auto from = block.begin() + static_cast<std::ptrdiff_t>(field.at);
     const auto to = from + static_cast<std::ptrdiff_t>(field.size);
@@ -134,6 +135,34 @@ std::string hex(std::uint64_t number) {
 
 bool by_step(const CheckpointName& a, const CheckpointName& b) {
   return a.step != b.step ? a.step < b.step : a.session < b.session;
+}
+
+/// The head of a file of this store.
+Result<Block> read_header(StorageFile& file, const std::string& path, const Block& ours) {
+  Block block{};
+  BP_ASSIGN(const std::size_t got, file.read_at(0, block));
+  if (got != block.size() || std::memcmp(block.data(), kMagic, 8) != 0 || !is_sealed(block) ||
+      load_le(block, kVersionAt, 2) != 1) {
+    return corrupt(path, "is damaged or of another version");
+  }
+  if (const std::string what = difference(block, ours); !what.empty()) {
+    return make_error(ErrorCode::kCheckpointMismatch,
+                      "the checkpoint " + path + " is of " + what +
+                          "; resume with the job, roster and data that it was made with, or name "
+                          "another folder in [checkpoint] dir");
+  }
+  // A run has states: without a payload nothing in the file is authentic.
+  const std::uint64_t size = load_le(block, kPayloadAt, 8);
+  BP_ASSIGN(const std::uint64_t whole, file.size());
+  if (size == 0 || size > kMaxPayload || whole != file_size(size)) {
+    return corrupt(path, "has another length");
+  }
+  return block;
+}
+
+CheckpointBinding marked(CheckpointBinding binding, const PoolKey& key) {
+  binding.own_data = key.checkpoint_mark(binding.own_data);
+  return binding;
 }
 
 /// Chunk by chunk, each followed by its tag, as they lie in the file.
@@ -164,7 +193,7 @@ CheckpointStore::CheckpointStore(Storage& storage, std::string directory, PoolKe
     : storage_(&storage),
       directory_(std::move(directory)),
       key_(std::move(key)),
-      binding_(binding),
+      binding_(marked(binding, key_)),
       entropy_(std::move(entropy)) {}
 
 Result<CheckpointStore> CheckpointStore::open(Storage& storage, const std::string& directory,
@@ -177,6 +206,26 @@ Result<CheckpointStore> CheckpointStore::open(Storage& storage, const std::strin
   CheckpointStore store(storage, directory, std::move(key), binding, entropy);
   BP_TRY(store.load());
   return store;
+}
+
+Result<bool> CheckpointStore::any_blocking(Storage& storage, const std::string& directory,
+                                           const PoolKey& key, const CheckpointBinding& binding) {
+  BP_ASSIGN(const bool present, storage.exists(directory));
+  if (!present) return false;
+  BP_ASSIGN(const std::vector<StorageEntry> entries, storage.list(directory));
+  const Block ours = encode_header(marked(binding, key), {}, 0, 0, {});
+  bool any = false;
+  for (const StorageEntry& entry : entries) {
+    if (!entry.name.ends_with(kSuffix)) continue;
+    any = true;
+    const std::string path = directory + "/" + entry.name;
+    BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
+    const Result<Block> header = read_header(*file, path, ours);
+    if (!header.ok() && header.error().code != ErrorCode::kCheckpointCorrupt) {
+      return header.error();
+    }
+  }
+  return any;
 }
 
 Result<void> CheckpointStore::load() {
@@ -212,22 +261,9 @@ Result<Checkpoint> CheckpointStore::read_blocking(const CheckpointName& name) co
 
 Result<Checkpoint> CheckpointStore::read_file(const std::string& path) const {
   BP_ASSIGN(const auto file, storage_->open(path, Storage::Mode::kRead));
-  Block block{};
-  BP_ASSIGN(const std::size_t got, file->read_at(0, block));
-  if (got != block.size() || std::memcmp(block.data(), kMagic, 8) != 0 || !is_sealed(block) ||
-      load_le(block, kVersionAt, 2) != 1) {
-    return corrupt(path, "is damaged or of another version");
-  }
   const Block ours = encode_header(binding_, {}, 0, 0, {});
-  if (const std::string what = difference(block, ours); !what.empty()) {
-    return make_error(ErrorCode::kCheckpointMismatch,
-                      "the checkpoint " + path + " is of " + what +
-                          "; resume with the job, roster and data that it was made with, or name "
-                          "another folder in [checkpoint] dir");
-  }
+  BP_ASSIGN(const Block block, read_header(*file, path, ours));
   const std::uint64_t size = load_le(block, kPayloadAt, 8);
-  BP_ASSIGN(const std::uint64_t whole, file->size());
-  if (size > kMaxPayload || whole != file_size(size)) return corrupt(path, "has another length");
   Wiped payload;
   try {
     payload.bytes.resize(size);
@@ -311,19 +347,15 @@ Result<void> CheckpointStore::write_blocking(const Checkpoint& checkpoint) {
 }
 
 Result<void> CheckpointStore::keep_only_blocking(const std::optional<CheckpointName>& name) {
-  BP_ASSIGN(const std::vector<StorageEntry> entries, storage_->list(directory_));
-  const std::string kept = name.has_value() ? path_of(*name) : "";
   bool removed = false;
-  for (const StorageEntry& entry : entries) {
-    const std::string path = directory_ + "/" + entry.name;
-    if (!entry.name.ends_with(kSuffix) || path == kept) continue;
-    BP_TRY(storage_->unlink(path));
+  for (const CheckpointName& held : held_) {
+    if (name == held) continue;
+    BP_TRY(storage_->unlink(path_of(held)));
     removed = true;
   }
   if (removed) BP_TRY(storage_->sync_directory(directory_));
   held_.clear();
   if (name.has_value()) held_.push_back(*name);
-  damaged_.reset();
   return {};
 }
 

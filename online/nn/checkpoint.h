@@ -21,7 +21,7 @@ struct CheckpointBinding {
   PoolIdentity pool;   ///< pool id, membership epoch, roster, player
   Hash256 plan{};      ///< of a step
   Hash256 job{};       ///< all that players have alike: model, seed, schedule, data format ..
-  Hash256 own_data{};  ///< rows of this player in their order; zero for none
+  Hash256 own_data{};  ///< rows of this player in their order; zero for none. Kept under its key
 };
 
 /// Shares of one moment. Move-only; wiped.
@@ -52,6 +52,11 @@ class CheckpointStore {
                                       const CheckpointBinding& binding,
                                       const EntropySource& entropy = fill_random_blocking);
 
+  /// Whether the folder holds any, damaged ones too, by their heads alone: for who does not hold
+  /// the pool's lock yet. Changes nothing. Errors: kCheckpointMismatch as open(); kIo.
+  static Result<bool> any_blocking(Storage& storage, const std::string& directory,
+                                   const PoolKey& key, const CheckpointBinding& binding);
+
   /// Whole and authentic, by step.
   const std::vector<CheckpointName>& held() const { return held_; }
   /// kCheckpointCorrupt, naming the first file that is damaged, if any is.
@@ -62,8 +67,8 @@ class CheckpointStore {
   Result<void> write_blocking(const Checkpoint& checkpoint);
   /// Errors: kCheckpointCorrupt, kCheckpointMismatch, kIo, kOutOfMemory.
   Result<Checkpoint> read_blocking(const CheckpointName& name) const;
-  /// Removes all others, damaged ones too: what a session left that nobody goes on from. Errors:
-  /// kIo.
+  /// Removes the others that are held: what a session left that nobody goes on from. Damaged files
+  /// stay, for a person to look at. Errors: kIo.
   Result<void> keep_only_blocking(const std::optional<CheckpointName>& name);
 
   const std::string& directory() const { return directory_; }

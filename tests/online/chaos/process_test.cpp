@@ -1,13 +1,13 @@
 // Real players over a proxy that strikes by a seed, and under SIGKILL and SIGSTOP: each plan ends
 // in the twin's weights, or, where a player never comes back, in peer-lost on all others, in its
 // time. BEAVERPOND_CHAOS_SEED=N runs one plan again.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <random>
 #include <thread>
@@ -62,13 +62,7 @@ class ChaosProcesses : public ::testing::Test {
     job_ = cluster_.write_job("job.toml", text);
     const std::string plan = cluster_.path("job.plan");
     ASSERT_EQ(cluster_.beaverpond({"plan", job_, "-o", plan}).code, 0);
-    ProcessOptions options;
-    options.arguments = cluster_.factory_arguments("serve", plan);
-    options.arguments.insert(options.arguments.end(),
-                             {"--low", "128", "--high", "256", "--segment-bundles", "32"});
-    options.out = cluster_.path("factory.out");
-    options.err = cluster_.path("factory.err");
-    factory_.emplace(Process::start(options));
+    factory_.emplace(cluster_.start_factory(plan, 128, 256, 32));
     const Result<Job> job = read_job(job_);
     ASSERT_TRUE(job.ok()) << job.error().message;
     const Result<EmulateReport> twin = emulate(*job, {});
@@ -184,14 +178,8 @@ class ChaosProcesses : public ::testing::Test {
       EXPECT_TRUE(weights.ok() && *weights == twin_) << "player " << player;
     }
     for (int player = 0; player < kPlayers; ++player) {
-      std::vector<SentRecord> openings;
-      for (SentRecord& record : read_sent_log(record_path(player))) {
-        if (!is_opening(record.tag)) continue;
-        const auto at = session_of_.emplace(record.tag.bundle, record.tag.session).first;
-        EXPECT_EQ(at->second, record.tag.session) << "bundle " << record.tag.bundle;
-        openings.push_back(std::move(record));
-      }
-      EXPECT_TRUE(opened_twice(openings).empty()) << "player " << player;
+      EXPECT_THAT(opened_.add(read_sent_log(record_path(player))), ::testing::IsEmpty())
+          << "player " << player;
     }
   }
 
@@ -208,7 +196,7 @@ class ChaosProcesses : public ::testing::Test {
   std::optional<Process> factory_;
   std::vector<WeightTensor> twin_;
   std::uint64_t usual_bytes_ = 0;
-  std::map<std::uint64_t, std::uint64_t> session_of_;
+  OpenedBundles opened_;
 };
 
 TEST_F(ChaosProcesses, EveryPlanEndsInTheRightWeightsOrTheRightError) {

@@ -232,10 +232,10 @@ class World {
     begin.resumes = true;
     begin.every = 2;
     begin.entropy = entropy;
+    begin.deadline = soon;
     std::optional<CheckpointStore> store;
     TrainOptions options;
-    BP_ASSIGN(options.checkpoints,
-              begin_training_blocking(begin, transport, session, store, soon()));
+    BP_ASSIGN(options.checkpoints, begin_training_blocking(begin, transport, session, store));
     LeaseOptions lease;
     lease.key = site_.pools.key;
     lease.max_bundles = 3;

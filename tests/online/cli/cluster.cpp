@@ -69,6 +69,18 @@ Outcome Cluster::make_bundles(const std::string& plan, int bundles, int segment_
   return run_program(arguments, folder_, std::chrono::seconds(60));
 }
 
+Process Cluster::start_factory(const std::string& plan, int low, int high,
+                               int segment_bundles) const {
+  ProcessOptions options;
+  options.arguments = factory_arguments("serve", plan);
+  options.arguments.insert(options.arguments.end(),
+                           {"--low", std::to_string(low), "--high", std::to_string(high),
+                            "--segment-bundles", std::to_string(segment_bundles)});
+  options.out = path("factory.out");
+  options.err = path("factory.err");
+  return Process::start(options);
+}
+
 Cluster::Listeners Cluster::listen() const {
   Listeners listeners;
   for (int player = 0; player < players_; ++player) {

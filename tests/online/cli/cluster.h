@@ -56,6 +56,9 @@ class Cluster {
   std::vector<std::string> factory_arguments(const std::string& command,
                                              const std::string& plan) const;
 
+  /// `triple-factory serve` for all pools, with the marks given; output goes to factory.out, .err.
+  Process start_factory(const std::string& plan, int low, int high, int segment_bundles) const;
+
   /// All players at once, each with a listening descriptor and "--peers"; `arguments` gives the
   /// program and what differs by player. Output goes to NAME.out and NAME.err in the homes.
   template <class ArgumentsOfPlayer>

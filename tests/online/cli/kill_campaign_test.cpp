@@ -44,13 +44,7 @@ class KillCampaign : public ::testing::Test {
   void keep_factory() {
     if (factory_.has_value() && factory_->wait(milliseconds(0)) == Process::kHung) return;
     factory_.reset();
-    ProcessOptions options;
-    options.arguments = cluster_.factory_arguments("serve", plan_);
-    options.arguments.insert(options.arguments.end(),
-                             {"--low", "64", "--high", "128", "--segment-bundles", "16"});
-    options.out = cluster_.path("factory.out");
-    options.err = cluster_.path("factory.err");
-    factory_.emplace(Process::start(options));
+    factory_.emplace(cluster_.start_factory(plan_, 64, 128, 16));
   }
 
   std::string record_path(int player) const { return cluster_.home(player) + "/sent"; }

@@ -145,10 +145,67 @@ TEST_F(Checkpoints, ThoseOfAnotherJobRosterPlayerOrDataAreRefused) {
   refuse("another player");
   binding_.pool.pool_id[5] ^= 1;
   refuse("another pool");
-  // Of another key file: nothing opens it.
-  const CheckpointStore other = open(1).value();
-  EXPECT_TRUE(other.held().empty());
-  EXPECT_THAT(other.damaged()->message, HasSubstr("another key file"));
+  const auto other = open(1);
+  ASSERT_FALSE(other.ok());
+  EXPECT_EQ(other.error().code, ErrorCode::kCheckpointMismatch);
+  EXPECT_THAT(other.error().message, HasSubstr("another key file"));
+}
+
+TEST_F(Checkpoints, WhoHasNotTheLockLooksAndChangesNothing) {
+  const PoolKey key = PoolKey::read(disk_, pool_key_path(site_.directory(0))).value();
+  const auto any = [&] { return CheckpointStore::any_blocking(disk_, kFolder, key, binding_); };
+  EXPECT_FALSE(any().value());  // no folder
+  CheckpointStore store = open().value();
+  EXPECT_FALSE(any().value());
+  // What the player that holds the lock is about to rename.
+  const std::string unfinished = std::string(kFolder) + "/000000000007-0000000000000005.ckpt.tmp";
+  ASSERT_TRUE(disk_.open(unfinished, Storage::Mode::kCreateNew).ok());
+  EXPECT_FALSE(any().value());
+  EXPECT_TRUE(disk_.exists(unfinished).value());
+  ASSERT_TRUE(store.write_blocking(content(8)).ok());
+  EXPECT_TRUE(any().value());
+  binding_.job[5] ^= 1;
+  EXPECT_EQ(any().error().code, ErrorCode::kCheckpointMismatch);
+  binding_.job[5] ^= 1;
+  disk_.content(only_file())[0] ^= 1;  // damaged, and there all the same
+  EXPECT_TRUE(any().value());
+  EXPECT_TRUE(disk_.exists(unfinished).value());
+}
+
+TEST_F(Checkpoints, DamagedFilesStayWhenOthersGo) {
+  CheckpointStore store = open().value();
+  ASSERT_TRUE(store.write_blocking(content(7)).ok());
+  const std::string damaged = only_file();
+  ASSERT_TRUE(store.write_blocking(content(8)).ok());
+  disk_.content(damaged).back() ^= 1;
+  CheckpointStore again = open().value();
+  EXPECT_THAT(again.held(), ElementsAre(name(8)));
+  ASSERT_TRUE(again.keep_only_blocking(std::nullopt).ok());
+  EXPECT_TRUE(again.held().empty());
+  EXPECT_EQ(only_file(), damaged);
+}
+
+TEST_F(Checkpoints, AHeadWithoutAPayloadIsNoCheckpoint) {
+  ASSERT_TRUE(open()->write_blocking(content(7)).ok());
+  std::vector<std::uint8_t>& file = disk_.content(only_file());
+  // Anyone can make the head's hash right; nothing behind it was sealed.
+  Block block{};
+  std::copy_n(file.begin(), block.size(), block.begin());
+  store_le(block, 20, 0, 4);   // states
+  store_le(block, 208, 0, 8);  // size of the payload
+  seal_block(block);
+  file.assign(block.begin(), block.end());
+  const CheckpointStore store = open().value();
+  EXPECT_TRUE(store.held().empty());
+  EXPECT_TRUE(store.damaged().has_value());
+}
+
+TEST_F(Checkpoints, NobodyTriesGuessesOfTheRowsOnAFile) {
+  ASSERT_TRUE(open()->write_blocking(content(7)).ok());
+  const std::vector<std::uint8_t>& file = disk_.content(only_file());
+  EXPECT_EQ(
+      std::search(file.begin(), file.end(), binding_.own_data.begin(), binding_.own_data.end()),
+      file.end());
 }
 
 TEST_F(Checkpoints, PowerLossAtAnyOperationLeavesTheLastTwoOrTheNewOne) {

@@ -19,6 +19,33 @@ inline bool is_opening(const Tag& tag) {
   return tag.session != 0 && tag.operation < kNonceOperation && tag.bundle != ~std::uint64_t{0};
 }
 
+/// Which session opened each bundle, over any number of sessions.
+class OpenedBundles {
+ public:
+  /// Adds what one player sent. Returns what is wrong with it.
+  std::vector<std::string> add(std::vector<SentRecord> sent) {
+    std::erase_if(sent, [](const SentRecord& record) { return !is_opening(record.tag); });
+    last_openings_ = sent.size();
+    std::vector<std::string> problems;
+    for (const SentRecord& record : sent) {
+      const std::pair place(record.tag.lane, record.tag.bundle);
+      if (session_of_.emplace(place, record.tag.session).first->second != record.tag.session) {
+        problems.push_back("bundle " + std::to_string(record.tag.bundle) +
+                           " was opened in two sessions");
+      }
+    }
+    if (!opened_twice(sent).empty()) problems.push_back("a pad was used twice");
+    return problems;
+  }
+  /// Openings of the last add().
+  std::size_t last_openings() const { return last_openings_; }
+  std::size_t size() const { return session_of_.size(); }
+
+ private:
+  std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> session_of_;
+  std::size_t last_openings_ = 0;
+};
+
 /// Runs are given in their order. Every run begins with a new lease.
 class OpeningJudge {
  public:
