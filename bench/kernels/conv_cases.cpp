@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "bench/kernels/eigen_gemm.h"
+#include "bench/kernels/lenet_convolutions.h"
 #include "kernels/gemm/conv.h"
 
 namespace beaverpond {
 namespace {
 
 using Words = std::vector<std::uint64_t>;
-enum class Pass { kForward, kGradWeight, kGradInput };
 
 struct ConvData {
   Conv2dShape shape;
@@ -50,42 +50,44 @@ void col2im(const Conv2dShape& s, const Words& patches, Words& images) {
   });
 }
 
-void run_ours(ConvData& d, Pass pass) {
+void run_ours(ConvData& d, ConvKind pass) {
   const std::span<std::byte> scratch(d.workspace.get(), conv2d_workspace_size_bytes(d.shape));
   switch (pass) {
-    case Pass::kForward:
+    case ConvKind::kForward:
       return conv2d(d.shape, d.x.data(), d.y.data(), d.ours.data(), false, scratch);
-    case Pass::kGradWeight:
+    case ConvKind::kGradWeight:
       return conv2d_grad_weight(d.shape, d.x.data(), d.y.data(), d.ours.data(), false, scratch);
-    case Pass::kGradInput:
+    case ConvKind::kGradInput:
       return conv2d_grad_input(d.shape, d.x.data(), d.y.data(), d.ours.data(), false, scratch);
   }
 }
 
-void run_theirs(ConvData& d, Pass pass) {
+void run_theirs(ConvData& d, ConvKind pass) {
   const std::size_t rows = d.shape.patch_rows(), columns = d.shape.patch_columns();
   const std::size_t channels = d.shape.out_channels;
-  if (pass == Pass::kGradInput) {
+  if (pass == ConvKind::kGradInput) {
     eigen_gemm(d.x.data(), d.y.data(), d.patches.data(), rows, channels, columns, false, true);
     return col2im(d.shape, d.patches, d.theirs);
   }
   im2col(d.shape, d.x, d.patches);
-  if (pass == Pass::kForward) {
+  if (pass == ConvKind::kForward) {
     eigen_gemm(d.patches.data(), d.y.data(), d.theirs.data(), rows, columns, channels);
   } else {
     eigen_gemm(d.patches.data(), d.y.data(), d.theirs.data(), columns, rows, channels, true);
   }
 }
 
-KernelCase conv_case(const std::string& name, const Conv2dShape& shape, Pass pass) {
+KernelCase conv_case(const std::string& name, const Conv2dShape& shape, ConvKind pass) {
   const auto d = std::make_shared<ConvData>();
   std::mt19937_64 random(shape.patch_columns());
   const std::size_t images = shape.image_shape().count(), weights = shape.weight_shape().count();
   const std::size_t results = shape.result_shape().count();
   d->shape = shape;
-  d->x = random_words(pass == Pass::kGradInput ? results : images, random);
-  d->y = random_words(pass == Pass::kGradWeight ? results : weights, random);
-  d->ours.resize(pass == Pass::kForward ? results : pass == Pass::kGradWeight ? weights : images);
+  d->x = random_words(pass == ConvKind::kGradInput ? results : images, random);
+  d->y = random_words(pass == ConvKind::kGradWeight ? results : weights, random);
+  d->ours.resize(pass == ConvKind::kForward      ? results
+                 : pass == ConvKind::kGradWeight ? weights
+                                                 : images);
   d->theirs.resize(d->ours.size());
   d->patches.resize(shape.patch_rows() * shape.patch_columns());
   d->workspace = aligned_bytes(conv2d_workspace_size_bytes(shape));
@@ -108,13 +110,11 @@ KernelCase conv_case(const std::string& name, const Conv2dShape& shape, Pass pas
 }  // namespace
 
 std::vector<KernelCase> conv_cases() {
-  const Conv2dShape lenet1{128, 28, 28, 1, 20, 5, 1, 0, 0}, lenet2{128, 12, 12, 20, 50, 5, 1, 0, 0};
-  return {conv_case("conv/lenet1-b128", lenet1, Pass::kForward),
-          conv_case("conv/lenet1-b128/grad-weight", lenet1, Pass::kGradWeight),
-          conv_case("conv/lenet1-b128/grad-input", lenet1, Pass::kGradInput),
-          conv_case("conv/lenet2-b128", lenet2, Pass::kForward),
-          conv_case("conv/lenet2-b128/grad-weight", lenet2, Pass::kGradWeight),
-          conv_case("conv/lenet2-b128/grad-input", lenet2, Pass::kGradInput)};
+  std::vector<KernelCase> cases;
+  for (const NamedConvolution& c : kLenetConvolutions) {
+    cases.push_back(conv_case(c.name, c.shape, c.kind));
+  }
+  return cases;
 }
 
 }  // namespace beaverpond

@@ -1,5 +1,6 @@
 #include "bench/kernels/thread_cases.h"
 
+#include "bench/kernels/lenet_convolutions.h"
 #include "kernels/cpu/shared_products.h"
 
 namespace beaverpond {
@@ -76,15 +77,11 @@ KernelCase conv_case(const std::string& name, const Conv2dShape& shape, ConvKind
 }  // namespace
 
 std::vector<KernelCase> thread_cases() {
-  const Conv2dShape lenet1{128, 28, 28, 1, 20, 5, 1, 0, 0}, lenet2{128, 12, 12, 20, 50, 5, 1, 0, 0};
-  return {square_case(512),
-          square_case(1024),
-          conv_case("conv/lenet1-b128", lenet1, ConvKind::kForward),
-          conv_case("conv/lenet1-b128/grad-weight", lenet1, ConvKind::kGradWeight),
-          conv_case("conv/lenet1-b128/grad-input", lenet1, ConvKind::kGradInput),
-          conv_case("conv/lenet2-b128", lenet2, ConvKind::kForward),
-          conv_case("conv/lenet2-b128/grad-weight", lenet2, ConvKind::kGradWeight),
-          conv_case("conv/lenet2-b128/grad-input", lenet2, ConvKind::kGradInput)};
+  std::vector<KernelCase> cases = {square_case(512), square_case(1024)};
+  for (const NamedConvolution& c : kLenetConvolutions) {
+    cases.push_back(conv_case(c.name, c.shape, c.kind));
+  }
+  return cases;
 }
 
 }  // namespace beaverpond

@@ -5,7 +5,6 @@
 //   beaverpond-publish-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
 #include <chrono>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -146,11 +145,5 @@ int run(const BenchOptions& options) {
 }  // namespace beaverpond
 
 int main(int argc, char** argv) {
-  try {
-    const auto options = beaverpond::parse_bench_options(argc, argv);
-    return options.has_value() ? beaverpond::run(*options) : 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  return beaverpond::bench_main(argc, argv, &beaverpond::run);
 }

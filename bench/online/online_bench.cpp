@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <exception>
 #include <optional>
 #include <string>
 #include <vector>
@@ -294,11 +293,5 @@ int run(const BenchOptions& options) {
 }  // namespace beaverpond
 
 int main(int argc, char** argv) {
-  try {
-    const auto options = beaverpond::parse_bench_options(argc, argv);
-    return options.has_value() ? beaverpond::run(*options) : 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  return beaverpond::bench_main(argc, argv, &beaverpond::run);
 }

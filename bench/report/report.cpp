@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -108,6 +109,16 @@ double process_cpu_seconds() {
 
 double thread_cpu_seconds() {
   return seconds_of_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int bench_main(int argc, char** argv, int (*run)(const BenchOptions& options)) {
+  try {
+    const auto options = parse_bench_options(argc, argv);
+    return options.has_value() ? run(*options) : 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }
 
 int bench_on_disk(

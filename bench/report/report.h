@@ -42,6 +42,9 @@ struct BenchOptions {
 /// otherwise.
 std::optional<BenchOptions> parse_bench_options(int argc, char** argv);
 
+/// main() of a program: run(options), or 2 after the usage, or 1 after what was thrown.
+int bench_main(int argc, char** argv, int (*run)(const BenchOptions& options));
+
 class BenchReport;
 
 /// A program of one row that needs a disk: `measure(report, folder)` in a fresh folder of that name

@@ -99,18 +99,25 @@ __device__ __forceinline__ void look_up_chunk(const HalfLane& at, const RecordPi
   HalfMath::look_up(hot, table, bits, g, p);
 }
 
+/// The planes of the opened words of a thread, made by all threads of a warp together in shared
+/// memory: kWarpPlanesBytes a warp.
+__device__ __forceinline__ const std::uint32_t* opened_planes(const CompareJob& job,
+                                                              const HalfLane& at,
+                                                              const std::uint64_t* opened) {
+  const auto words_of = [&](std::uint32_t local) {
+    const std::uint64_t first = (std::uint64_t{job.first_block} + local) * 512;
+    return BlockWords{opened + first, first < job.count ? job.count - first : 0};
+  };
+  return planes_of_warp(words_of(at.local & ~1u), words_of(at.local | 1u));
+}
+
 /// Round 2. `masks`: the mask planes of each block; `tables`: the correction's tables.
 /// Shared memory: kWarpPlanesBytes a warp.
 __global__ void __launch_bounds__(64)
     compare_leaves_kernel(const __grid_constant__ CompareJob job, const std::uint64_t* opened,
                           RecordPieces masks, RecordPieces tables, std::uint32_t* wires) {
   const HalfLane at(job);
-  const auto words_of = [&](std::uint32_t local) {
-    const std::uint64_t first = (std::uint64_t{job.first_block} + local) * 512;
-    return BlockWords{opened + first, first < job.count ? job.count - first : 0};
-  };
-  const std::uint32_t* const planes =
-      planes_of_warp(words_of(at.local & ~1u), words_of(at.local | 1u));
+  const std::uint32_t* const planes = opened_planes(job, at, opened);
   if (!at.active) return;
   at.kept(job, math::KeptPlanes::kTop) = planes[63 * kPlaneStride];
   for (int i = 0; i < job.layout.nodes; ++i) {

@@ -12,12 +12,7 @@ __global__ void __launch_bounds__(64)
     compare_wide_leaves_kernel(const __grid_constant__ CompareJob job, const std::uint64_t* opened,
                                RecordPieces masks, RecordPieces tables, std::uint32_t* wires) {
   const HalfLane at(job);
-  const auto words_of = [&](std::uint32_t local) {
-    const std::uint64_t first = (std::uint64_t{job.first_block} + local) * 512;
-    return BlockWords{opened + first, first < job.count ? job.count - first : 0};
-  };
-  const std::uint32_t* const planes =
-      planes_of_warp(words_of(at.local & ~1u), words_of(at.local | 1u));
+  const std::uint32_t* const planes = opened_planes(job, at, opened);
   if (!at.active) return;
   at.kept(job, math::KeptPlanes::kTop) = planes[63 * kPlaneStride];
   const CompareNode& node = job.layout.node[0];

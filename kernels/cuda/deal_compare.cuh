@@ -74,22 +74,42 @@ __device__ __forceinline__ void deal_table(const std::uint32_t* bit_planes, std:
   for (int v = 0; v < 1 << bits; ++v) out[16 * v] = hot[v];
 }
 
-/// Tables, products and r_top. A thread has 32 elements, as in compare.cuh. Shared memory:
-/// kWarpPlanesBytes a warp.
+/// The 32 elements of a thread, as in compare.cuh. Made by all threads of a warp together, which
+/// transpose their masks into shared memory: kWarpPlanesBytes a warp.
+struct DealLane {
+  std::uint32_t block, lane;
+  const std::uint32_t* planes;  ///< bit b of r at [b * kPlaneStride]
+  bool active;
+
+  __device__ __forceinline__ explicit DealLane(const DealJob& job) {
+    const std::uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
+    block = thread / 16;
+    lane = thread % 16;
+    const auto masks_of = [&](std::uint32_t of) {
+      return BlockWords{reinterpret_cast<const std::uint64_t*>(job.mask_record(of)),
+                        of < job.blocks ? 512u : 0u};
+    };
+    planes = planes_of_warp(masks_of(block & ~1u), masks_of(block | 1u));
+    active = block < job.blocks;
+  }
+  __device__ __forceinline__ const std::uint32_t* mask_planes(const DealJob& job) const {
+    return reinterpret_cast<const std::uint32_t*>(job.mask_record(block) +
+                                                  job.layout.mask_planes_offset()) +
+           lane;
+  }
+  __device__ __forceinline__ std::uint32_t* record(const DealJob& job) const {
+    return reinterpret_cast<std::uint32_t*>(job.record(block)) + lane;
+  }
+};
+
+/// Tables, products and r_top. Shared memory: kWarpPlanesBytes a warp.
 __global__ void __launch_bounds__(64) deal_planes_kernel(const __grid_constant__ DealJob job) {
-  const std::uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
-  const std::uint32_t block = thread / 16;
-  const std::uint32_t lane = thread % 16;
+  const DealLane at(job);
+  if (!at.active) return;
   const CompareLayout& layout = job.layout;
-  const auto masks_of = [&](std::uint32_t of) {
-    return BlockWords{reinterpret_cast<const std::uint64_t*>(job.mask_record(of)),
-                      of < job.blocks ? 512u : 0u};
-  };
-  const std::uint32_t* const planes = planes_of_warp(masks_of(block & ~1u), masks_of(block | 1u));
-  if (block >= job.blocks) return;
-  const auto* const mask_planes =
-      reinterpret_cast<const std::uint32_t*>(job.mask_record(block) + layout.mask_planes_offset());
-  auto* const record = reinterpret_cast<std::uint32_t*>(job.record(block)) + lane;
+  const std::uint32_t* const planes = at.planes;
+  const std::uint32_t* const mask_planes = at.mask_planes(job);
+  std::uint32_t* const record = at.record(job);
   for (int i = 0; i < layout.chunks; ++i) {
     const CompareChunk& chunk = layout.chunk[i];
     const std::uint32_t* const bits = planes + chunk.low_bit * kPlaneStride;
@@ -109,7 +129,7 @@ __global__ void __launch_bounds__(64) deal_planes_kernel(const __grid_constant__
       std::uint32_t product[kNode.products() + 1];
 #pragma unroll
       for (int w = 0; w < kNode.wires(); ++w) {
-        mask[w] = mask_planes[16 * (node.mask_offset + w) + lane];
+        mask[w] = mask_planes[16 * (node.mask_offset + w)];
       }
       deal_node<inputs, wants_p>(mask, product);
 #pragma unroll

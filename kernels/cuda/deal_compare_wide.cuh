@@ -8,19 +8,12 @@ namespace beaverpond::cuda {
 
 /// As deal_planes_kernel.
 __global__ void __launch_bounds__(64) deal_wide_planes_kernel(const __grid_constant__ DealJob job) {
-  const std::uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
-  const std::uint32_t block = thread / 16;
-  const std::uint32_t lane = thread % 16;
+  const DealLane at(job);
+  if (!at.active) return;
   const CompareLayout& layout = job.layout;
-  const auto masks_of = [&](std::uint32_t of) {
-    return BlockWords{reinterpret_cast<const std::uint64_t*>(job.mask_record(of)),
-                      of < job.blocks ? 512u : 0u};
-  };
-  const std::uint32_t* const planes = planes_of_warp(masks_of(block & ~1u), masks_of(block | 1u));
-  if (block >= job.blocks) return;
-  const auto* const mask_planes =
-      reinterpret_cast<const std::uint32_t*>(job.mask_record(block) + layout.mask_planes_offset());
-  auto* const record = reinterpret_cast<std::uint32_t*>(job.record(block)) + lane;
+  const std::uint32_t* const planes = at.planes;
+  const std::uint32_t* const mask_planes = at.mask_planes(job);
+  std::uint32_t* const record = at.record(job);
   for (int i = 0; i < layout.chunks; ++i) {
     const CompareChunk& chunk = layout.chunk[i];
     const std::uint32_t* const bits = planes + chunk.low_bit * kPlaneStride;
@@ -45,10 +38,10 @@ __global__ void __launch_bounds__(64) deal_wide_planes_kernel(const __grid_const
   std::uint32_t p_masks[kMost];
 #pragma unroll
   for (int i = 0; i < kMost; ++i) {
-    p_masks[i] = i + 1 < node.inputs ? mask_planes[16 * (node.mask_offset + i) + lane] : 0;
+    p_masks[i] = i + 1 < node.inputs ? mask_planes[16 * (node.mask_offset + i)] : 0;
   }
   const auto g_mask = [&](int j) {
-    return mask_planes[16 * (node.mask_offset + node.inputs - 1 + j) + lane];
+    return mask_planes[16 * (node.mask_offset + node.inputs - 1 + j)];
   };
   std::uint32_t* const products = record + 16 * layout.table_planes;
   HalfWide::deal_products(node.inputs, p_masks, g_mask,

@@ -15,6 +15,7 @@ struct Avx512;
 using Reader = PieceReader<Avx512>;
 
 constexpr std::size_t kBlockDigits = kBlockElements * kDigits;
+using BlockDigits = Drawn<Avx512, kBlockDigits + 64>;  // stores are of whole registers
 constexpr unsigned kPrime = Product::kPrime;
 constexpr __mmask64 kPackedLanes = (__mmask64{1} << kPackedBytes) - 1;
 
@@ -129,7 +130,8 @@ inline void for_blocks(std::uint64_t count, Function function) {
 }
 
 void draw(const Draw& draw, Bytes out) {
-  alignas(64) std::uint8_t digits[kBlockDigits + 64];
+  BlockDigits drawn;
+  std::uint8_t* const digits = drawn.bytes;
   for_blocks(out.size() / kPackedBytes,
              [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
                Reader reader(*draw.prg, draw.stream + block);
@@ -141,7 +143,8 @@ void draw(const Draw& draw, Bytes out) {
 }
 
 void share_bits(ConstWords x, int bits, const Draw& draw, Bytes out) {
-  alignas(64) std::uint8_t digits[kBlockDigits + 64];
+  BlockDigits drawn;
+  std::uint8_t* const digits = drawn.bytes;
   const std::uint64_t mask = bits == 64 ? ~std::uint64_t{0} : ~std::uint64_t{0} >> 1;
   for_blocks(x.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
     Reader reader(*draw.prg, draw.stream + block);
@@ -183,14 +186,13 @@ inline Vector scale(Vector c, Vector exponent) {
 template <int kPlayer, int kBits>
 void compare_player(const Comparison& args, Bytes out) {
   using F = Formulas<kBits, kPrime>;
-  alignas(64) std::uint8_t exponents[kBlockDigits + 64];
-  alignas(64) std::uint8_t masks[kBlockDigits + 64];
+  BlockDigits exponents, masks;
+  Drawn<Avx512, kPieceBytes> places;
   for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
     Reader reader(*args.common.prg, args.common.stream + block);
-    alignas(64) std::uint8_t places[kPieceBytes];
-    std::copy_n(reader.next(), kPieceBytes, places);
-    draw_below(reader, kFactors, count * kDigits, exponents);
-    draw_below(reader, kPrime, count * kDigits, masks);
+    std::copy_n(reader.next(), kPieceBytes, places.bytes);
+    draw_below(reader, kFactors, count * kDigits, exponents.bytes);
+    draw_below(reader, kPrime, count * kDigits, masks.bytes);
     for (std::uint64_t i = 0; i < count; ++i) {
       const bool beta = ((args.beta[block] >> i) & 1) != 0;
       const typename F::Question q =
@@ -203,10 +205,10 @@ void compare_player(const Comparison& args, Bytes out) {
       const Vector mine = all(kPlayer == 0 ? 1 : 0);
       c = _mm512_mask_mov_epi8(c, always | ~F::kMask, mine);
       c = _mm512_maskz_mov_epi8(~(always & 1), c);
-      const Vector scaled = scale(c, load(exponents + i * kDigits));
-      const Vector mask = load(masks + i * kDigits);
+      const Vector scaled = scale(c, load(exponents.bytes + i * kDigits));
+      const Vector mask = load(masks.bytes + i * kDigits);
       const Vector sent = add(scaled, kPlayer == 0 ? mask : negate(mask));
-      const Vector lanes = _mm512_xor_si512(load(kIdentity.data()), all(places[i] & 63u));
+      const Vector lanes = _mm512_xor_si512(load(kIdentity.data()), all(places.bytes[i] & 63u));
       pack(_mm512_permutexvar_epi8(lanes, sent), out.data() + packed_bytes(first + i));
     }
   });

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <vector>
 
 #include "kernels/securenn/digits.h"
 #include "kernels/securenn/draw.h"
@@ -11,6 +10,7 @@ struct Portable;
 using Reader = PieceReader<Portable>;
 
 constexpr std::size_t kBlockDigits = kBlockElements * kDigits;
+using BlockDigits = Drawn<Portable, kBlockDigits>;
 
 void unpack(const std::uint8_t* packed, std::uint8_t* digits) {
   for (int group = 0; group < kDigits / 8; ++group) {
@@ -59,7 +59,8 @@ void for_blocks(std::uint64_t count, Function function) {
 }
 
 void draw(const Draw& draw, Bytes out) {
-  std::uint8_t digits[kBlockDigits];
+  BlockDigits drawn;
+  std::uint8_t* const digits = drawn.bytes;
   for_blocks(out.size() / kPackedBytes,
              [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
                Reader reader(*draw.prg, draw.stream + block);
@@ -71,7 +72,8 @@ void draw(const Draw& draw, Bytes out) {
 }
 
 void share_bits(ConstWords x, int bits, const Draw& draw, Bytes out) {
-  std::uint8_t digits[kBlockDigits];
+  BlockDigits drawn;
+  std::uint8_t* const digits = drawn.bytes;
   const std::uint64_t mask = bits == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
   for_blocks(x.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
     Reader reader(*draw.prg, draw.stream + block);
@@ -96,14 +98,14 @@ void terms_of_63(int player, const std::uint8_t* x, const Product::Question& que
 }
 
 void compare(const Comparison& args, Bytes out) {
-  std::vector<std::uint8_t> exponents(kBlockDigits), masks(kBlockDigits);
+  BlockDigits exponents, masks;
+  Drawn<Portable, kPieceBytes> places;
   const std::uint64_t bits = args.bits == 64 ? ~std::uint64_t{0} : ~std::uint64_t{0} >> 1;
   for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
     Reader reader(*args.common.prg, args.common.stream + block);
-    std::uint8_t places[kPieceBytes];
-    std::copy_n(reader.next(), kPieceBytes, places);
-    draw_below(reader, kFactors, count * kDigits, exponents.data());
-    draw_below(reader, Product::kPrime, count * kDigits, masks.data());
+    std::copy_n(reader.next(), kPieceBytes, places.bytes);
+    draw_below(reader, kFactors, count * kDigits, exponents.bytes);
+    draw_below(reader, Product::kPrime, count * kDigits, masks.bytes);
     for (std::uint64_t i = 0; i < count; ++i) {
       std::uint8_t x[kDigits], c[kDigits], sent[kDigits];
       unpack(args.x.data() + packed_bytes(first + i), x);
@@ -118,8 +120,8 @@ void compare(const Comparison& args, Bytes out) {
       }
       for (unsigned j = 0; j < kDigits; ++j) {
         const std::size_t at = i * kDigits + j;
-        sent[Product::place(j, places[i] & 63u)] =
-            Product::blind(args.player, c[j], power_of_generator(exponents[at]), masks[at]);
+        sent[Product::place(j, places.bytes[i] & 63u)] = Product::blind(
+            args.player, c[j], power_of_generator(exponents.bytes[at]), masks.bytes[at]);
       }
       pack(sent, out.data() + packed_bytes(first + i));
     }

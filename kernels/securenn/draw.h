@@ -17,6 +17,20 @@ inline constexpr unsigned kFactors = 66;   ///< nonzero digits
 inline constexpr unsigned kGenerator = 2;  ///< its powers are all of them
 inline constexpr std::size_t kPieceBytes = 64;
 
+/// Drawn numbers, gone when their holder is. `Isa` as below.
+template <class Isa, std::size_t kSize>
+struct Drawn {
+  alignas(64) std::uint8_t bytes[kSize];
+
+  Drawn() = default;
+  Drawn(const Drawn&) = delete;             // one place to wipe
+  Drawn& operator=(const Drawn&) = delete;  // likewise
+  ~Drawn() {
+    std::memset(bytes, 0, kSize);
+    asm volatile("" : : "r"(bytes) : "memory");
+  }
+};
+
 /// Reads a stream in pieces of 64 bytes. `Isa`: a type of the including file's own, so that no copy
 /// made under its instruction-set flags is linked into another's code.
 template <class Isa>
