@@ -52,7 +52,7 @@ BenchRow cost_row(const std::string& name, const std::vector<PlayerResult>& resu
                 {"fastest", *std::min_element(wall.begin(), wall.end())},
                 {"repetitions", static_cast<double>(repetitions.timed)}}};
   if (results.size() == 2) return row;
-  // SecureNN's players do different work.
+  // Each by itself: SecureNN's players do different work.
   double all_bytes = 0;
   for (std::size_t player = 0; player < results.size(); ++player) {
     std::vector<double> own_cpu, own_bytes;
@@ -94,7 +94,7 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
                             const std::string& job_path, Protocol protocol,
                             const Repetitions& repetitions, std::optional<Reference> reference) {
   BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all(), protocol));
-  const int players = players_of(protocol);
+  const auto players = static_cast<int>(test.job.players);
   double offline = 0;
   BP_ASSIGN(Dealt dealt, timed_dealing(test.setup.plan, players, repetitions.all(), offline));
   BP_ASSIGN(const std::vector<PlayerResult> results,
@@ -206,7 +206,7 @@ Result<void> bench_inference(BenchReport& report, const std::string& name,
   BP_ASSIGN(const InferenceCase test,
             make_inference_case(job_path, batch, static_cast<std::uint32_t>(repetitions.all()),
                                 protocol));
-  const int players = players_of(protocol);
+  const auto players = static_cast<int>(test.job.players);
   BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, 1));
   BP_ASSIGN(const std::vector<PlayerResult> results,
             run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {

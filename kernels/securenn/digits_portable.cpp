@@ -100,6 +100,10 @@ void terms_of_63(int player, const std::uint8_t* x, const Product::Question& que
 void compare(const Comparison& args, Bytes out) {
   BlockDigits exponents, masks;
   Drawn<Portable, kPieceBytes> places;
+  Drawn<Portable, kDigits> shares, terms, blinded;
+  std::uint8_t* const x = shares.bytes;
+  std::uint8_t* const c = terms.bytes;
+  std::uint8_t* const sent = blinded.bytes;
   const std::uint64_t bits = args.bits == 64 ? ~std::uint64_t{0} : ~std::uint64_t{0} >> 1;
   for_blocks(args.bound.size(), [&](std::uint64_t block, std::uint64_t first, std::uint64_t count) {
     Reader reader(*args.common.prg, args.common.stream + block);
@@ -107,7 +111,6 @@ void compare(const Comparison& args, Bytes out) {
     draw_below(reader, kFactors, count * kDigits, exponents.bytes);
     draw_below(reader, Product::kPrime, count * kDigits, masks.bytes);
     for (std::uint64_t i = 0; i < count; ++i) {
-      std::uint8_t x[kDigits], c[kDigits], sent[kDigits];
       unpack(args.x.data() + packed_bytes(first + i), x);
       const bool beta = ((args.beta[block] >> i) & 1) != 0;
       const std::uint64_t bound = args.bound[first + i] & bits;
@@ -131,8 +134,10 @@ void compare(const Comparison& args, Bytes out) {
 void find_zero(ConstBytes of_p0, ConstBytes of_p1, Words out) {
   const std::uint64_t count = of_p0.size() / kPackedBytes;
   std::fill(out.begin(), out.end(), 0);
+  Drawn<Portable, kDigits> of0, of1;
+  std::uint8_t* const left = of0.bytes;
+  std::uint8_t* const right = of1.bytes;
   for (std::uint64_t i = 0; i < count; ++i) {
-    std::uint8_t left[kDigits], right[kDigits];
     unpack(of_p0.data() + packed_bytes(i), left);
     unpack(of_p1.data() + packed_bytes(i), right);
     std::uint64_t found = 0;

@@ -17,7 +17,7 @@ inline constexpr unsigned kFactors = 66;   ///< nonzero digits
 inline constexpr unsigned kGenerator = 2;  ///< its powers are all of them
 inline constexpr std::size_t kPieceBytes = 64;
 
-/// Drawn numbers, gone when their holder is. `Isa` as below.
+/// Drawn numbers, or digits of shares, gone when their holder is. `Isa` as below.
 template <class Isa, std::size_t kSize>
 struct Drawn {
   alignas(64) std::uint8_t bytes[kSize];
