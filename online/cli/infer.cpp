@@ -120,7 +120,7 @@ Result<void> run_infer(const InferCommand& options) {
                                         player_options));
   TrainOptions run;
   run.lane = options.player.lane;
-  run.epoch = player->roster().epoch;
+  run.epoch = player->session().epoch();
   run.profile = options.profile.profile;
   run.on_progress = [&progress](const TrainProgress& now) {
     char line[96];

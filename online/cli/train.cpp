@@ -156,6 +156,7 @@ Result<void> run_train(const TrainCommand& options) {
   JsonFields fields = {{"train", job.name},
                        {"rank", static_cast<std::uint64_t>(player->rank())},
                        {"steps", report.steps},
+                       {"epoch", player->session().epoch()},
                        {"train_seconds", report.seconds},
                        {"bytes_sent", player->transport().stats().sent_bytes},
                        {"rounds", report.engine.rounds}};

@@ -68,6 +68,7 @@ Result<void> keep_checkpoint(const TrainCheckpoints& to, const Program& program,
                              const Session& session, std::uint64_t steps_done, Engine& engine) {
   Checkpoint checkpoint;
   checkpoint.name = {to.run, session.id(), steps_done};
+  checkpoint.epoch = session.epoch();
   for (std::uint32_t slot = 0; slot < program.states; ++slot) {
     BP_ASSIGN(std::vector<std::uint64_t> words, engine.state_share(slot));
     checkpoint.states.push_back(std::move(words));
