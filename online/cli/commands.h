@@ -121,6 +121,9 @@ struct LaunchCommand {
   std::vector<std::string> arguments;  ///< "train JOB ...", given to every player
   std::string report;
   bool one_gpu_each = false;  ///< player i gets --device cuda:i
+  /// How often each player that a signal killed is started again, with --resume; the others wait
+  /// for it (--rejoin). Of a training with checkpoints.
+  std::uint32_t restarts = 0;
 };
 /// Returns when all players have ended. The error is that of the first player that failed.
 Result<void> run_launch(const LaunchCommand& options);

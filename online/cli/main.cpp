@@ -216,6 +216,11 @@ void add_launch(CLI::App& app, LaunchCommand& options) {
   command.add_option("--report", options.report, "file for one JSON line over all players");
   command.add_flag("--one-gpu-each", options.one_gpu_each,
                    "player I computes on GPU I: --device cuda:I");
+  command
+      .add_option("--restart", options.restarts,
+                  "start a player that a signal killed again, each so many times; the job needs "
+                  "checkpoints")
+      ->check(CLI::Range(0, 1000));
   command.prefix_command();
 }
 
