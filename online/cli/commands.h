@@ -49,15 +49,15 @@ struct PlanOptions {
   std::uint32_t player = 0;  ///< whose bytes are shown
   bool full = false;         ///< a line per operation instead of one per layer
   bool json = false;
-  std::string dealing;  ///< what `triple-factory profile --json` wrote
+  std::vector<std::string> dealing;  ///< what `triple-factory profile --json` wrote, of each plan
 };
 Result<void> run_plan(const PlanOptions& options);
 
 /// What a run shows of its costs when it is done.
 struct ProfileFlags {
-  bool profile = false;  ///< print what every layer cost
-  bool full = false;     ///< or every operation
-  std::string dealing;   ///< what `triple-factory profile --json` wrote
+  bool profile = false;              ///< print what every layer cost
+  bool full = false;                 ///< or every operation
+  std::vector<std::string> dealing;  ///< what `triple-factory profile --json` wrote, of each plan
 };
 
 struct EmulateCommand {

@@ -89,11 +89,13 @@ struct CostOptions {
   CLI::Option* dealing;
 };
 
-CostOptions add_costs(CLI::App& command, bool& full, std::string& dealing) {
+CostOptions add_costs(CLI::App& command, bool& full, std::vector<std::string>& dealing) {
   return {command.add_flag("--full", full, "a line per operation instead of one per layer"),
-          command.add_option(
-              "--dealing", dealing,
-              "adds seconds of dealing: a file that `triple-factory profile --json` wrote")};
+          command
+              .add_option("--dealing", dealing,
+                          "adds seconds of dealing: a file that `triple-factory profile --json` "
+                          "wrote; twice where profile = \"auto\", once for each plan")
+              ->allow_extra_args(false)};
 }
 
 void add_profile(CLI::App& command, ProfileFlags& flags) {

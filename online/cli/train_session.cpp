@@ -83,7 +83,7 @@ class Sessions {
     binding_.pool = pool_identity(what_.roster, what_.rank);
     binding_.plan = undertaking_.plan;
     binding_.job = job_hash(undertaking_, roster_hash(what_.roster));
-    BP_ASSIGN(binding_.own_data, own_data_hash(*what_.job, what_.rank));
+    binding_.own_data = what_.train.own->hash();
     BP_ASSIGN(const PoolKey key, PoolKey::read(storage_, Home{what_.player.home}.pool_key_path()));
     BP_ASSIGN(const std::optional<std::uint64_t> last,
               CheckpointStore::last_epoch_blocking(storage_, directory(), key, binding_));
