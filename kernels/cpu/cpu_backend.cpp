@@ -192,7 +192,8 @@ class CpuBackend final : public Backend {
     const Prg prg(*material.seed, material.prg);
     const std::uint64_t added = material.designated ? constant : 0;
     const std::uint64_t block_elements = layout.block_elements();
-    for (std::uint64_t first = 0, block = 0; first < x.size(); first += block_elements, ++block) {
+    std::uint64_t block = state.first_block;
+    for (std::uint64_t first = 0; first < x.size(); first += block_elements, ++block) {
       const std::uint64_t n = std::min<std::uint64_t>(block_elements, x.size() - first);
       for (std::uint64_t i = first; i < first + n; ++i) out[i] = x[i] + added;
       prg.add(material.mask_stream, block * layout.mask_record_bytes(), out.subspan(first, n));

@@ -25,6 +25,24 @@ constexpr CompareStage after_stage(const CompareLayout& layout, CompareStage sta
   return CompareStage::kDone;
 }
 
+/// How a comparison of many elements is cut into pieces that open one after the other, so that one
+/// computes while another's words travel. A function of the count alone: all players cut alike.
+struct CompareCut {
+  std::uint64_t pieces = 1;
+  std::uint64_t piece_elements = 0;  ///< of each but the last, which may have fewer
+};
+
+/// Elements of a piece, and the count from which there is more than one.
+inline constexpr std::uint64_t kPieceElements = std::uint64_t{1} << 17;
+
+constexpr CompareCut compare_cut(std::uint64_t count) {
+  const std::uint64_t pieces = count / kPieceElements;
+  if (pieces < 2) return {1, count};
+  constexpr std::uint64_t kBlock = 512;  // elements that lie in one record
+  const std::uint64_t elements = (count + pieces * kBlock - 1) / (pieces * kBlock) * kBlock;
+  return {(count + elements - 1) / elements, elements};
+}
+
 /// Words to be summed in this stage's round.
 constexpr std::uint64_t stage_words(CompareStage stage, std::uint64_t count) {
   return stage == CompareStage::kOpen ? count : 0;

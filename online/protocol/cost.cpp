@@ -132,6 +132,7 @@ class Schedule {
 
   void exchange() {
     RoundCost round;
+    OpTraffic together;  // of the main strand; pieces of large comparisons travel by themselves
     std::vector<Flight> still;
     for (Flight& flight : in_flight_) {
       const Op& op = program_.ops[flight.op];
@@ -140,10 +141,12 @@ class Schedule {
       sent.opened_words = stage_words(flight.stage, count);
       if (flight.layout.has_value()) {
         sent.opened_plane_words = stage_plane_words(*flight.layout, flight.stage, count);
+        round.messages += messages_of_pieces(*flight.layout, flight.stage, count);
         flight.stage = after_stage(*flight.layout, flight.stage);
       } else {
         flight.stage = CompareStage::kDone;
       }
+      if (!flight.layout.has_value() || compare_cut(count).pieces == 1) together += sent;
       take_part(flight.op, sent);
       round.words += sent.opened_words;
       round.plane_words += sent.opened_plane_words;
@@ -157,7 +160,21 @@ class Schedule {
       }
     }
     in_flight_ = std::move(still);
+    round.messages += messages_of(together.opened_words) + messages_of(together.opened_plane_words);
     cost_.rounds.push_back(round);
+  }
+
+  /// Of a comparison that is cut; 0 of one that travels with others.
+  static std::uint64_t messages_of_pieces(const CompareLayout& layout, CompareStage stage,
+                                          std::uint64_t count) {
+    const CompareCut cut = compare_cut(count);
+    std::uint64_t messages = 0;
+    for (std::uint64_t first = 0; cut.pieces > 1 && first < count; first += cut.piece_elements) {
+      const std::uint64_t piece = std::min(cut.piece_elements, count - first);
+      messages += messages_of(stage_words(stage, piece));
+      messages += messages_of(stage_plane_words(layout, stage, piece));
+    }
+    return messages;
   }
 
   void take_part(std::uint32_t op, const OpTraffic& sent) {
@@ -237,21 +254,16 @@ RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions&
 std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank) {
   std::uint64_t payload = 0;
   std::uint64_t messages = 0;
-  bool reveals = false;
   for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
     const Op& op = program.ops[i];
     const OpTraffic& traffic = cost.ops[i].traffic;
     payload += payload_bytes(op, traffic, players, rank);
     if (traffic.revealed_words == 0) continue;
-    reveals = true;
     messages += messages_of(traffic.revealed_words) *
                 static_cast<std::uint64_t>(receivers_besides(op, players, rank));
   }
-  const std::size_t openings = cost.rounds.size() - (reveals ? 1 : 0);
-  for (std::size_t round = 0; round < openings; ++round) {
-    messages +=
-        (messages_of(cost.rounds[round].words) + messages_of(cost.rounds[round].plane_words)) *
-        static_cast<std::uint64_t>(players - 1);
+  for (const RoundCost& round : cost.rounds) {
+    messages += round.messages * static_cast<std::uint64_t>(players - 1);
   }
   return payload + messages * (kFrameHeaderBytes + kTagBytes);
 }

@@ -27,7 +27,7 @@ void EngineImpl::send_mask(ValueSlot& slot, std::uint32_t op) {
   InFlight flight;
   flight.opening = &slot;
   flight.op = op;
-  in_flight_.push_back(flight);
+  main_.flights.push_back(flight);
 }
 
 bool EngineImpl::run_one_deferred() {

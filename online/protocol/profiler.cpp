@@ -22,7 +22,7 @@ void Profiler::take_part(std::uint32_t op) {
   last_round_of_layer_[layer] = round_;
 }
 
-void Profiler::count_round(const std::vector<InFlight>& in_flight, std::size_t reductions) {
+void Profiler::count_strand(const std::vector<InFlight>& in_flight, std::size_t reductions) {
   if (!enabled_) return;
   for (const InFlight& flight : in_flight) {
     take_part(flight.op);
@@ -30,7 +30,6 @@ void Profiler::count_round(const std::vector<InFlight>& in_flight, std::size_t r
     profile_.ops[flight.op].traffic.opened_plane_words += flight.planes;
   }
   profile_.messages += reductions * static_cast<std::uint64_t>(transport_.size() - 1);
-  end_round();
 }
 
 void Profiler::count_reveal(std::uint32_t op, std::uint64_t words) {
