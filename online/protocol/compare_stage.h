@@ -32,11 +32,14 @@ struct CompareCut {
   std::uint64_t piece_elements = 0;  ///< of each but the last, which may have fewer
 };
 
-/// Elements of a piece, and the count from which there is more than one.
+/// A piece has at least so many elements (smaller messages gained nothing more: bench/README.md),
+/// and a device is waited for once a piece and round, so that there are never many.
 inline constexpr std::uint64_t kPieceElements = std::uint64_t{1} << 17;
+inline constexpr std::uint64_t kMaxPieces = 16;
 
 constexpr CompareCut compare_cut(std::uint64_t count) {
-  const std::uint64_t pieces = count / kPieceElements;
+  const std::uint64_t most = count / kPieceElements;
+  const std::uint64_t pieces = most < kMaxPieces ? most : kMaxPieces;
   if (pieces < 2) return {1, count};
   constexpr std::uint64_t kBlock = 512;  // elements that lie in one record
   const std::uint64_t elements = (count + pieces * kBlock - 1) / (pieces * kBlock) * kBlock;
