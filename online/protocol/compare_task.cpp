@@ -15,7 +15,7 @@ W part_of(W words, std::uint64_t first, std::uint64_t count, std::uint64_t per_w
 }  // namespace
 
 CompareTask::CompareTask(const CompareLayout& layout, std::uint64_t count, std::uint64_t constant,
-                         const CompareCut& cut)
+                         const PieceCut& cut)
     : layout_(layout), count_(count), constant_(constant), pieces_(cut.pieces) {
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
     Piece& piece = pieces_[i];

@@ -16,9 +16,9 @@ namespace beaverpond {
 class CompareTask {
  public:
   CompareTask(const CompareLayout& layout, std::uint64_t count, std::uint64_t constant)
-      : CompareTask(layout, count, constant, CompareCut{1, count}) {}
+      : CompareTask(layout, count, constant, PieceCut{1, count}) {}
   CompareTask(const CompareLayout& layout, std::uint64_t count, std::uint64_t constant,
-              const CompareCut& cut);
+              const PieceCut& cut);
   CompareTask(const CompareTask&) = delete;             // its pieces point at its layout
   CompareTask& operator=(const CompareTask&) = delete;  // its pieces point at its layout
 

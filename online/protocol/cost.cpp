@@ -139,14 +139,15 @@ class Schedule {
       const std::uint64_t count = program_.value(flight.opening.value_or(op.out)).shape.count();
       OpTraffic sent;
       sent.opened_words = stage_words(flight.stage, count);
+      const bool cut = !is_lookup(flight) && piece_cut(count).pieces > 1;
+      if (cut) round.messages += messages_of_pieces(flight, count);
       if (flight.layout.has_value()) {
         sent.opened_plane_words = stage_plane_words(*flight.layout, flight.stage, count);
-        round.messages += messages_of_pieces(*flight.layout, flight.stage, count);
         flight.stage = after_stage(*flight.layout, flight.stage);
       } else {
         flight.stage = CompareStage::kDone;
       }
-      if (!flight.layout.has_value() || compare_cut(count).pieces == 1) together += sent;
+      if (!cut) together += sent;
       take_part(flight.op, sent);
       round.words += sent.opened_words;
       round.plane_words += sent.opened_plane_words;
@@ -164,15 +165,17 @@ class Schedule {
     cost_.rounds.push_back(round);
   }
 
-  /// Of a comparison that is cut; 0 of one that travels with others.
-  static std::uint64_t messages_of_pieces(const CompareLayout& layout, CompareStage stage,
-                                          std::uint64_t count) {
-    const CompareCut cut = compare_cut(count);
+  static bool is_lookup(const Flight& flight) {
+    return !flight.layout.has_value() && !flight.opening.has_value();
+  }
+  static std::uint64_t messages_of_pieces(const Flight& flight, std::uint64_t count) {
+    const PieceCut cut = piece_cut(count);
     std::uint64_t messages = 0;
-    for (std::uint64_t first = 0; cut.pieces > 1 && first < count; first += cut.piece_elements) {
+    for (std::uint64_t first = 0; first < count; first += cut.piece_elements) {
       const std::uint64_t piece = std::min(cut.piece_elements, count - first);
-      messages += messages_of(stage_words(stage, piece));
-      messages += messages_of(stage_plane_words(layout, stage, piece));
+      messages += messages_of(stage_words(flight.stage, piece));
+      if (!flight.layout.has_value()) continue;
+      messages += messages_of(stage_plane_words(*flight.layout, flight.stage, piece));
     }
     return messages;
   }

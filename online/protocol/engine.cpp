@@ -24,7 +24,7 @@ Result<void> EngineImpl::prepare() {
     const std::uint64_t rounding =
         op.round_to_nearest && op.shift > 0 ? std::uint64_t{1} << (op.shift - 1) : 0;
     auto task = std::make_unique<CompareTask>(compare_layout(entry, plan_.profile), entry.count,
-                                              rounding, compare_cut(entry.count));
+                                              rounding, piece_cut(entry.count));
     BP_TRY(task->allocate(backend_));
     if (op.bit != kNoValue) task_of_bit_[op.bit] = task.get();
     tasks_[entry.source] = std::move(task);

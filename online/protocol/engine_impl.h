@@ -16,12 +16,14 @@
 
 namespace beaverpond {
 
-/// A mask opening, a piece of a comparison or a lookup (neither of the two) that takes part in the
-/// current round.
+/// A piece of a mask opening, a piece of a comparison or a lookup (neither of the two) that takes
+/// part in the current round.
 struct InFlight {
   ValueSlot* opening = nullptr;
   CompareTask* task = nullptr;
-  std::size_t piece = 0;
+  std::size_t piece = 0;         ///< of the task
+  std::uint64_t first = 0;       ///< of the mask: where its piece begins
+  std::uint64_t mask_words = 0;  ///< and how long it is
   std::uint32_t op = 0;
   std::uint64_t words_at = 0;
   std::uint64_t words = 0;
@@ -39,7 +41,7 @@ struct RoundMemory {
 };
 
 /// Openings that travel together, round after round. All small ones are one strand, the main one;
-/// each piece of a large comparison is a strand of its own, so that it computes while the others'
+/// each piece of a large one is a strand of its own, so that it computes while the others'
 /// words travel.
 struct Strand {
   std::vector<InFlight> flights;  ///< empty: not in use
@@ -139,7 +141,7 @@ class EngineImpl final : public Engine {
   Result<void> lay_out(Strand& strand);
   void write(const Strand& strand, const RoundMemory& memory);
   void read(Strand& strand, const RoundMemory& memory);
-  void finish_mask(ValueSlot& slot, ConstWords opened);
+  void finish_mask(const InFlight& flight, ConstWords opened);
   Result<void> start_exchange(Strand& strand, RoundMemory& memory);
   Error in_progress(Error error) const;
   Error in_operations(Error error, const std::vector<std::uint32_t>& ops) const;

@@ -35,7 +35,7 @@ Result<void> EngineImpl::lay_out(Strand& strand) {
       flight.words = flight.task->round_words(flight.piece);
       flight.planes = flight.task->round_planes(flight.piece);
     } else {
-      flight.words = flight.opening != nullptr ? flight.opening->share.size()
+      flight.words = flight.opening != nullptr ? flight.mask_words
                                                : values_[program_.ops[flight.op].out].share.size();
       flight.planes = 0;
     }
@@ -74,19 +74,25 @@ void EngineImpl::write(const Strand& strand, const RoundMemory& memory) {
       continue;
     }
     ValueSlot& slot = *flight.opening;
+    const Words mask = slot.mask.words().subspan(flight.first, flight.words);
     backend_.prg_fill(bundle_.seed(), plan_.prg,
-                      plan_.mask_stream(static_cast<std::uint32_t>(slot.mask_entry), member_), 0,
-                      slot.mask.bytes(), kHostStream);
-    backend_.subtract(slot.share, slot.mask.words(), words, kHostStream);
+                      plan_.mask_stream(static_cast<std::uint32_t>(slot.mask_entry), member_),
+                      flight.first * 8, bytes_of(mask), kHostStream);
+    backend_.subtract(slot.share.subspan(flight.first, flight.words), mask, words, kHostStream);
   }
 }
 
-void EngineImpl::finish_mask(ValueSlot& slot, ConstWords opened) {
-  backend_.copy(opened, slot.opened.words(), kHostStream);
+void EngineImpl::finish_mask(const InFlight& flight, ConstWords opened) {
+  ValueSlot& slot = *flight.opening;
+  const auto piece = [&flight](const Buffer& buffer) {
+    return buffer.words().subspan(flight.first, flight.words);
+  };
+  backend_.copy(opened, piece(slot.opened), kHostStream);
   if (designated() && slot.second_factor) {
-    backend_.add(slot.mask.words(), opened, slot.shifted.words(), kHostStream);
+    backend_.add(piece(slot.mask), opened, piece(slot.shifted), kHostStream);
   }
-  slot.mask_open = true;
+  slot.words_closed -= flight.words;
+  slot.mask_open = slot.words_closed == 0;
 }
 
 /// Leaves in the strand what another round follows.
@@ -97,7 +103,7 @@ void EngineImpl::read(Strand& strand, const RoundMemory& memory) {
     const ConstWords words = memory.words.words().subspan(flight.words_at, flight.words);
     const ConstWords planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
     if (flight.opening != nullptr) {
-      finish_mask(*flight.opening, words);
+      finish_mask(flight, words);
       continue;
     }
     const Op& op = program_.ops[flight.op];

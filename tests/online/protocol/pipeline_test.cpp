@@ -1,5 +1,5 @@
-// Comparisons that are cut into pieces: exact, as many rounds as uncut ones, and one piece computes
-// while another's words travel; what fails in between ends all of them.
+// Comparisons and masks that are cut into pieces: exact, as many rounds as uncut ones, and one
+// piece computes while another's words travel; what fails in between ends all of them.
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -82,9 +82,48 @@ INSTANTIATE_TEST_SUITE_P(Profiles, Pipeline,
                          ::testing::Values(CompareProfile::kLan, CompareProfile::kWan),
                          [](const auto& profile) { return std::string(to_string(profile.param)); });
 
+// The mask of a large factor opens in pieces, that of a small one beside them.
+TEST(Pipeline, AProductOfALargeFactorIsExact) {
+  constexpr std::uint32_t kRows = 1024;
+  constexpr std::uint32_t kInner = 3 * kPieceElements / kRows - 3;
+  constexpr std::uint32_t kColumns = 3;
+  static_assert(piece_cut(kRows * kInner).pieces > 1);
+  ProgramBuilder b;
+  const ValueId x = b.input(0, Shape{kRows, kInner}, 16);
+  const ValueId y = b.input(1, Shape{kInner, kColumns}, 16);
+  b.reveal(b.matmul(x, y), 1);
+  b.reveal(b.matmul(y, x, true, true), 1);
+  const Program program = b.finish().value();
+  std::mt19937_64 random(8);
+  WordVector left(kRows * kInner), right(kInner * kColumns);
+  for (std::uint64_t& word : left) word = random();
+  for (std::uint64_t& word : right) word = random();
+  for (const std::uint64_t bundle : {0u, 1u}) {  // either player is the designated one
+    const RunResult result =
+        run_program(program, 2, {left, right}, {}, 0, PrgKind::kChaCha20, bundle);
+    for (std::size_t i = 0; i < kRows; ++i) {
+      for (std::size_t j = 0; j < kColumns; ++j) {
+        std::uint64_t sum = 0;
+        for (std::size_t k = 0; k < kInner; ++k) {
+          sum += left[i * kInner + k] * right[k * kColumns + j];
+        }
+        ASSERT_EQ(result.revealed[0][0][i * kColumns + j], sum) << i << ' ' << j;
+        ASSERT_EQ(result.revealed[0][1][j * kRows + i], sum) << i << ' ' << j;
+      }
+    }
+    const Plan plan = make_plan(program, PrgKind::kChaCha20).value();
+    const RunCost cost = run_cost(program, plan, {});
+    EXPECT_EQ(cost.rounds[0].messages, piece_cut(kRows * kInner).pieces + 1);
+    for (int rank = 0; rank < 2; ++rank) {
+      EXPECT_EQ(result.sent_bytes[static_cast<std::size_t>(rank)],
+                sent_bytes(program, cost, 2, rank));
+    }
+  }
+}
+
 TEST(Pipeline, ACutIsWholeBlocksAndMissesNothing) {
   for (std::uint64_t count = 1; count < std::uint64_t{1} << 32; count += 1 + count / 7) {
-    const CompareCut cut = compare_cut(count);
+    const PieceCut cut = piece_cut(count);
     EXPECT_LE(cut.pieces, kMaxPieces);
     EXPECT_GE(cut.pieces * cut.piece_elements, count);
     EXPECT_LT((cut.pieces - 1) * cut.piece_elements, count);
@@ -92,8 +131,8 @@ TEST(Pipeline, ACutIsWholeBlocksAndMissesNothing) {
     EXPECT_GE(cut.piece_elements, kPieceElements);
     EXPECT_EQ(cut.piece_elements % 512, 0u);
   }
-  EXPECT_EQ(compare_cut(2 * kPieceElements - 1).pieces, 1u);
-  EXPECT_EQ(compare_cut(2 * kPieceElements).pieces, 2u);
+  EXPECT_EQ(piece_cut(2 * kPieceElements - 1).pieces, 1u);
+  EXPECT_EQ(piece_cut(2 * kPieceElements).pieces, 2u);
 }
 
 /// Notes when operations start and when they have been waited for; the n-th wait may fail.
