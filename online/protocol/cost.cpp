@@ -6,7 +6,6 @@
 
 #include "offline/plan/entry_layout.h"
 #include "online/protocol/compare_stage.h"
-#include "online/transport/frame.h"
 
 namespace beaverpond {
 namespace {
@@ -133,6 +132,7 @@ class Schedule {
   void exchange() {
     RoundCost round;
     std::vector<Flight> still;
+    std::vector<std::pair<std::uint32_t, OpTraffic>> sent_by;
     for (Flight& flight : in_flight_) {
       const Op& op = program_.ops[flight.op];
       const std::uint64_t count = program_.value(flight.opening.value_or(op.out)).shape.count();
@@ -144,7 +144,7 @@ class Schedule {
       } else {
         flight.stage = CompareStage::kDone;
       }
-      take_part(flight.op, sent);
+      sent_by.emplace_back(flight.op, sent);
       round.words += sent.opened_words;
       round.plane_words += sent.opened_plane_words;
       if (flight.opening.has_value()) {
@@ -155,6 +155,11 @@ class Schedule {
         value(op.out).ready = true;
         if (op.bit != kNoValue) value(op.bit).ready = true;
       }
+    }
+    for (auto& [op, sent] : sent_by) {
+      if (is_large_opening(round.words)) sent.large_words += sent.opened_words;
+      if (is_large_opening(round.plane_words)) sent.large_words += sent.opened_plane_words;
+      take_part(op, sent);
     }
     in_flight_ = std::move(still);
     cost_.rounds.push_back(round);
@@ -235,25 +240,22 @@ RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions&
 }
 
 std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank) {
-  std::uint64_t payload = 0;
-  std::uint64_t messages = 0;
+  std::uint64_t bytes = 0;
   bool reveals = false;
   for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
-    const Op& op = program.ops[i];
-    const OpTraffic& traffic = cost.ops[i].traffic;
-    payload += payload_bytes(op, traffic, players, rank);
-    if (traffic.revealed_words == 0) continue;
+    const std::uint64_t words = cost.ops[i].traffic.revealed_words;
+    if (words == 0) continue;
     reveals = true;
-    messages += messages_of(traffic.revealed_words) *
-                static_cast<std::uint64_t>(receivers_besides(op, players, rank));
+    bytes += reveal_sent_bytes(words) *
+             static_cast<std::uint64_t>(receivers_besides(program.ops[i], players, rank));
   }
   const std::size_t openings = cost.rounds.size() - (reveals ? 1 : 0);
   for (std::size_t round = 0; round < openings; ++round) {
-    messages +=
-        (messages_of(cost.rounds[round].words) + messages_of(cost.rounds[round].plane_words)) *
-        static_cast<std::uint64_t>(players - 1);
+    for (const std::uint64_t words : {cost.rounds[round].words, cost.rounds[round].plane_words}) {
+      bytes += opening_sent_bytes(words, players, rank);
+    }
   }
-  return payload + messages * (kFrameHeaderBytes + kTagBytes);
+  return bytes;
 }
 
 }  // namespace beaverpond

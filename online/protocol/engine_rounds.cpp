@@ -104,8 +104,9 @@ void EngineImpl::read_round(const RoundMemory& memory) {
 
 /// In parts that every transport takes as one message.
 void EngineImpl::start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending) {
-  for (std::size_t at = 0; at < words.size(); at += kMaxMessageWords) {
-    const Words part = words.subspan(at, std::min(kMaxMessageWords, words.size() - at));
+  const std::size_t part_words = opening_part_words(words.size());
+  for (std::size_t at = 0; at < words.size(); at += part_words) {
+    const Words part = words.subspan(at, std::min(part_words, words.size() - at));
     pending.push_back(transport_.start_all_reduce(part, op, next_tag(), kHostStream));
   }
 }
@@ -149,13 +150,12 @@ Result<void> EngineImpl::exchange_round() {
   BP_TRY(start_exchange(*memory, words, planes, pending));
   run_one_deferred();
   const Result<void> outcome = wait_all(pending);
-  const std::size_t reductions = pending.size();
   pending.clear();
   if (!outcome.ok()) return in_progress(outcome.error());
   ++stats_.rounds;
   stats_.opened_words += words;
   stats_.opened_plane_words += planes;
-  profiler_.count_round(in_flight_, reductions);
+  profiler_.count_round(in_flight_, words, planes);
   if (staged_) {
     backend_.upload(memory->host_words.bytes().first(words * 8),
                     memory->words.bytes().first(words * 8), kHostStream);
