@@ -5,7 +5,6 @@
 #include <functional>
 
 #include "offline/plan/plan.h"
-#include "online/transport/frame.h"
 
 namespace beaverpond {
 namespace {
@@ -206,17 +205,19 @@ std::vector<CostedRuns> runs_of_inference(const Program& program, const Plan& pl
 
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,
                   std::uint64_t rounds, int players, int rank) {
+  std::uint64_t payload = 0;
   for (std::size_t i = 0; i < profile.ops.size(); ++i) {
     const OpProfile& op = profile.ops[i];
     table.operations[i].seconds = op.seconds;
     table.operations[i].rounds = op.traffic.rounds;
     table.operations[i].bytes_sent = payload_bytes(program.ops[i], op.traffic, players, rank);
+    payload += table.operations[i].bytes_sent;
   }
   for (std::size_t i = 0; i < profile.layer_rounds.size(); ++i) {
     table.layers[i].rounds = profile.layer_rounds[i];
   }
   table.total.rounds = rounds;
-  table.header_bytes = profile.messages * (kFrameHeaderBytes + kTagBytes);
+  table.header_bytes = profile.sent_bytes - payload;
   table.measured = true;
   sum_up(table, program_layers(program));
 }

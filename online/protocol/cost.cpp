@@ -6,7 +6,6 @@
 
 #include "offline/plan/entry_layout.h"
 #include "online/protocol/compare_stage.h"
-#include "online/transport/frame.h"
 
 namespace beaverpond {
 namespace {
@@ -132,23 +131,29 @@ class Schedule {
 
   void exchange() {
     RoundCost round;
-    OpTraffic together;  // of the main strand; pieces of large comparisons travel by themselves
     std::vector<Flight> still;
+    std::vector<std::pair<std::uint32_t, OpTraffic>> sent_by;
+    OpTraffic together;  // what is not in pieces opens together
     for (Flight& flight : in_flight_) {
       const Op& op = program_.ops[flight.op];
       const std::uint64_t count = program_.value(flight.opening.value_or(op.out)).shape.count();
+      const PieceCut cut = is_lookup(flight) ? PieceCut{1, count} : piece_cut(count);
       OpTraffic sent;
-      sent.opened_words = stage_words(flight.stage, count);
-      const bool cut = !is_lookup(flight) && piece_cut(count).pieces > 1;
-      if (cut) round.messages += messages_of_pieces(flight, count);
-      if (flight.layout.has_value()) {
-        sent.opened_plane_words = stage_plane_words(*flight.layout, flight.stage, count);
-        flight.stage = after_stage(*flight.layout, flight.stage);
+      if (cut.pieces > 1) {
+        for (std::uint64_t first = 0; first < count; first += cut.piece_elements) {
+          OpTraffic piece = opened_by(flight, std::min(cut.piece_elements, count - first));
+          add_openings(round, piece);
+          piece.large_words = large_words(piece, piece);
+          sent += piece;
+        }
+        take_part(flight.op, sent);
       } else {
-        flight.stage = CompareStage::kDone;
+        sent = opened_by(flight, count);
+        together += sent;
+        sent_by.emplace_back(flight.op, sent);
       }
-      if (!cut) together += sent;
-      take_part(flight.op, sent);
+      flight.stage = flight.layout.has_value() ? after_stage(*flight.layout, flight.stage)
+                                               : CompareStage::kDone;
       round.words += sent.opened_words;
       round.plane_words += sent.opened_plane_words;
       if (flight.opening.has_value()) {
@@ -160,24 +165,35 @@ class Schedule {
         if (op.bit != kNoValue) value(op.bit).ready = true;
       }
     }
+    for (auto& [op, sent] : sent_by) {
+      sent.large_words = large_words(sent, together);
+      take_part(op, sent);
+    }
     in_flight_ = std::move(still);
-    round.messages += messages_of(together.opened_words) + messages_of(together.opened_plane_words);
-    cost_.rounds.push_back(round);
+    add_openings(round, together);
+    cost_.rounds.push_back(std::move(round));
   }
 
   static bool is_lookup(const Flight& flight) {
     return !flight.layout.has_value() && !flight.opening.has_value();
   }
-  static std::uint64_t messages_of_pieces(const Flight& flight, std::uint64_t count) {
-    const PieceCut cut = piece_cut(count);
-    std::uint64_t messages = 0;
-    for (std::uint64_t first = 0; first < count; first += cut.piece_elements) {
-      const std::uint64_t piece = std::min(cut.piece_elements, count - first);
-      messages += messages_of(stage_words(flight.stage, piece));
-      if (!flight.layout.has_value()) continue;
-      messages += messages_of(stage_plane_words(*flight.layout, flight.stage, piece));
+  static OpTraffic opened_by(const Flight& flight, std::uint64_t count) {
+    OpTraffic sent;
+    sent.opened_words = stage_words(flight.stage, count);
+    if (flight.layout.has_value()) {
+      sent.opened_plane_words = stage_plane_words(*flight.layout, flight.stage, count);
     }
-    return messages;
+    return sent;
+  }
+  /// Of what `part` opens as part of `whole`.
+  static std::uint64_t large_words(const OpTraffic& part, const OpTraffic& whole) {
+    return (is_large_opening(whole.opened_words) ? part.opened_words : 0) +
+           (is_large_opening(whole.opened_plane_words) ? part.opened_plane_words : 0);
+  }
+  static void add_openings(RoundCost& round, const OpTraffic& sent) {
+    for (const std::uint64_t words : {sent.opened_words, sent.opened_plane_words}) {
+      if (words != 0) round.openings.push_back(words);
+    }
   }
 
   void take_part(std::uint32_t op, const OpTraffic& sent) {
@@ -255,20 +271,19 @@ RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions&
 }
 
 std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank) {
-  std::uint64_t payload = 0;
-  std::uint64_t messages = 0;
+  std::uint64_t bytes = 0;
   for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
-    const Op& op = program.ops[i];
-    const OpTraffic& traffic = cost.ops[i].traffic;
-    payload += payload_bytes(op, traffic, players, rank);
-    if (traffic.revealed_words == 0) continue;
-    messages += messages_of(traffic.revealed_words) *
-                static_cast<std::uint64_t>(receivers_besides(op, players, rank));
+    const std::uint64_t words = cost.ops[i].traffic.revealed_words;
+    if (words == 0) continue;
+    bytes += reveal_sent_bytes(words) *
+             static_cast<std::uint64_t>(receivers_besides(program.ops[i], players, rank));
   }
   for (const RoundCost& round : cost.rounds) {
-    messages += round.messages * static_cast<std::uint64_t>(players - 1);
+    for (const std::uint64_t words : round.openings) {
+      bytes += opening_sent_bytes(words, players, rank);
+    }
   }
-  return payload + messages * (kFrameHeaderBytes + kTagBytes);
+  return bytes;
 }
 
 }  // namespace beaverpond

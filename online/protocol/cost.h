@@ -20,9 +20,9 @@ struct OpCost {
 };
 
 struct RoundCost {
-  std::uint64_t words = 0;        ///< opened or revealed
-  std::uint64_t plane_words = 0;  ///< of opened bits
-  std::uint64_t messages = 0;     ///< of openings, to each other player
+  std::uint64_t words = 0;              ///< opened or revealed
+  std::uint64_t plane_words = 0;        ///< of opened bits
+  std::vector<std::uint64_t> openings;  ///< words of each that begins by itself; reveals are none
 };
 
 struct RunCost {

@@ -124,8 +124,9 @@ void EngineImpl::read(Strand& strand, const RoundMemory& memory) {
 
 /// In parts that every transport takes as one message.
 void EngineImpl::start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending) {
-  for (std::size_t at = 0; at < words.size(); at += kMaxMessageWords) {
-    const Words part = words.subspan(at, std::min(kMaxMessageWords, words.size() - at));
+  const std::size_t part_words = opening_part_words(words.size());
+  for (std::size_t at = 0; at < words.size(); at += part_words) {
+    const Words part = words.subspan(at, std::min(part_words, words.size() - at));
     pending.push_back(transport_.start_all_reduce(part, op, next_tag(), kHostStream));
   }
 }
@@ -169,12 +170,11 @@ Result<void> EngineImpl::send(Strand& strand) {
 /// Waits for a strand's messages and computes what follows from them.
 Result<void> EngineImpl::receive(Strand& strand) {
   const Result<void> outcome = wait_all(strand);
-  const std::size_t reductions = strand.pending.size();
   strand.pending.clear();
   if (!outcome.ok()) return in_progress(outcome.error());
   stats_.opened_words += strand.words;
   stats_.opened_plane_words += strand.planes;
-  profiler_.count_strand(strand.flights, reductions);
+  profiler_.count_strand(strand.flights, strand.words, strand.planes);
   const RoundMemory& memory = strand.last_memory();
   if (staged_) {
     backend_.upload(memory.host_words.bytes().first(strand.words * 8),

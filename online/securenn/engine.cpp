@@ -150,7 +150,7 @@ Result<void> SecurennEngine::run_member(const RunInputs& inputs) {
   stats_.rounds = link_.rounds();
   ++profile_.runs;
   profile_.exchange_seconds = link_.seconds();
-  profile_.messages = link_.messages();
+  profile_.sent_bytes = link_.header_bytes();
   if (failed_ || member_ + 1 == plan_.members) bundle_ = Bundle();
   return result;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "online/protocol/traffic.h"
+#include "online/transport/frame.h"
 
 namespace beaverpond::securenn {
 namespace {
@@ -17,7 +18,7 @@ void Link::send(int to, std::span<const std::uint8_t> bytes) {
     const auto part = bytes.subspan(at, std::min(kMaxMessageBytes, bytes.size() - at));
     std::uint32_t& operation = sent_[static_cast<std::size_t>(to)];
     pending_.push_back(transport_.start_send(to, part, tag(operation++), kHostStream));
-    ++messages_;
+    header_bytes_ += wire_bytes(part.size()) - part.size();
   }
 }
 

@@ -113,7 +113,7 @@ TEST(Pipeline, AProductOfALargeFactorIsExact) {
     }
     const Plan plan = make_plan(program, PrgKind::kChaCha20).value();
     const RunCost cost = run_cost(program, plan, {});
-    EXPECT_EQ(cost.rounds[0].messages, piece_cut(kRows * kInner).pieces + 1);
+    EXPECT_EQ(cost.rounds[0].openings.size(), piece_cut(kRows * kInner).pieces + 1);
     for (int rank = 0; rank < 2; ++rank) {
       EXPECT_EQ(result.sent_bytes[static_cast<std::size_t>(rank)],
                 sent_bytes(program, cost, 2, rank));
