@@ -45,7 +45,7 @@ class Schedule {
   RunCost run() {
     if (plan_.protocol != Protocol::kAdditive) {
       add_offline();
-      count_layers();
+      count_layer_rounds(program_, cost_);
       return std::move(cost_);
     }
     keep_fixed_values();
@@ -54,7 +54,7 @@ class Schedule {
              "an operation never became ready");
     if (!options_.skip_reveals) reveal();
     add_offline();
-    count_layers();
+    count_layer_rounds(program_, cost_);
     return std::move(cost_);
   }
 
@@ -192,21 +192,6 @@ class Schedule {
     }
   }
 
-  void count_layers() {
-    const ProgramLayers layers = program_layers(program_);
-    std::vector<std::vector<bool>> in_round(layers.names.size(),
-                                            std::vector<bool>(cost_.rounds.size(), false));
-    for (std::uint32_t i = 0; i < cost_.ops.size(); ++i) {
-      for (const std::uint32_t round : cost_.ops[i].rounds) {
-        in_round[layers.of_op[i]][round] = true;
-      }
-    }
-    for (const std::vector<bool>& rounds : in_round) {
-      cost_.layer_rounds.push_back(
-          static_cast<std::uint64_t>(std::count(rounds.begin(), rounds.end(), true)));
-    }
-  }
-
   const Program& program_;
   const Plan& plan_;
   RunCostOptions options_;
@@ -229,6 +214,20 @@ std::uint64_t multiply_adds(const PlanEntry& entry) {
   return entry.conv.patch_rows() * entry.conv.patch_columns() * entry.conv.out_channels;
 }
 
+void count_layer_rounds(const Program& program, RunCost& cost) {
+  const ProgramLayers layers = program_layers(program);
+  std::vector<std::vector<bool>> in_round(layers.names.size(),
+                                          std::vector<bool>(cost.rounds.size(), false));
+  for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
+    for (const std::uint32_t round : cost.ops[i].rounds) in_round[layers.of_op[i]][round] = true;
+  }
+  cost.layer_rounds.clear();
+  for (const std::vector<bool>& rounds : in_round) {
+    cost.layer_rounds.push_back(
+        static_cast<std::uint64_t>(std::count(rounds.begin(), rounds.end(), true)));
+  }
+}
+
 RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions& options) {
   BP_CHECK(options.member < program.members, "the series has this member");
   return Schedule(program, plan, options).run();
@@ -236,7 +235,7 @@ RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions&
 
 std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank) {
   std::uint64_t payload = 0;
-  std::uint64_t messages = 0;
+  std::uint64_t messages = cost.messages;
   bool reveals = false;
   for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
     const Op& op = program.ops[i];

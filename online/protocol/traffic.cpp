@@ -19,7 +19,7 @@ std::uint64_t payload_bytes(const Op& op, const OpTraffic& traffic, int players,
     words +=
         traffic.revealed_words * static_cast<std::uint64_t>(receivers_besides(op, players, rank));
   }
-  return words * 8;
+  return words * 8 + traffic.sent_bytes;
 }
 
 ProgramLayers program_layers(const Program& program) {

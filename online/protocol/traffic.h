@@ -18,17 +18,20 @@ constexpr std::uint64_t messages_of(std::uint64_t words) {
 }
 
 /// Openings go from every player to every other; a reveal to its receivers. An opening of a mask
-/// belongs to the operation that first needs it.
+/// belongs to the operation that first needs it. Under SecureNN players do different work: rounds
+/// and `sent_bytes` are of one of them, and no words are counted.
 struct OpTraffic {
   std::uint64_t opened_words = 0;        ///< arithmetic words, to each other player
   std::uint64_t opened_plane_words = 0;  ///< words of opened bits, to each other player
   std::uint64_t revealed_words = 0;      ///< to each receiver
+  std::uint64_t sent_bytes = 0;          ///< under SecureNN: to all others together
   std::uint64_t rounds = 0;              ///< in which it takes part; others share them
 
   OpTraffic& operator+=(const OpTraffic& other) {
     opened_words += other.opened_words;
     opened_plane_words += other.opened_plane_words;
     revealed_words += other.revealed_words;
+    sent_bytes += other.sent_bytes;
     rounds += other.rounds;
     return *this;
   }
