@@ -44,7 +44,7 @@ class Schedule {
   RunCost run() {
     if (plan_.protocol != Protocol::kAdditive) {
       add_offline();
-      count_layers();
+      count_layer_rounds(program_, cost_);
       return std::move(cost_);
     }
     keep_fixed_values();
@@ -53,7 +53,7 @@ class Schedule {
              "an operation never became ready");
     if (!options_.skip_reveals) reveal();
     add_offline();
-    count_layers();
+    count_layer_rounds(program_, cost_);
     return std::move(cost_);
   }
 
@@ -228,21 +228,6 @@ class Schedule {
     }
   }
 
-  void count_layers() {
-    const ProgramLayers layers = program_layers(program_);
-    std::vector<std::vector<bool>> in_round(layers.names.size(),
-                                            std::vector<bool>(cost_.rounds.size(), false));
-    for (std::uint32_t i = 0; i < cost_.ops.size(); ++i) {
-      for (const std::uint32_t round : cost_.ops[i].rounds) {
-        in_round[layers.of_op[i]][round] = true;
-      }
-    }
-    for (const std::vector<bool>& rounds : in_round) {
-      cost_.layer_rounds.push_back(
-          static_cast<std::uint64_t>(std::count(rounds.begin(), rounds.end(), true)));
-    }
-  }
-
   const Program& program_;
   const Plan& plan_;
   RunCostOptions options_;
@@ -265,17 +250,31 @@ std::uint64_t multiply_adds(const PlanEntry& entry) {
   return entry.conv.patch_rows() * entry.conv.patch_columns() * entry.conv.out_channels;
 }
 
+void count_layer_rounds(const Program& program, RunCost& cost) {
+  const ProgramLayers layers = program_layers(program);
+  std::vector<std::vector<bool>> in_round(layers.names.size(),
+                                          std::vector<bool>(cost.rounds.size(), false));
+  for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
+    for (const std::uint32_t round : cost.ops[i].rounds) in_round[layers.of_op[i]][round] = true;
+  }
+  cost.layer_rounds.clear();
+  for (const std::vector<bool>& rounds : in_round) {
+    cost.layer_rounds.push_back(
+        static_cast<std::uint64_t>(std::count(rounds.begin(), rounds.end(), true)));
+  }
+}
+
 RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions& options) {
   BP_CHECK(options.member < program.members, "the series has this member");
   return Schedule(program, plan, options).run();
 }
 
 std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank) {
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = cost.sent_bytes;
   for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
     const std::uint64_t words = cost.ops[i].traffic.revealed_words;
     if (words == 0) continue;
-    bytes += reveal_sent_bytes(words) *
+    bytes += message_sent_bytes(words * 8) *
              static_cast<std::uint64_t>(receivers_besides(program.ops[i], players, rank));
   }
   for (const RoundCost& round : cost.rounds) {

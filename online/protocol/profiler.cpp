@@ -43,8 +43,8 @@ void Profiler::count_reveal(std::uint32_t op, std::uint64_t words) {
   take_part(op);
   profile_.ops[op].traffic.revealed_words += words;
   profile_.sent_bytes +=
-      reveal_sent_bytes(words) * static_cast<std::uint64_t>(receivers_besides(
-                                     program_.ops[op], transport_.size(), transport_.rank()));
+      message_sent_bytes(words * 8) * static_cast<std::uint64_t>(receivers_besides(
+                                          program_.ops[op], transport_.size(), transport_.rank()));
 }
 
 }  // namespace beaverpond

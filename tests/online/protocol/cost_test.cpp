@@ -266,9 +266,9 @@ TEST(Cost, AMaskBelongsToWhoeverNeedsItFirst) {
   const Program program = b.finish().value();
   const Plan plan = make_plan(program, PrgKind::kAes128Ctr).value();
   const RunCost cost = run_cost(program, plan, {});
-  EXPECT_EQ(cost.ops[3].traffic, (OpTraffic{4 * 6 + 6 * 5, 0, 0, 0, 1}));
-  EXPECT_EQ(cost.ops[4].traffic, (OpTraffic{6 * 7, 0, 0, 0, 1}));
-  EXPECT_EQ(cost.ops[6].traffic, (OpTraffic{0, 0, 4 * 7, 0, 1}));
+  EXPECT_EQ(cost.ops[3].traffic, (OpTraffic{.opened_words = 4 * 6 + 6 * 5, .rounds = 1}));
+  EXPECT_EQ(cost.ops[4].traffic, (OpTraffic{.opened_words = 6 * 7, .rounds = 1}));
+  EXPECT_EQ(cost.ops[6].traffic, (OpTraffic{.revealed_words = 4 * 7, .rounds = 1}));
   EXPECT_EQ(cost.ops[3].multiply_adds, 4u * 6 * 5);
   EXPECT_EQ(cost.ops[3].bundle_bytes, 192u);  // 4 * 5 words are 160 bytes
   EXPECT_EQ(cost.op_of_entry, (std::vector<std::uint32_t>{3, 3, 3, 4, 4}));
