@@ -261,6 +261,33 @@ Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan,
   return dealing;
 }
 
+Result<std::vector<DealingTimes>> read_dealings(const std::vector<std::string>& paths,
+                                                const Plan& plan,
+                                                const std::optional<Plan>& wide_plan,
+                                                std::uint32_t players) {
+  std::vector<DealingTimes> dealings;
+  for (const std::string& path : paths) {
+    Result<DealingTimes> times = read_dealing(path, plan, players);
+    if (!times.ok() && wide_plan.has_value()) times = read_dealing(path, *wide_plan, players);
+    if (!times.ok()) return times.error();
+    for (const DealingTimes& other : dealings) {
+      if (other.plan != times->plan) continue;
+      return make_error(ErrorCode::kConfig, path +
+                                                ": another file has the times of this plan; "
+                                                "give --dealing once for each plan");
+    }
+    dealings.push_back(std::move(times).value());
+  }
+  return dealings;
+}
+
+const DealingTimes* dealing_of_plan(const std::vector<DealingTimes>& dealings, const Plan& plan) {
+  for (const DealingTimes& dealing : dealings) {
+    if (dealing.plan == plan_hash(plan)) return &dealing;
+  }
+  return nullptr;
+}
+
 void put_dealing(CostTable& table, const Program& program, const Plan& plan,
                  const DealingTimes& dealing, std::uint64_t bundles) {
   const RunCost cost = cost_of_run(program, plan, {});

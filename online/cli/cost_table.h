@@ -71,6 +71,14 @@ struct DealingTimes {
 };
 /// Errors: kConfig, kIo; a file of another plan or number of players is refused.
 Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan, std::uint32_t players);
+/// Of several files, where there may be two plans to choose from: each is of one of them. Errors:
+/// as read_dealing(); kConfig for two of one plan.
+Result<std::vector<DealingTimes>> read_dealings(const std::vector<std::string>& paths,
+                                                const Plan& plan,
+                                                const std::optional<Plan>& wide_plan,
+                                                std::uint32_t players);
+/// Those of the plan; null if there are none.
+const DealingTimes* dealing_of_plan(const std::vector<DealingTimes>& dealings, const Plan& plan);
 
 /// Adds the seconds of dealing `bundles` bundles.
 void put_dealing(CostTable& table, const Program& program, const Plan& plan,

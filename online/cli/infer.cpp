@@ -100,7 +100,7 @@ Result<void> run_infer(const InferCommand& options) {
                        options.series};
   if (!options.shares.empty()) ask.weights_owner.reset();
   BP_ASSIGN(InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
-  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+  BP_ASSIGN(const std::vector<DealingTimes> dealing,
             dealing_of(options.profile, setup.plan, setup.wide_plan, job.players));
   const Home home{options.player.home};
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
@@ -120,7 +120,7 @@ Result<void> run_infer(const InferCommand& options) {
                                         player_options));
   TrainOptions run;
   run.lane = options.player.lane;
-  run.epoch = player->roster().epoch;
+  run.epoch = player->session().epoch();
   run.profile = options.profile.profile;
   run.on_progress = [&progress](const TrainProgress& now) {
     char line[96];

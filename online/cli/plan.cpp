@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <iterator>
+#include <numeric>
 
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
@@ -15,10 +16,11 @@ namespace {
 struct Planned {
   Program program;
   Plan plan;
-  std::optional<Plan> wide_plan;  // where the job leaves the profile open
-  CostTable bundle;               // of one bundle
-  CostTable job;                  // of all steps; empty for inference
-  std::uint64_t bundles = 0;      // of a training
+  std::optional<Plan> wide_plan;               // where the job leaves the profile open
+  std::optional<double> wide_dealing_seconds;  // of one of its bundles
+  CostTable bundle;                            // of one bundle
+  CostTable job;                               // of all steps; empty for inference
+  std::uint64_t bundles = 0;                   // of a training
   /// By player, of one bundle, where they differ by more than what is revealed to whom: SecureNN's.
   std::vector<std::uint64_t> bytes_by_player;
 };
@@ -59,12 +61,18 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
                                                    job.reveal.loss_every, rank),
                                   players, rank);
   }
-  if (!options.dealing.empty()) {
-    BP_ASSIGN(const DealingTimes dealing, read_dealing(options.dealing, planned.plan, job.players));
-    put_dealing(planned.bundle, planned.program, planned.plan, dealing, 1);
+  BP_ASSIGN(const std::vector<DealingTimes> dealings,
+            read_dealings(options.dealing, planned.plan, planned.wide_plan, job.players));
+  if (const auto* const dealing = dealing_of_plan(dealings, planned.plan); dealing != nullptr) {
+    put_dealing(planned.bundle, planned.program, planned.plan, *dealing, 1);
     if (planned.bundles > 0) {  // inference has no job
-      put_dealing(planned.job, planned.program, planned.plan, dealing, planned.bundles);
+      put_dealing(planned.job, planned.program, planned.plan, *dealing, planned.bundles);
     }
+  }
+  if (!planned.wide_plan.has_value()) return planned;
+  if (const auto* const wide = dealing_of_plan(dealings, *planned.wide_plan); wide != nullptr) {
+    planned.wide_dealing_seconds =
+        std::accumulate(wide->entry_seconds.begin(), wide->entry_seconds.end(), 0.0);
   }
   return planned;
 }
@@ -89,6 +97,9 @@ void print_json(const PlanOptions& options, const Job& job, const Planned& plann
     fields.emplace_back(
         "wan_rounds",
         std::uint64_t{run_cost(planned.program, *planned.wide_plan, {}).rounds.size()});
+  }
+  if (planned.wide_dealing_seconds.has_value()) {
+    fields.emplace_back("wan_dealing_seconds", *planned.wide_dealing_seconds);
   }
   if (planned.bundle.dealt) {
     fields.emplace_back("dealing_seconds", planned.bundle.total.dealing_seconds);
@@ -161,9 +172,13 @@ void print_wide(const PlanOptions& options, const Planned& planned) {
   std::printf(
       "profile = \"auto\": the players take this plan (lan) or the one of few rounds (wan), %s: "
       "%zu "
-      "rounds, one bundle is %.2f MB\n",
+      "rounds, one bundle is %.2f MB",
       to_hex(plan_hash(wide)).c_str(), run_cost(planned.program, wide, {}).rounds.size(),
       static_cast<double>(wide.correction_size.value) / 1e6);
+  if (planned.wide_dealing_seconds.has_value()) {
+    std::printf(", dealt in %.3g core ms", 1e3 * *planned.wide_dealing_seconds);
+  }
+  std::printf("\n");
   if (options.output.empty()) return;
   std::printf("the factory needs both files: %s and %s\n", options.output.c_str(),
               wide_path(options.output).c_str());

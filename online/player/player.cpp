@@ -272,8 +272,10 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   Connections connections{std::move(connected.transport), nullptr};
   if (options.decorate) connections.tls = options.decorate(std::move(connections.tls));
   BP_TRY(connect_openings_blocking(options, tls, made.gpu, connections));
+  const std::uint64_t last_epoch = std::max(options.last_epoch + 1, roster.epoch) - 1;
   BP_ASSIGN(const Session session,
-            Session::create_blocking(connections.all(), steady_clock::now() + tls.connect_timeout));
+            Session::create_blocking(connections.all(), steady_clock::now() + tls.connect_timeout,
+                                     fill_random_blocking, last_epoch));
   auto player =
       std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
                                         std::move(connections), session, std::move(made.backend));

@@ -49,6 +49,9 @@ struct PlayerOptions {
   /// host:port by rank; empty to use the roster's.
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
+  /// The last membership epoch that this player knows of. The roster's, where it is later, is the
+  /// first.
+  std::uint64_t last_epoch = 0;
   std::string device = "auto";  ///< as make_backend() takes it
   /// That a CPU's products share; 0: the cores of this host, divided by the players on it.
   int threads = 0;

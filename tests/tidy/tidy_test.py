@@ -36,10 +36,11 @@ LAYERS = {
     "kernels/cuda/synthetic": ["kernels/cuda", "kernels/synthetic/request"],
     # The module's entry puts the module together, as a program would.
     "kernels/cuda/module": ["kernels/cuda", "kernels/cuda/synthetic", "online/transport/nccl"],
-    "kernels/device_module": ["kernels/backend", "kernels/product_rates"],
+    "kernels/device_module": ["kernels/backend", "kernels/module_file", "kernels/product_rates"],
     "kernels/device_name": [],
     "kernels": ["kernels/gemm"],
     "kernels/make_backend": ["kernels/device_module", "kernels/device_name"],
+    "kernels/module_file": [],
     "kernels/product_method": [],
     "kernels/product_rates": ["kernels/product_method"],
     "kernels/synthetic": ["kernels/device_module", "kernels/device_name",
@@ -50,7 +51,7 @@ LAYERS = {
     "offline/dealer": ["kernels/backend", "kernels/securenn", "offline/plan"],
     "offline/pool": ["offline/plan"],
     "offline/factory": ["offline/dealer", "offline/pool", "kernels/make_backend"],
-    "online/transport": [],
+    "online/transport": ["kernels/module_file"],  # how MPI's module is found
     "online/transport/mpi": ["online/transport"],
     "online/transport/nccl": ["kernels/cuda", "online/transport"],
     "online/session": ["online/transport", "offline/pool"],
