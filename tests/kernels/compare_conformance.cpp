@@ -223,6 +223,53 @@ TEST_F(CompareConformance, Dealer) {
   }
 }
 
+/// Operands that do not fit are refused before anything is read or written, by every backend alike.
+TEST_F(CompareConformance, WrongSizesAbort) {
+  constexpr std::size_t kCount = 65;
+  const CompareLayout layout = make_compare_layout(CompareUse::kReluTruncate, 16);
+  const auto planes = [](int n) { return packed_words(static_cast<std::uint64_t>(n), kCount); };
+  Backend& b = device();
+  const Tensor words(b, HostWords(kCount)), bits(b, HostWords(planes(1)));
+  const Tensor kept(b, HostWords(compare_kept_words(layout, kCount)));
+  const Tensor leaf(b, HostWords(planes(layout.leaf_wires)));
+  const Tensor root(b, HostWords(planes(layout.root.wires())));
+  const Tensor last(b, HostWords(planes(layout.final_bits)));
+  const Seed seed = random_seed(random_);
+  CompareState state;
+  state.layout = &layout;
+  state.count = kCount;
+  state.material.seed = &seed;
+  state.opened = words, state.kept = kept, state.delta = bits;
+  const auto less = [](const Tensor& tensor) { return tensor.words().first(1); };
+  const auto with = [&](auto change) {
+    CompareState other = state;
+    change(other);
+    return other;
+  };
+  const CompareState short_opened = with([&](auto& s) { s.opened = less(words); });
+  const CompareState short_kept = with([&](auto& s) { s.kept = less(kept); });
+  const CompareState no_delta = with([&](auto& s) { s.delta = {}; });
+  const StreamRef s = kHostStream;
+  EXPECT_DEATH(b.compare_open(state, words, 0, less(words), s), "compare_open: sizes");
+  EXPECT_DEATH(b.compare_open(state, less(words), 0, words, s), "compare_open: sizes");
+  EXPECT_DEATH(b.compare_leaves(state, less(leaf), s), "compare_leaves: sizes");
+  EXPECT_DEATH(b.compare_leaves(short_opened, leaf, s), "opened or kept words");
+  EXPECT_DEATH(b.compare_nodes(state, less(leaf), root, s), "compare_nodes: sizes");
+  EXPECT_DEATH(b.compare_nodes(short_kept, leaf, root, s), "opened or kept words");
+  EXPECT_DEATH(b.compare_root(state, root, less(last), s), "compare_root: sizes");
+  EXPECT_DEATH(b.compare_finish(state, less(last), words, {}, words, words, s), "planes do not");
+  EXPECT_DEATH(b.compare_finish(no_delta, last, words, {}, words, words, s), "planes do not");
+  EXPECT_DEATH(b.compare_finish(state, last, words, {}, words, less(words), s), "finish: sizes");
+  EXPECT_DEATH(b.bit_to_word({less(bits), words.words()}, false, words, s), "bit_to_word: sizes");
+  EXPECT_DEATH(b.lookup_finish(state.material, 4, less(words), words, s), "lookup: sizes");
+  Backend::DealCompare deal;
+  deal.layout = &layout;
+  deal.count = kCount;
+  deal.seeds = {&seed, 1};
+  deal.correction = words.bytes();
+  EXPECT_DEATH(b.deal_compare(deal, s), "the correction does not fit");
+}
+
 TEST_F(CompareConformance, Lookups) {
   for (const int bits : {1, 3, 8, 12}) {
     const std::size_t size = std::size_t{1} << bits;
