@@ -17,7 +17,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 Result<Plan> plan_of(const RecordedProgram& program) {
-  return make_plan(program.program, PrgKind::kAes128Ctr);
+  return make_plan(program.program, program.prg);
 }
 
 /// What the Program leaves out: names, and who allowed what.
@@ -43,7 +43,8 @@ Undertaking undertaking(const RecordedProgram& program, const Plan& plan,
   what.players = program.players;
   what.plan = plan_hash(plan);
   what.agreed = {
-      {what.plan, std::string("the plans differ: other operations or shapes") + record_alike},
+      {what.plan,
+       std::string("the plans differ: other operations, shapes or generators") + record_alike},
       {program_hash(program.program),
        std::string("the programs differ: other public constants, owners or receivers") +
            record_alike},

@@ -46,16 +46,19 @@ struct CostedRuns {
 CostTable predicted_costs(const Program& program, const std::vector<CostedRuns>& runs, int players,
                           int rank);
 
-/// The runs of one bundle: all members of a series.
-std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan);
+/// run_cost() or securenn_run_cost(), as the plan's protocol wants.
+RunCost cost_of_run(const Program& program, const Plan& plan, const RunCostOptions& options);
+
+/// What player `rank` runs for one bundle: all members of a series.
+std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan, int rank);
 
 /// The steps of a training that reveals its loss every `loss_every` steps, or never (0).
 std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& plan,
-                                         std::uint64_t steps, std::uint64_t loss_every);
+                                         std::uint64_t steps, std::uint64_t loss_every, int rank);
 
 /// `batches` of inference, as many a bundle as the program has members.
 std::vector<CostedRuns> runs_of_inference(const Program& program, const Plan& plan,
-                                          std::uint64_t batches);
+                                          std::uint64_t batches, int rank);
 
 /// Replaces rounds and bytes by what an engine counted over the same runs, and adds its seconds.
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,

@@ -157,16 +157,17 @@ Result<void> run_infer(const InferCommand& options) {
   }
   progress.result(fields);
   const std::uint64_t bundles = (report.batches + options.series - 1) / options.series;
-  const FinishedRun finished{&setup.inference.program,
-                             &setup.plan,
-                             &report.profile,
-                             report.engine.rounds,
-                             report.seconds,
-                             runs_of_inference(setup.inference.program, setup.plan, report.batches),
-                             bundles,
-                             static_cast<int>(job.players),
-                             rank,
-                             "batch"};
+  const FinishedRun finished{
+      &setup.inference.program,
+      &setup.plan,
+      &report.profile,
+      report.engine.rounds,
+      report.seconds,
+      runs_of_inference(setup.inference.program, setup.plan, report.batches, rank),
+      bundles,
+      static_cast<int>(job.players),
+      rank,
+      "batch"};
   return report_run(options.report, fields, options.profile, finished, dealing);
 }
 

@@ -45,6 +45,9 @@ void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
                   "that large products share on a CPU (default: the cores of this host, divided by "
                   "the players on it)")
       ->check(CLI::Range(1, 1024));
+  command.add_flag("--pin", options.pin,
+                   "keep each of these threads on a CPU of its own, which no other player of this "
+                   "host gets");
   command
       .add_option("--transport", options.transport,
                   "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "

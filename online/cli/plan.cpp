@@ -21,6 +21,8 @@ struct Planned {
   CostTable bundle;                            // of one bundle
   CostTable job;                               // of all steps; empty for inference
   std::uint64_t bundles = 0;                   // of a training
+  /// By player, of one bundle, where they differ by more than what is revealed to whom: SecureNN's.
+  std::vector<std::uint64_t> bytes_by_player;
 };
 
 Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
@@ -45,13 +47,19 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
   }
   const auto players = static_cast<int>(job.players);
   const auto rank = static_cast<int>(options.player);
-  planned.bundle = predicted_costs(planned.program, runs_of_bundle(planned.program, planned.plan),
-                                   players, rank);
+  const auto bundle_of = [&](int player) {
+    return predicted_costs(planned.program, runs_of_bundle(planned.program, planned.plan, player),
+                           players, player);
+  };
+  planned.bundle = bundle_of(rank);
+  for (int player = 0; job.protocol != Protocol::kAdditive && player < players; ++player) {
+    planned.bytes_by_player.push_back(bundle_of(player).total.bytes_sent);
+  }
   if (planned.bundles > 0) {
-    planned.job = predicted_costs(
-        planned.program,
-        runs_of_training(planned.program, planned.plan, planned.bundles, job.reveal.loss_every),
-        players, rank);
+    planned.job = predicted_costs(planned.program,
+                                  runs_of_training(planned.program, planned.plan, planned.bundles,
+                                                   job.reveal.loss_every, rank),
+                                  players, rank);
   }
   BP_ASSIGN(const std::vector<DealingTimes> dealings,
             read_dealings(options.dealing, planned.plan, planned.wide_plan, job.players));
@@ -80,6 +88,9 @@ void print_json(const PlanOptions& options, const Job& job, const Planned& plann
                        {"bytes_sent", planned.bundle.total.bytes_sent},
                        {"bundle_bytes", planned.bundle.total.bundle_bytes},
                        {"multiply_adds", planned.bundle.total.multiply_adds}};
+  for (std::size_t player = 0; player < planned.bytes_by_player.size(); ++player) {
+    fields.emplace_back("bytes_sent_" + std::to_string(player), planned.bytes_by_player[player]);
+  }
   if (planned.wide_plan.has_value()) {
     fields.emplace_back("wan_plan", to_hex(plan_hash(*planned.wide_plan)));
     fields.emplace_back("wan_bundle_bytes", planned.wide_plan->correction_size.value);
@@ -127,6 +138,12 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
       "mult-adds, spending it %s on every player\n",
       to_hex(plan_hash(planned.plan)).c_str(), to_string(planned.plan.prg), bundle_bytes / 1e6,
       with_unit(products).c_str(), with_unit(2 * products).c_str());
+  const std::vector<std::uint64_t>& bytes = planned.bytes_by_player;
+  if (!bytes.empty()) {
+    std::printf("%s: players 0, 1 and the assistant send %.2f, %.2f and %.2f MB a bundle\n",
+                to_string(planned.plan.protocol), static_cast<double>(bytes[0]) / 1e6,
+                static_cast<double>(bytes[1]) / 1e6, static_cast<double>(bytes[2]) / 1e6);
+  }
   if (planned.bundles == 0) return;
   const CostRow& total = planned.job.total;
   const auto all_bytes = static_cast<double>(total.bundle_bytes);
@@ -134,11 +151,9 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
               job.name.c_str(), static_cast<unsigned long long>(planned.bundles),
               static_cast<unsigned long long>(planned.bundles), all_bytes / 1e9,
               all_bytes / job.players / 1e9);
-  if (planned.plan.protocol == Protocol::kAdditive) {
-    std::printf("player %u sends %.3f GB in %llu rounds; ", options.player,
-                static_cast<double>(total.bytes_sent) / 1e9,
-                static_cast<unsigned long long>(total.rounds));
-  }
+  std::printf("player %u sends %.3f GB in %llu rounds; ", options.player,
+              static_cast<double>(total.bytes_sent) / 1e9,
+              static_cast<unsigned long long>(total.rounds));
   std::printf("dealing is %s mult-adds", with_unit(total.multiply_adds).c_str());
   if (planned.job.dealt) std::printf(", %.3g core hours", total.dealing_seconds / 3600);
   std::printf("\n");
@@ -187,12 +202,6 @@ Result<void> run_plan(const PlanOptions& options) {
   if (options.json) {
     print_json(options, job, planned);
     return {};
-  }
-  if (planned.plan.protocol != Protocol::kAdditive) {
-    std::printf(
-        "note: rounds and bytes sent are not predicted for protocol = \"%s\"; an element's are in "
-        "online/securenn/README.md\n",
-        to_string(planned.plan.protocol));
   }
   std::printf("%s, player %u of %u:\n\n%s", unit_of(options, planned.plan).c_str(), options.player,
               job.players, format_costs(planned.bundle, options.full, 1).c_str());

@@ -7,10 +7,6 @@ namespace beaverpond {
 Result<std::vector<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
                                              const std::optional<Plan>& wide_plan,
                                              std::uint32_t players) {
-  if (flags.profile && plan.protocol != Protocol::kAdditive) {
-    return make_error(ErrorCode::kConfig, std::string("--profile knows no costs of protocol = \"") +
-                                              to_string(plan.protocol) + "\"; leave it out");
-  }
   return read_dealings(flags.dealing, plan, wide_plan, players);
 }
 

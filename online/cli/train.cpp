@@ -167,17 +167,17 @@ Result<void> run_train(const TrainCommand& options) {
   }
   if (!shares_path.empty()) fields.emplace_back("shares", shares_path);
   progress.result(fields);
-  const FinishedRun run{
-      &setup.training.program,
-      &setup.plan,
-      &report.profile,
-      report.engine.rounds,
-      report.seconds,
-      runs_of_training(setup.training.program, setup.plan, report.steps, job.reveal.loss_every),
-      report.steps,
-      static_cast<int>(job.players),
-      player->rank(),
-      "step"};
+  const FinishedRun run{&setup.training.program,
+                        &setup.plan,
+                        &report.profile,
+                        report.engine.rounds,
+                        report.seconds,
+                        runs_of_training(setup.training.program, setup.plan, report.steps,
+                                         job.reveal.loss_every, player->rank()),
+                        report.steps,
+                        static_cast<int>(job.players),
+                        player->rank(),
+                        "step"};
   return report_run(options.report, fields, options.profile, run, dealing);
 }
 

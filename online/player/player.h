@@ -55,6 +55,9 @@ struct PlayerOptions {
   std::string device = "auto";  ///< as make_backend() takes it
   /// That a CPU's products share; 0: the cores of this host, divided by the players on it.
   int threads = 0;
+  /// Each of them stays on a CPU that no other player of this host has: the thread that connects
+  /// too, from then on.
+  bool pin = false;
   /// What carries openings, on all players alike: "tls", or, where the roster trusts the fabric,
   /// "nccl" between GPUs or "mpi" among processes that mpirun started. All else goes over TLS.
   std::string transport = "tls";
