@@ -181,38 +181,129 @@ void for_each_band_of_images(const Conv2dShape& shape, std::span<const ConvFacto
   });
 }
 
-/// One kernel row's part of the gradient of a band: each pixel of the result adds a strip of
-/// kernel * in_channels words. Pixels go down the columns, so that the strips that a tile adds
-/// never overlap: they would wait for each other's stores.
-void add_gradient_strip(const Conv2dShape& shape, const Bands& bands, const Band& band,
-                        std::size_t kernel_row, std::span<const ConvFactors> factors,
-                        std::uint64_t* out, std::span<std::byte> workspace, GemmKernel kernel) {
-  const std::size_t channels = shape.out_channels, out_width = shape.out_width();
+/// The gradient of images takes pixels of a line of results together where their strips of
+/// kernel * in_channels words are narrower than the lanes that a tile spends on them anyway: what
+/// they add to is one strip of `columns` words, their product as many times deeper. B is then the
+/// weights of each pixel, shifted to its place, with zeros around.
+struct PixelGroups {
+  std::size_t pixels = 1;  ///< in a group
+  std::size_t columns;     ///< of its strip
+
+  explicit PixelGroups(const Conv2dShape& shape) {
+    constexpr std::size_t kLanes = 4;
+    columns = std::size_t{shape.kernel} * shape.in_channels;
+    const std::size_t spare = (columns + kLanes - 1) / kLanes * kLanes - columns;
+    const std::size_t step = std::size_t{shape.stride} * shape.in_channels;
+    if (step == 0) return;
+    pixels = std::max<std::size_t>(std::min<std::size_t>(spare / step + 1, shape.out_width()), 1);
+    columns += (pixels - 1) * step;
+  }
+  /// Of one kernel row's B.
+  std::size_t words(const Conv2dShape& shape) const {
+    return pixels * shape.out_channels * columns;
+  }
+  std::size_t size_bytes(const Conv2dShape& shape) const {
+    return pixels == 1 ? 0 : internal::kMostTerms * round_up(words(shape) * 8);
+  }
+};
+
+/// out[pixel * channels + channel][column] of one kernel row.
+void place_weights(const Conv2dShape& shape, const PixelGroups& groups, std::size_t kernel_row,
+                   const std::uint64_t* weights, std::uint64_t* out) {
+  const std::size_t channels = shape.out_channels;
   const std::size_t strip = std::size_t{shape.kernel} * shape.in_channels;
-  const Axis pixels = {.stride = out_width * channels,
+  const std::uint64_t* from = weights + kernel_row * strip * channels;
+  std::fill_n(out, groups.words(shape), 0);
+  for (std::size_t pixel = 0; pixel < groups.pixels; ++pixel) {
+    const std::size_t at = pixel * shape.stride * shape.in_channels;
+    for (std::size_t c = 0; c < channels; ++c) {
+      std::uint64_t* row = out + (pixel * channels + c) * groups.columns + at;
+      for (std::size_t j = 0; j < strip; ++j) row[j] = from[j * channels + c];
+    }
+  }
+}
+
+/// B of each term: words, and the strides of its rows and columns.
+struct StripWeights {
+  const std::uint64_t* data[internal::kMostTerms];
+  std::size_t row_stride, column_stride;
+};
+
+/// Groups of `pixels` pixels, from pixel `first` of each line on.
+struct LinePart {
+  std::size_t first, groups, pixels, columns;
+};
+
+/// One kernel row's part of the gradient of a band: each group of pixels of the result adds a
+/// strip. Groups go down the columns, so that the strips that a tile adds never overlap: they would
+/// wait for each other's stores.
+void add_gradient_strip(const Conv2dShape& shape, const Bands& bands, const Band& band,
+                        const LinePart& part, std::span<const ConvFactors> factors,
+                        const StripWeights& weights, std::uint64_t* out,
+                        std::span<std::byte> workspace, GemmKernel kernel) {
+  const std::size_t channels = shape.out_channels, out_width = shape.out_width();
+  const std::size_t step = std::size_t{shape.stride} * shape.in_channels;
+  const Axis groups = {.stride = out_width * channels,
                        .inner = band.lines,
-                       .middle_stride = channels,
-                       .middle = out_width,
+                       .middle_stride = part.pixels * channels,
+                       .middle = part.groups,
                        .outer_stride = shape.out_height() * out_width * channels};
   GemmTask task;
-  task.m = band.pixels(shape);
-  task.n = strip;
+  task.m = band.images * band.lines * part.groups;
+  task.n = part.columns;
   for (std::size_t t = 0; t < factors.size(); ++t) {
-    task.terms[t] = {channels,
-                     {factors[t].x + band.first_pixel(shape) * channels, pixels, {.stride = 1}},
-                     factors[t].y + kernel_row * strip * channels,
-                     1,
-                     channels};
+    task.terms[t] = {
+        part.pixels * channels,
+        {factors[t].x + (band.first_pixel(shape) + part.first) * channels, groups, {.stride = 1}},
+        weights.data[t],
+        weights.row_stride,
+        weights.column_stride};
   }
   task.term_count = factors.size();
-  task.c = out + kernel_row * bands.row_words;
+  task.c = out + part.first * step;
   task.c_rows = {.stride = shape.stride * bands.row_words,
                  .inner = band.lines,
-                 .middle_stride = std::size_t{shape.stride} * shape.in_channels,
-                 .middle = out_width,
+                 .middle_stride = part.pixels * step,
+                 .middle = part.groups,
                  .outer_stride = bands.height * bands.row_words};
   task.accumulate = true;
   internal::run_gemm_task(task, workspace, kernel);
+}
+
+/// All kernel rows of a band.
+void add_gradient_band(const Conv2dShape& shape, const Bands& bands, const Band& band,
+                       std::span<const ConvFactors> factors, std::uint64_t* out,
+                       std::span<std::byte> workspace, GemmKernel kernel) {
+  const PixelGroups groups(shape);
+  const std::size_t channels = shape.out_channels, width = shape.out_width();
+  const std::size_t strip = std::size_t{shape.kernel} * shape.in_channels;
+  auto* placed = reinterpret_cast<std::uint64_t*>(workspace.data());
+  const auto scratch = workspace.subspan(groups.size_bytes(shape));
+  const std::size_t grouped = groups.pixels == 1 ? 0 : width / groups.pixels * groups.pixels;
+  for (std::size_t row = 0; row < shape.kernel; ++row) {
+    std::uint64_t* to = out + row * bands.row_words;
+    StripWeights weights{};
+    if (grouped > 0) {
+      for (std::size_t t = 0; t < factors.size(); ++t) {
+        std::uint64_t* table = placed + t * (round_up(groups.words(shape) * 8) / 8);
+        place_weights(shape, groups, row, factors[t].y, table);
+        weights.data[t] = table;
+      }
+      weights.row_stride = groups.columns;
+      weights.column_stride = 1;
+      add_gradient_strip(shape, bands, band,
+                         {0, grouped / groups.pixels, groups.pixels, groups.columns}, factors,
+                         weights, to, scratch, kernel);
+    }
+    if (grouped == width) continue;
+    for (std::size_t t = 0; t < factors.size(); ++t) {
+      weights.data[t] = factors[t].y + row * strip * channels;
+    }
+    weights.row_stride = 1;
+    weights.column_stride = channels;
+    add_gradient_strip(shape, bands, band, {grouped, width - grouped, 1, strip}, factors, weights,
+                       to, scratch, kernel);
+  }
 }
 
 void check_workspace(const Conv2dShape& shape, std::span<const ConvFactors> factors,
@@ -228,7 +319,8 @@ void check_workspace(const Conv2dShape& shape, std::span<const ConvFactors> fact
 
 std::size_t conv2d_workspace_size_bytes(const Conv2dShape& shape) {
   check_shape(shape);
-  return Bands(shape).size_bytes() + gemm_workspace_size_bytes();
+  return Bands(shape).size_bytes() + PixelGroups(shape).size_bytes(shape) +
+         gemm_workspace_size_bytes();
 }
 
 void conv2d_sum(const Conv2dShape& shape, std::span<const ConvFactors> factors,
@@ -299,9 +391,7 @@ void conv2d_grad_input_sum(const Conv2dShape& shape, std::span<const ConvFactors
       out = padded;
       std::fill_n(out, bands.scratch_words, 0);
     }
-    for (std::size_t kernel_row = 0; kernel_row < shape.kernel; ++kernel_row) {
-      add_gradient_strip(shape, bands, band, kernel_row, factors, out, scratch, kernel);
-    }
+    add_gradient_band(shape, bands, band, factors, out, scratch, kernel);
     if (bands.padded) add_band(shape, bands, band, padded, image_gradient);
   });
 }
