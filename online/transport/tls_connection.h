@@ -69,10 +69,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
       }
       return;
     }
-    std::swap(output_, link_.output());
+    output_.swap(link_.output());
     link_.output().clear();
     writing_ = true;
-    asio::async_write(socket_, asio::buffer(output_),
+    asio::async_write(socket_, asio::buffer(output_.data(), output_.size()),
                       [self = shared_from_this()](const AsioError& error, std::size_t) {
                         self->writing_ = false;
                         self->last_sent_ = Clock::now();
@@ -144,7 +144,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Link link_;
   const int dialled_;
   std::vector<std::uint8_t> input_;
-  std::vector<std::uint8_t> output_;
+  OutputBytes output_;
   const Clock::time_point started_ = Clock::now();
   Clock::time_point last_received_ = started_;
   Clock::time_point last_sent_ = started_;
