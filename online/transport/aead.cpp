@@ -6,6 +6,7 @@
 #include "beaverpond/result.h"
 
 #ifdef BEAVERPOND_IPSEC_MB
+#include <dlfcn.h>
 #include <intel-ipsec-mb.h>
 #endif
 
@@ -72,18 +73,36 @@ class OpensslAead final : public RecordAead {
 
 #ifdef BEAVERPOND_IPSEC_MB
 
+template <class Function>
+Function* symbol(void* library, const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(library, name));
+}
+
+/// Loaded when the first connection asks, so that programs start without it; another version's
+/// table of functions may lie otherwise.
+IMB_MGR* load_manager() {
+  void* const library = ::dlopen("libIPSec_MB.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return nullptr;
+  const auto version = symbol<decltype(imb_get_version)>(library, "imb_get_version");
+  const auto allocate = symbol<decltype(alloc_mb_mgr)>(library, "alloc_mb_mgr");
+  const auto initialise = symbol<decltype(init_mb_mgr_auto)>(library, "init_mb_mgr_auto");
+  const auto error_of = symbol<decltype(imb_get_errno)>(library, "imb_get_errno");
+  if (version == nullptr || allocate == nullptr || initialise == nullptr || error_of == nullptr ||
+      version() != IMB_VERSION_NUM) {
+    return nullptr;
+  }
+  IMB_MGR* const manager = allocate(0);
+  if (manager == nullptr) return nullptr;
+  initialise(manager, nullptr);
+  constexpr std::uint64_t kWanted =
+      IMB_FEATURE_AVX512_SKX | IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ;
+  const bool gains = error_of(manager) == 0 && (manager->features & kWanted) == kWanted;
+  return gains ? manager : nullptr;
+}
+
 /// Null where this CPU gains nothing. One for the process: only its table of functions is used.
 IMB_MGR* manager() {
-  static IMB_MGR* const made = []() -> IMB_MGR* {
-    IMB_MGR* manager = alloc_mb_mgr(0);
-    if (manager == nullptr) return nullptr;
-    init_mb_mgr_auto(manager, nullptr);
-    constexpr std::uint64_t kWanted =
-        IMB_FEATURE_AVX512_SKX | IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ;
-    if (imb_get_errno(manager) == 0 && (manager->features & kWanted) == kWanted) return manager;
-    free_mb_mgr(manager);
-    return nullptr;
-  }();
+  static IMB_MGR* const made = load_manager();
   return made;
 }
 

@@ -33,7 +33,8 @@ class RecordAead {
 
 using AeadKey = std::array<std::uint8_t, kAeadKeyBytes>;
 
-/// Intel's libIPSec_MB where the build found it and the CPU has AES and carry-less products on
+/// Intel's libIPSec_MB where the build found its header, this machine has it (libIPSec_MB.so.1, the
+/// same version) and the CPU has AES and carry-less products on
 /// 512-bit registers: three times the speed of OpenSSL 3.0 there. Else OpenSSL.
 std::unique_ptr<RecordAead> make_record_aead(const AeadKey& key);
 
