@@ -24,13 +24,14 @@ struct Key {
   bool needed;
   std::string_view what;
 };
-constexpr std::array<Key, 6> kKeys = {{
+constexpr std::array<Key, 7> kKeys = {{
     {"words_macs", &ProductRates::words_macs, true, "multiplications of words a ns"},
     {"residue_macs", &ProductRates::residue_macs, true, "of bytes a ns, own kernel"},
     {"converted_words", &ProductRates::converted_words, true, "words to residues and back, a ns"},
     {"launch_ns", &ProductRates::launch_ns, true, "ns of a launch"},
     {"library_macs", &ProductRates::library_macs, false, "of bytes a ns, cuBLASLt; 0: not used"},
     {"library_words", &ProductRates::library_words, false, "words from its sums, a ns"},
+    {"digit_macs", &ProductRates::digit_macs, false, "of words a ns, by digits; 0: not used"},
 }};
 
 std::string_view trimmed(std::string_view text) {
@@ -250,6 +251,7 @@ Result<ProductRates> fit_product_rates(const ProductTimes& times) {
   ProductRates rates;
   BP_ASSIGN(const auto own, grow(times.residues));
   rates.words_macs = times.words_macs_per_second * 1e-9;
+  rates.digit_macs = times.digit_macs_per_second * 1e-9;
   rates.residue_macs = kModuli / own.first * 1e-9;
   rates.converted_words = 3 / own.second * 1e-9;
   rates.launch_ns = times.tiny_residues / 4 * 1e9;

@@ -22,6 +22,7 @@ struct ProductRates {
   double launch_ns = 0;        ///< a kernel's own time
   double library_macs = 0;     ///< of bytes, by cuBLASLt; 0: not measured, and not used
   double library_words = 0;    ///< words recovered from the 32-bit sums that cuBLASLt writes
+  double digit_macs = 0;       ///< of words, by digits, full tiles; 0: not measured, and not used
 };
 
 /// One device's row.
@@ -59,10 +60,11 @@ struct SquareTimes {
   double small = 0;
   double large = 0;
 };
-/// What was timed: the best rate of words, squares by residues and by cuBLASLt (without it:
-/// nothing), and the time of a product so small that launches are all of it.
+/// What was timed: the best rates of words and of digits (0: none), squares by residues and by
+/// cuBLASLt (without it: nothing), and the time of a product so small that launches are all of it.
 struct ProductTimes {
   double words_macs_per_second = 0;
+  double digit_macs_per_second = 0;
   SquareTimes residues;
   std::optional<SquareTimes> library;
   double tiny_residues = 0;

@@ -55,6 +55,7 @@ Result<void> tune(const BenchOptions& options) {
   BP_ASSIGN(const DeviceModule* const module, load_cuda_module());
   std::map<ProductMethod, const char*> methods = {{ProductMethod::kWords, "words"},
                                                   {ProductMethod::kResidues, "residues"},
+                                                  {ProductMethod::kDigits, "digits"},
                                                   {ProductMethod::kLibrary, "cuBLASLt"},
                                                   {ProductMethod::kAuto, "auto"}};
   // The device's own name, without what a backend's says beside it.
@@ -79,6 +80,7 @@ Result<void> tune(const BenchOptions& options) {
   for (const auto& [method, name] : methods) std::printf("%12s", name);
   std::printf("\n");
   double words_rate = 0;
+  double digits_rate = 0;
   for (std::size_t i = 0; i < sizes().size(); ++i) {
     const Size& s = sizes()[i];
     const std::string size =
@@ -88,6 +90,7 @@ Result<void> tune(const BenchOptions& options) {
     std::printf("\n");
     if (seconds[ProductMethod::kWords][i] > 0) {
       words_rate = std::max(words_rate, s.macs() / seconds[ProductMethod::kWords][i]);
+      digits_rate = std::max(digits_rate, s.macs() / seconds[ProductMethod::kDigits][i]);
     }
   }
   const auto square = [&](ProductMethod method, std::uint64_t n) {
@@ -100,6 +103,7 @@ Result<void> tune(const BenchOptions& options) {
   if (options.quick) return {};  // the large squares were left out
   ProductTimes times;
   times.words_macs_per_second = words_rate;
+  times.digit_macs_per_second = digits_rate;
   times.tiny_residues = square(ProductMethod::kResidues, 128);
   times.residues = {2048, square(ProductMethod::kResidues, 2048),
                     square(ProductMethod::kResidues, 4096)};

@@ -9,6 +9,7 @@
 #include "beaverpond/program.h"
 #include "beaverpond/result.h"
 #include "beaverpond/secret.h"
+#include "beaverpond/seed.h"
 
 namespace beaverpond {
 
@@ -40,6 +41,7 @@ struct RecordedProgram {
   Program program;
   std::uint32_t players = 0;
   int fraction_bits = 0;
+  PrgKind prg = PrgKind::kAes128Ctr;
   std::vector<RecordedInput> inputs;
   std::vector<RecordedReveal> reveals;
 };
@@ -48,6 +50,10 @@ struct RecorderOptions {
   std::uint32_t players = 2;  ///< 2..64
   /// f, 8..24: a step of 2^-f, products exact below 2^(62 - 2f).
   int fraction_bits = 16;
+  /// What expands the seeds of a bundle, on factory and players alike: kAes128Ctr where all are
+  /// CPUs with AES instructions, kChaCha20 where GPUs deal or compute. Part of the plan, so players
+  /// who chose otherwise refuse each other.
+  PrgKind prg = PrgKind::kAes128Ctr;
 };
 
 /// One thread. Secrets may outlive their recorder; they record nothing then.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/compare_sizes.h"
 #include "kernels/cpu/compare_kernels.h"
 #include "kernels/cpu/layout_ops.h"
 #include "kernels/cpu/lookup.h"
@@ -16,6 +17,7 @@
 #include "kernels/gemm/conv.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/math/compare_block.h"
+#include "kernels/pinning.h"
 
 namespace beaverpond {
 namespace {
@@ -29,6 +31,7 @@ void wipe_and_free(void* data) {
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(int threads) : crew_(threads) {}
+  Result<void> pin(std::span<const int> cpus) { return crew_.pin(cpus); }
 
   std::string name() const override {
     return std::string("cpu (gemm ") + to_string(best_gemm_kernel()) + ", bits " +
@@ -177,48 +180,58 @@ class CpuBackend final : public Backend {
   }
   void lookup_open(const Material& material, int bits, ConstWords x, Words out,
                    StreamRef) override {
+    check_lookup(bits, x, out);
     cpu::lookup_open(material, bits, x, out);
   }
   void lookup_finish(const Material& material, int bits, ConstWords opened, Words out,
                      StreamRef) override {
+    check_lookup(bits, opened, out);
     cpu::lookup_finish(material, bits, opened, out);
   }
   void deal_lookup(const DealLookup& deal, StreamRef) override { cpu::deal_lookup(deal); }
 
   void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
                     StreamRef) override {
+    check_compare_open(state, x, out);
     const CompareLayout& layout = *state.layout;
     const Material& material = state.material;
     const Prg prg(*material.seed, material.prg);
     const std::uint64_t added = material.designated ? constant : 0;
     const std::uint64_t block_elements = layout.block_elements();
-    for (std::uint64_t first = 0, block = 0; first < x.size(); first += block_elements, ++block) {
+    std::uint64_t block = state.first_block;
+    for (std::uint64_t first = 0; first < x.size(); first += block_elements, ++block) {
       const std::uint64_t n = std::min<std::uint64_t>(block_elements, x.size() - first);
       for (std::uint64_t i = first; i < first + n; ++i) out[i] = x[i] + added;
       prg.add(material.mask_stream, block * layout.mask_record_bytes(), out.subspan(first, n));
     }
   }
   void compare_leaves(const CompareState& state, Words out, StreamRef) override {
+    check_compare_leaves(state, out);
     cpu::best_compare_kernels().leaves(state, out);
   }
   void compare_nodes(const CompareState& state, ConstWords leaf, Words out, StreamRef) override {
+    check_compare_nodes(state, leaf, out);
     cpu::best_compare_kernels().nodes(state, leaf, out);
   }
   void compare_root(const CompareState& state, ConstWords root, Words out, StreamRef) override {
+    check_compare_root(state, root, out);
     cpu::best_compare_kernels().root(state, root, out);
   }
   void compare_finish(const CompareState& state, ConstWords final, ConstWords x,
                       const BitShare& forward, Words out, Words b, StreamRef) override {
+    check_compare_finish(state, final, x, forward, out, b);
     cpu::best_compare_kernels().finish(state, final, x, forward, out, b);
   }
   void bit_to_word(const BitShare& bit, bool designated, Words out, StreamRef) override {
+    check_bit_to_word(bit, out);
     const std::uint64_t one = designated ? 1 : 0;
     for (std::size_t i = 0; i < out.size(); ++i) {
       const std::uint64_t delta = (bit.delta[i >> 6] >> (i & 63)) & 1;
-      out[i] = delta * one + (1 - 2 * delta) * bit.b[i];
+      out[i] = math::times_bit<math::Ring<64>>(delta, one, bit.b[i]);
     }
   }
   void deal_compare(const DealCompare& deal, StreamRef) override {
+    check_deal_compare(deal);
     std::vector<std::unique_ptr<Prg>> prgs;
     std::vector<const Prg*> views;
     for (const Seed& seed : deal.seeds) {
@@ -271,6 +284,12 @@ std::uint64_t compare_kept_words(const CompareLayout& layout, std::uint64_t coun
 
 std::unique_ptr<Backend> make_cpu_backend(int threads) {
   return std::make_unique<CpuBackend>(threads);
+}
+
+Result<std::unique_ptr<Backend>> make_pinned_cpu_backend(std::span<const int> cpus) {
+  auto backend = std::make_unique<CpuBackend>(static_cast<int>(cpus.size()));
+  BP_TRY(backend->pin(cpus));
+  return std::unique_ptr<Backend>(std::move(backend));
 }
 
 }  // namespace beaverpond

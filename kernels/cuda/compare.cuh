@@ -333,7 +333,7 @@ __global__ void __launch_bounds__(128)
     b = f.forward_b[i];
   }
   if (!layout.wants_low) {  // kRelu, kMultiplyBit: b x = c b - b r
-    f.out[i] = math::times_bit<R>(delta, f.x[i], c * b - array(layout.word_bR));
+    f.out[i] = math::times_bit<R>(delta, f.x[i], math::opened_times_b(c, b, array(layout.word_bR)));
     return;
   }
   const math::PublicTruncation t = math::public_truncation<R>(c, lambda, layout.shift);

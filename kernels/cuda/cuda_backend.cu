@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/compare_sizes.h"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/compare_ops.h"
 #include "kernels/cuda/cuda_backend.h"
@@ -74,7 +75,7 @@ class CudaBackend final : public Backend {
     const Call call(*this, ref);
     // Both, also after a failure: nothing may be at work on the caller's memory any more.
     const Result<void> copied = work_.pool().await_blocking(copies_.get());
-    work_.await_blocking(call.stream);
+    work_.synchronize_blocking(call.stream);
     work_.note(copied);
     return work_.take_failure();
   }
@@ -223,42 +224,51 @@ class CudaBackend final : public Backend {
 
   void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
                     StreamRef ref) override {
+    check_compare_open(state, x, out);
     const Call call(*this, ref);
     cuda::compare_open(work_, state, x, constant, out, call.stream);
   }
   void compare_leaves(const CompareState& state, Words out, StreamRef ref) override {
+    check_compare_leaves(state, out);
     const Call call(*this, ref);
     cuda::compare_leaves(work_, state, out, call.stream);
   }
   void compare_nodes(const CompareState& state, ConstWords leaf, Words out,
                      StreamRef ref) override {
+    check_compare_nodes(state, leaf, out);
     const Call call(*this, ref);
     cuda::compare_nodes(work_, state, leaf, out, call.stream);
   }
   void compare_root(const CompareState& state, ConstWords root, Words out, StreamRef ref) override {
+    check_compare_root(state, root, out);
     const Call call(*this, ref);
     cuda::compare_root(work_, state, root, out, call.stream);
   }
   void compare_finish(const CompareState& state, ConstWords final, ConstWords x,
                       const BitShare& forward, Words out, Words b, StreamRef ref) override {
+    check_compare_finish(state, final, x, forward, out, b);
     const Call call(*this, ref);
     cuda::compare_finish(work_, state, final, x, forward, out, b, call.stream);
   }
   void bit_to_word(const BitShare& bit, bool designated, Words out, StreamRef ref) override {
+    check_bit_to_word(bit, out);
     const Call call(*this, ref);
     cuda::bit_to_word(work_, bit, designated, out, call.stream);
   }
   void deal_compare(const DealCompare& deal, StreamRef ref) override {
+    check_deal_compare(deal);
     const Call call(*this, ref);
     cuda::deal_compare(work_, deal, call.stream);
   }
   void lookup_open(const Material& material, int bits, ConstWords x, Words out,
                    StreamRef ref) override {
+    check_lookup(bits, x, out);
     const Call call(*this, ref);
     cuda::lookup_open(work_, material, bits, x, out, call.stream);
   }
   void lookup_finish(const Material& material, int bits, ConstWords opened, Words out,
                      StreamRef ref) override {
+    check_lookup(bits, opened, out);
     const Call call(*this, ref);
     cuda::lookup_finish(work_, material, bits, opened, out, call.stream);
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/half_planes.cuh"
+#include "kernels/math/truncation.h"
 
 namespace beaverpond::cuda {
 
@@ -31,36 +32,22 @@ struct DealJob {
   }
 };
 
-/// The products of p wires in ascending order, then those of g_j with p wires: Compare's
-/// deal_products with every index a constant.
-template <int inputs, bool wants_p, int j, int product>
+/// Compare::deal_products with every index a constant.
+template <int inputs, bool wants_p, int j = 0>
 __device__ __forceinline__ void deal_g_products(const std::uint32_t* masks,
                                                 const std::uint32_t* subsets,
                                                 std::uint32_t* products) {
-  constexpr CompareNode kNode = fixed_node<inputs, wants_p>();
   if constexpr (j + 1 < inputs) {
-    constexpr int kFirst = j + 1 - (wants_p ? 0 : 1);
-    constexpr int kSets = 1 << (inputs - 1 - j);
-#pragma unroll
-    for (int s = 1; s < kSets; ++s) {
-      products[product + s - 1] = subsets[s << kFirst] & masks[kNode.p_wires() + j];
-    }
-    deal_g_products<inputs, wants_p, j + 1, product + kSets - 1>(masks, subsets, products);
+    HalfMath::deal_g_products(fixed_node<inputs, wants_p>(), j, masks, subsets, products);
+    deal_g_products<inputs, wants_p, j + 1>(masks, subsets, products);
   }
 }
 template <int inputs, bool wants_p>
 __device__ __forceinline__ void deal_node(const std::uint32_t* masks, std::uint32_t* products) {
   constexpr CompareNode kNode = fixed_node<inputs, wants_p>();
-  constexpr int kSets = 1 << kNode.p_wires();
-  std::uint32_t subsets[kSets];
-  subsets[0] = ~0u;
-  int product = 0;
-#pragma unroll
-  for (int s = 1; s < kSets; ++s) {
-    subsets[s] = subsets[s & (s - 1)] & masks[math::lowest_bit(s)];
-    if ((s & (s - 1)) != 0) products[product++] = subsets[s];
-  }
-  deal_g_products<inputs, wants_p, 0, kSets - 1 - kNode.p_wires()>(masks, subsets, products);
+  std::uint32_t subsets[1 << kNode.p_wires()];
+  HalfMath::deal_p_products(kNode, masks, subsets, products);
+  deal_g_products<inputs, wants_p>(masks, subsets, products);
 }
 
 template <int bits>
@@ -175,7 +162,7 @@ __global__ void __launch_bounds__(128) deal_words_kernel(const __grid_constant__
     b2 = bit_of(job.mask_record(block) + layout.mask_planes_offset() +
                 64 * static_cast<std::uint64_t>(layout.b2_plane));
   }
-  const std::uint64_t high = layout.wants_low ? r >> layout.shift : r;
+  const std::uint64_t high = math::dealt_high(r, layout.wants_low, layout.shift);
   std::uint8_t* const record = job.record(block);
   const auto put = [&](int array, std::uint64_t word) {
     if (array < 0) return;
@@ -184,10 +171,10 @@ __global__ void __launch_bounds__(128) deal_words_kernel(const __grid_constant__
   put(layout.word_R, high);
   put(layout.word_b2, b2);
   put(layout.word_b, b);
-  put(layout.word_bR, (0 - b) & high);
-  put(layout.word_bb2, b & b2);
+  put(layout.word_bR, math::dealt_times_b(b, high));
+  put(layout.word_bb2, math::dealt_bits(b, b2));
   for (int a = 0; a < layout.packed_arrays; ++a) {
-    store_packed_word((r >> 63) & (a == 0 ? 1 : b), layout.packed_bytes,
+    store_packed_word(math::dealt_top<math::Ring<64>>(r, a == 0 ? 1 : b), layout.packed_bytes,
                       record + layout.packed_offset() +
                           layout.packed_array_bytes() * static_cast<unsigned>(a) +
                           static_cast<unsigned>(layout.packed_bytes) * at);

@@ -8,22 +8,23 @@
 #include "kernels/cuda/bits.cuh"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/fast_divide.cuh"
+#include "kernels/cuda/stream_key.h"
 #include "kernels/cuda/stream_use.h"
 #include "kernels/math/aes128.h"
 #include "kernels/math/chacha20.h"
 
 namespace beaverpond::cuda {
 
-/// Where a stream starts: key, index and offset. Secret; passed to kernels by value.
+/// Where a stream starts: all of it public but for the key, which lies in device memory.
 struct ChaChaStream {
-  std::uint32_t key[8];
+  const ChaChaKey* key;
   std::uint64_t index;
   std::uint32_t counter;  ///< of the first 64-byte block
 };
 struct AesStream {
-  std::uint8_t round_keys[176];
-  std::uint64_t low;   ///< counter of the first 16-byte block
-  std::uint64_t high;  ///< seed_hi ^ stream index
+  const AesKey* key;
+  std::uint64_t index;
+  std::uint64_t counter;  ///< of the first 16-byte block
 };
 
 /// Bytes that a stream meets. Stream and memory may both be records of which only a piece is
@@ -124,8 +125,8 @@ __global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, Stre
   std::uint32_t input[16];
   std::uint32_t state[16];
   math::chacha20_input<std::uint32_t>(
-      stream.key, stream.counter + static_cast<std::uint32_t>(target.source(unit)), stream.index,
-      input);
+      stream.key->words, stream.counter + static_cast<std::uint32_t>(target.source(unit)),
+      stream.index, input);
   math::chacha20_block<std::uint32_t>(input, state);
   uint4 quad[4];
 #pragma unroll
@@ -163,6 +164,8 @@ __global__ void __launch_bounds__(128) aes128_stream(AesStream stream, StreamTar
                                        : StreamTarget::kNowhere);
   }
   __syncwarp();
+  const std::uint64_t low = stream.key->low + stream.counter;
+  const std::uint64_t high = stream.key->high ^ stream.index;
   math::AesPlanes<std::uint32_t> state;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {  // the counter's halves: bits of 32 blocks as planes
@@ -170,7 +173,7 @@ __global__ void __launch_bounds__(128) aes128_stream(AesStream stream, StreamTar
 #pragma unroll
     for (unsigned j = 0; j < 32; ++j) {
       rows[j] = static_cast<std::uint32_t>(
-          (stream.low + std::uint64_t{units[first + 8 * j].x} * 4 + part) >> (32 * half));
+          (low + std::uint64_t{units[first + 8 * j].x} * 4 + part) >> (32 * half));
     }
     transpose32(rows);
 #pragma unroll
@@ -178,9 +181,9 @@ __global__ void __launch_bounds__(128) aes128_stream(AesStream stream, StreamTar
   }
 #pragma unroll
   for (int bit = 0; bit < 64; ++bit) {
-    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((stream.high >> bit) & 1);
+    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((high >> bit) & 1);
   }
-  math::aes128_encrypt(state, stream.round_keys);
+  math::aes128_encrypt(state, stream.key->round_keys);
   std::uint32_t word[4][32];
 #pragma unroll
   for (int quarter = 0; quarter < 4; ++quarter) {

@@ -1,10 +1,11 @@
-// The two ways to a ring product, for any pair of operands (kernels/cuda/operand.cuh).
+// The ways to a ring product, for any pair of operands (kernels/cuda/operand.cuh).
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 #include "beaverpond/check.h"
+#include "kernels/cuda/digit_product.cuh"
 #include "kernels/cuda/operand.cuh"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/residue_stages.h"
@@ -30,9 +31,11 @@ struct RowsFrom {
   }
 };
 
-template <class Tile, class A, class B>
-void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B& b,
-                       std::uint64_t* out, bool accumulate, cudaStream_t stream) {
+/// By `kernel`, multiply_words or multiply_digits, at most `most_depth` of k a block.
+template <class Tile, class A, class B, class Kernel>
+void multiply_in_tiles(Work& work, Kernel* kernel, std::uint32_t most_depth,
+                       const ProductSize& size, const A& a, const B& b, std::uint64_t* out,
+                       bool accumulate, cudaStream_t stream) {
   const unsigned columns = blocks_for(size.n, Tile::kN);
   const unsigned rows = blocks_for(size.m, Tile::kM);
   // Where there are fewer blocks than the device takes at once, k is cut; at least 32 a part.
@@ -40,20 +43,35 @@ void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B&
   const std::uint64_t blocks = std::uint64_t{columns} * rows;
   std::uint64_t parts = std::min<std::uint64_t>((wanted + blocks - 1) / blocks, (size.k + 31) / 32);
   parts = std::max<std::uint64_t>(parts, 1);
-  const auto part_k =
-      static_cast<std::uint32_t>((size.k + parts - 1) / parts + (Tile::kDepth - 1)) / Tile::kDepth *
-      Tile::kDepth;
+  const std::uint32_t part_k =
+      std::min(static_cast<std::uint32_t>((size.k + parts - 1) / parts + (Tile::kDepth - 1)) /
+                   Tile::kDepth * Tile::kDepth,
+               most_depth);
   const unsigned layers = std::max(1u, blocks_for(size.k, std::max<std::uint32_t>(part_k, 1)));
   if (layers > 1 && !accumulate) work.zero(out, std::uint64_t{size.m} * size.n * 8, stream);
   const unsigned most_rows = work.limits().grid_rows;
   for (unsigned first = 0; first < rows; first += most_rows) {
     const unsigned some = std::min(most_rows, rows - first);
     const std::uint32_t skip = first * Tile::kM;
-    work.run("multiply matrices", &multiply_words<Tile, RowsFrom<A>, B>,
+    work.run("multiply matrices", kernel,
              {dim3(columns, some, layers), dim3(Tile::kThreads), Tile::kSharedBytes}, stream,
              RowsFrom<A>{a, skip}, b, out + std::uint64_t{skip} * size.n, size.m - skip, size.n,
              size.k, part_k, accumulate);
   }
+}
+
+template <class Tile, class A, class B>
+void multiply_by_words(Work& work, const ProductSize& size, const A& a, const B& b,
+                       std::uint64_t* out, bool accumulate, cudaStream_t stream) {
+  constexpr std::uint32_t kAnyDepth = std::uint32_t{1} << 31;
+  multiply_in_tiles<Tile>(work, &multiply_words<Tile, RowsFrom<A>, B>, kAnyDepth, size, a, b, out,
+                          accumulate, stream);
+}
+template <class Tile, class A, class B>
+void multiply_by_digits(Work& work, const ProductSize& size, const A& a, const B& b,
+                        std::uint64_t* out, bool accumulate, cudaStream_t stream) {
+  multiply_in_tiles<Tile>(work, &multiply_digits<Tile, RowsFrom<A>, B>, work.limits().digit_depth,
+                          size, a, b, out, accumulate, stream);
 }
 
 template <class Source>
@@ -137,12 +155,18 @@ void multiply_any(Work& work, const ProductOptions& options, const ProductSize& 
   } else if (method == ProductMethod::kLibrary) {
     BP_CHECK(options.library != nullptr, "a product by cuBLASLt, which is not there");
     multiply_by_residues(work, options.library, size, a, b, out, accumulate, stream);
-  } else if (size.n <= static_cast<std::uint32_t>(SimtNarrow::kN)) {
-    multiply_by_words<SimtNarrow>(work, size, a, b, out, accumulate, stream);
-  } else if (size.n <= static_cast<std::uint32_t>(SimtMiddle::kN)) {
-    multiply_by_words<SimtMiddle>(work, size, a, b, out, accumulate, stream);
+  } else if (method == ProductMethod::kDigits) {
+    switch (columns_of_tile(size.n)) {
+      case 16: multiply_by_digits<DigitNarrow>(work, size, a, b, out, accumulate, stream); break;
+      case 32: multiply_by_digits<DigitMiddle>(work, size, a, b, out, accumulate, stream); break;
+      default: multiply_by_digits<DigitWide>(work, size, a, b, out, accumulate, stream); break;
+    }
   } else {
-    multiply_by_words<SimtWide>(work, size, a, b, out, accumulate, stream);
+    switch (columns_of_tile(size.n)) {
+      case 16: multiply_by_words<SimtNarrow>(work, size, a, b, out, accumulate, stream); break;
+      case 32: multiply_by_words<SimtMiddle>(work, size, a, b, out, accumulate, stream); break;
+      default: multiply_by_words<SimtWide>(work, size, a, b, out, accumulate, stream); break;
+    }
   }
 }
 

@@ -20,6 +20,11 @@ struct KnownRates {
 /// that nobody measured, the H100's row by the number of multiprocessors.
 KnownRates rates_of(const DeviceProperties& device, const ProductTuning& tuning);
 
+/// Columns of a block of multiply_words and multiply_digits where a product has n.
+constexpr std::uint32_t columns_of_tile(std::uint64_t n) {
+  return n <= 16 ? 16 : n <= 32 ? 32 : 64;
+}
+
 /// Of a product m x n x k: the method that takes the least time by `rates`.
 ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::uint64_t n,
                              std::uint64_t k);

@@ -17,8 +17,8 @@ struct MeasuredDevice {
 
 /// Rows that `beaverpond-gpu-bench --tune` printed.
 constexpr MeasuredDevice kMeasured[] = {
-    {"NVIDIA H100", 132, {2593, 438956, 53, 8604, 0, 0}},
-    {"NVIDIA H200", 132, {2757, 457861, 50, 8196, 0, 0}},
+    {"NVIDIA H100", 132, {2593, 438956, 53, 8604}},
+    {"NVIDIA H200", 132, {2757, 457861, 50, 8196}},
 };
 
 double rounded(std::uint64_t size, std::uint64_t tile) {
@@ -42,14 +42,14 @@ KnownRates rates_of(const DeviceProperties& device, const ProductTuning& tuning)
   const double share = static_cast<double>(std::max(device.multiprocessors, 1)) /
                        static_cast<double>(known.multiprocessors);
   return {{known.rates.words_macs * share, known.rates.residue_macs * share,
-           known.rates.converted_words * share, known.rates.launch_ns, 0, 0},
+           known.rates.converted_words * share, known.rates.launch_ns},
           "rates guessed from those of " + std::string(known.name)};
 }
 
 ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::uint64_t n,
                              std::uint64_t k) {
-  const std::uint64_t tile_n = n <= 16 ? 16 : n <= 32 ? 32 : 64;
-  const std::uint64_t tile_m = n <= 32 ? 128 : 64;
+  const std::uint64_t tile_n = columns_of_tile(n);
+  const std::uint64_t tile_m = tile_n <= 32 ? 128 : 64;
   const double words =
       rates.launch_ns + rounded(m, tile_m) * rounded(n, tile_n) * rounded(k, 16) / rates.words_macs;
   const double macs = kModuli * rounded(m, 128) * rounded(n, 128) * rounded(k, 64);
@@ -61,8 +61,15 @@ ProductMethod fastest_method(const ProductRates& rates, std::uint64_t m, std::ui
                              ? 4 * rates.launch_ns + macs / rates.library_macs +
                                    operands / rates.converted_words + results / rates.library_words
                              : std::numeric_limits<double>::infinity();
-  if (words <= residues && words <= library) return ProductMethod::kWords;
-  return library < residues ? ProductMethod::kLibrary : ProductMethod::kResidues;
+  const std::uint64_t digit_m = tile_n == 16 ? 192 : tile_m;
+  const double digits = rates.digit_macs > 0
+                            ? rates.launch_ns + rounded(m, digit_m) * rounded(n, tile_n) *
+                                                    rounded(k, 16) / rates.digit_macs
+                            : std::numeric_limits<double>::infinity();
+  const double least = std::min({words, residues, library, digits});
+  if (least == words) return ProductMethod::kWords;
+  if (least == residues) return ProductMethod::kResidues;
+  return least == library ? ProductMethod::kLibrary : ProductMethod::kDigits;
 }
 
 }  // namespace beaverpond::cuda

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/put_sum.cuh"
 
 namespace beaverpond::cuda {
 
@@ -70,8 +71,8 @@ __device__ __forceinline__ void tile_store(bool contiguous_depth, int lines, int
 }
 
 /// out[m, n] (+)= sum over k of a.at(row, k) b.at(column, k). grid: (n / kN, m / kM, parts of k),
-/// rounded up. With more than one part, sums meet by atomic additions, which commute mod 2^64: the
-/// result is the same in any order, and `out` must hold what is added to.
+/// rounded up. With more than one part sums meet in `out` (put_sum), which must hold what is added
+/// to.
 template <class Tile, class A, class B>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     multiply_words(A a, B b, std::uint64_t* out, std::uint32_t m, std::uint32_t n, std::uint32_t k,
@@ -125,15 +126,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     for (int j = 0; j < Tile::kColumns; ++j) {
       const std::uint32_t c = n0 + static_cast<std::uint32_t>(column + j * Tile::kThreadsN);
       if (r >= m || c >= n) continue;
-      std::uint64_t* const target = out + std::uint64_t{r} * n + c;
-      if (gridDim.z > 1) {
-        atomicAdd(reinterpret_cast<unsigned long long*>(target),
-                  static_cast<unsigned long long>(sum[i][j]));
-      } else if (accumulate) {
-        *target += sum[i][j];
-      } else {
-        *target = sum[i][j];
-      }
+      put_sum(out + std::uint64_t{r} * n + c, sum[i][j], accumulate);
     }
   }
 }

@@ -6,6 +6,7 @@ set(beaverpond_cuda_sources
     convolve.cu
     cuda_backend.cu
     deal_ops.cu
+    key_ring.cpp
     library_products.cpp
     matmul.cu
     memory_pool.cpp

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "beaverpond/check.h"
 #include "kernels/cuda/prg.cuh"
@@ -24,12 +23,10 @@ void launch_aes128(Work& work, const AesStream& start, const StreamTarget& targe
            target);
 }
 
-void start_chacha20(Work& work, const StreamStart& s, StreamUse use, const StreamTarget& target,
-                    cudaStream_t stream) {
-  ChaChaStream start{};
-  std::memcpy(start.key, s.seed->bytes().data(), 32);
-  start.index = s.index;
-  start.counter = static_cast<std::uint32_t>(s.offset_bytes / kUnit);
+void start_chacha20(Work& work, const std::uint8_t* key, const StreamStart& s, StreamUse use,
+                    const StreamTarget& target, cudaStream_t stream) {
+  const ChaChaStream start{reinterpret_cast<const ChaChaKey*>(key), s.index,
+                           static_cast<std::uint32_t>(s.offset_bytes / kUnit)};
   switch (use) {
     case StreamUse::kFill: launch_chacha20<StreamUse::kFill>(work, start, target, stream); break;
     case StreamUse::kAdd: launch_chacha20<StreamUse::kAdd>(work, start, target, stream); break;
@@ -38,17 +35,11 @@ void start_chacha20(Work& work, const StreamStart& s, StreamUse use, const Strea
       break;
     case StreamUse::kXor: launch_chacha20<StreamUse::kXor>(work, start, target, stream); break;
   }
-  explicit_bzero(&start, sizeof start);
 }
 
-void start_aes128(Work& work, const StreamStart& s, StreamUse use, const StreamTarget& target,
-                  cudaStream_t stream) {
-  AesStream start{};
-  math::aes128_expand_key<std::uint32_t>(s.seed->bytes().data(), start.round_keys);
-  std::memcpy(&start.low, s.seed->bytes().data() + 16, 8);
-  std::memcpy(&start.high, s.seed->bytes().data() + 24, 8);
-  start.low += s.offset_bytes / 16;
-  start.high ^= s.index;
+void start_aes128(Work& work, const std::uint8_t* key, const StreamStart& s, StreamUse use,
+                  const StreamTarget& target, cudaStream_t stream) {
+  const AesStream start{reinterpret_cast<const AesKey*>(key), s.index, s.offset_bytes / 16};
   switch (use) {
     case StreamUse::kFill: launch_aes128<StreamUse::kFill>(work, start, target, stream); break;
     case StreamUse::kAdd: launch_aes128<StreamUse::kAdd>(work, start, target, stream); break;
@@ -57,7 +48,6 @@ void start_aes128(Work& work, const StreamStart& s, StreamUse use, const StreamT
       break;
     case StreamUse::kXor: launch_aes128<StreamUse::kXor>(work, start, target, stream); break;
   }
-  explicit_bzero(&start, sizeof start);
 }
 
 }  // namespace
@@ -76,6 +66,8 @@ void run_stream(Work& work, const StreamStart& start, StreamUse use, const Strea
   BP_CHECK(start.offset_bytes % kUnit == 0, "offsets into a stream are multiples of 64 bytes");
   BP_CHECK(reinterpret_cast<std::uintptr_t>(pieces.data) % 8 == 0, "streams meet whole words");
   if (pieces.size_bytes == 0 || pieces.pieces == 0) return;
+  const std::uint8_t* const key = work.key(*start.seed, start.prg, stream);
+  if (key == nullptr) return;
   const std::uint64_t piece = pieces.piece_bytes / kUnit;
   const std::uint64_t last =
       start.offset_bytes + (pieces.pieces - 1) * pieces.source_record_bytes + pieces.piece_bytes;
@@ -103,9 +95,9 @@ void run_stream(Work& work, const StreamStart& start, StreamUse use, const Strea
     }
     from.offset_bytes += first * (single ? kUnit : pieces.source_record_bytes);
     if (start.prg == PrgKind::kChaCha20) {
-      start_chacha20(work, from, use, target, stream);
+      start_chacha20(work, key, from, use, target, stream);
     } else {
-      start_aes128(work, from, use, target, stream);
+      start_aes128(work, key, from, use, target, stream);
     }
   }
 }

@@ -2,6 +2,7 @@
 // after which nothing is started any more.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cuda/key_ring.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/memory_pool.h"
 #include "kernels/cuda/runtime.h"
@@ -45,6 +47,37 @@ class Work {
     Error error = std::move(*failure_);
     failure_.reset();
     return error;
+  }
+
+  /// Waits until all is done that `stream` was given: nothing of its keys is left in host memory.
+  void synchronize_blocking(cudaStream_t stream) {
+    const Result<void> done = pool_.await_blocking(stream);
+    for (StreamKeys& keys : keys_) {
+      if (keys.stream != stream) continue;
+      keys.ring.wipe_copied();
+      if (!done.ok()) keys.ring.forget();
+    }
+    note(done);
+  }
+  /// The key of a stream that kernels on `stream` are to expand, in device memory. Null after a
+  /// failure.
+  const std::uint8_t* key(const Seed& seed, PrgKind prg, cudaStream_t stream) {
+    if (!ok()) return nullptr;
+    auto mine = std::find_if(keys_.begin(), keys_.end(),
+                             [&](const StreamKeys& keys) { return keys.stream == stream; });
+    if (mine == keys_.end()) {
+      Result<KeyRing> made = KeyRing::create(pool_, stream);
+      if (!made.ok()) {
+        note(Result<void>(std::move(made).error()));
+        return nullptr;
+      }
+      keys_.push_back({stream, std::move(made).value()});
+      mine = keys_.end() - 1;
+    }
+    Result<const std::uint8_t*> placed = mine->ring.place(pool_, seed, prg);
+    if (placed.ok()) return placed.value();
+    note(Result<void>(std::move(placed).error()));
+    return nullptr;
   }
 
   /// Starts a kernel, unless something failed before. `what` completes "cannot ...".
@@ -123,7 +156,12 @@ class Work {
     note(before->record(stream));
   }
 
+  struct StreamKeys {
+    cudaStream_t stream = nullptr;
+    KeyRing ring;
+  };
   std::vector<Scratch> scratch_;
+  std::vector<StreamKeys> keys_;
   std::optional<Error> failure_;
   std::uint64_t launches_ = 0;
   std::array<std::optional<Event>, 2> marks_;

@@ -25,6 +25,15 @@ BP_MATH_INLINE constexpr int lowest_bit(int s) {
 #endif
 }
 
+/// Index of the highest set bit of s > 0.
+BP_MATH_INLINE int highest_bit(int s) {
+#if defined(__CUDA_ARCH__)
+  return 31 - __clz(s);
+#else
+  return 31 - __builtin_clz(static_cast<unsigned>(s));
+#endif
+}
+
 template <class Target>
 struct Compare {
   using Plane = typename Target::Plane;
@@ -111,6 +120,14 @@ struct Compare {
     }
   }
 
+  /// Where the products of g_j with p wires begin, among a node's products.
+  static BP_MATH_INLINE constexpr int first_g_product(const CompareNode& node, int j) {
+    int product = (1 << node.p_wires()) - 1 - node.p_wires();
+    BP_MATH_UNROLL
+    for (int i = 0; i < j; ++i) product += (1 << (node.inputs - 1 - i)) - 1;
+    return product;
+  }
+
   /// Share of AND(p_{k-1} .. p_{j+1}, g_j).
   static BP_MATH_INLINE Plane monomial(const CompareNode& node, int j, int top, const Plane* opened,
                                        const Plane* masks, const Plane* products,
@@ -118,9 +135,7 @@ struct Compare {
     const int p_wires = node.p_wires();
     const int first_p = j + 1 - (node.wants_p ? 0 : 1);  // wire index of p_{j+1}
     const int wires = top - j;                           // p_{j+1} .. p_top
-    int product = (1 << p_wires) - 1 - p_wires;
-    BP_MATH_UNROLL
-    for (int i = 0; i < j; ++i) product += (1 << (node.inputs - 1 - i)) - 1;
+    const int product = first_g_product(node, j);
     Plane terms[1 << (CompareNode::kMaxInputs - 1)];
     BP_MATH_UNROLL
     for (int s = 0; s < (1 << wires); ++s) {
@@ -162,28 +177,35 @@ struct Compare {
     return low;
   }
 
-  /// The dealer's side: every product of a node's wire masks, in the clear.
+  /// The dealer's side, in the clear: the products of all subsets of the p wires' masks.
+  static BP_MATH_INLINE void deal_p_products(const CompareNode& node, const Plane* masks,
+                                             Plane* subsets, Plane* products) {
+    subsets[0] = ~Target::splat(0);
+    BP_MATH_UNROLL
+    for (int s = 1; s < (1 << node.p_wires()); ++s) {
+      subsets[s] = subsets[s & (s - 1)] & masks[lowest_bit(s)];
+      // Subsets of a single wire, as many as s has bits, have no place.
+      if ((s & (s - 1)) != 0) products[s - 2 - highest_bit(s)] = subsets[s];
+    }
+  }
+  /// And of g_j's mask with those of p_{j+1} and up.
+  static BP_MATH_INLINE void deal_g_products(const CompareNode& node, int j, const Plane* masks,
+                                             const Plane* subsets, Plane* products) {
+    const int first_p = j + 1 - (node.wants_p ? 0 : 1);
+    const int first = first_g_product(node, j);
+    BP_MATH_UNROLL
+    for (int s = 1; s < (1 << (node.inputs - 1 - j)); ++s) {
+      products[first + s - 1] = subsets[s << first_p] & masks[node.p_wires() + j];
+    }
+  }
+  /// Every product of a node's wire masks.
   static BP_MATH_INLINE void deal_products(const CompareNode& node, const Plane* masks,
                                            Plane* products) {
     if (node.inputs < 2) return;
-    const int p_wires = node.p_wires();
     Plane subsets[1 << CompareNode::kMaxInputs];
-    subsets[0] = ~Target::splat(0);
-    int product = 0;
+    deal_p_products(node, masks, subsets, products);
     BP_MATH_UNROLL
-    for (int s = 1; s < (1 << p_wires); ++s) {
-      const int lowest = lowest_bit(s);
-      subsets[s] = subsets[s & (s - 1)] & masks[lowest];
-      if ((s & (s - 1)) != 0) products[product++] = subsets[s];
-    }
-    BP_MATH_UNROLL
-    for (int j = 0; j + 1 < node.inputs; ++j) {
-      const int first_p = j + 1 - (node.wants_p ? 0 : 1);
-      BP_MATH_UNROLL
-      for (int s = 1; s < (1 << (node.inputs - 1 - j)); ++s) {
-        products[product++] = subsets[s << first_p] & masks[p_wires + j];
-      }
-    }
+    for (int j = 0; j + 1 < node.inputs; ++j) deal_g_products(node, j, masks, subsets, products);
   }
 };
 

@@ -274,7 +274,7 @@ struct CompareBlock {
                                              const std::uint64_t* b_r, const std::uint64_t* x,
                                              std::uint64_t* out) {
     for (int i = 0; i < count; ++i) {
-      out[i] = times_bit<R>(delta[i], x[i], c[i] * b[i] - b_r[i]);
+      out[i] = times_bit<R>(delta[i], x[i], opened_times_b(c[i], b[i], b_r[i]));
     }
   }
 
@@ -383,20 +383,20 @@ struct CompareBlock {
     alignas(64) std::uint64_t words[kElements];
     spread(planes[0], b);
     spread(planes[1], b2);
-    for (int i = 0; i < kElements; ++i) high[i] = layout.wants_low ? r[i] >> layout.shift : r[i];
+    for (int i = 0; i < kElements; ++i) high[i] = dealt_high(r[i], layout.wants_low, layout.shift);
     const auto put = [&](int array, const std::uint64_t* from) {
       if (array >= 0) std::memcpy(record + layout.word_offset(array), from, sizeof words);
     };
     put(layout.word_R, high);
     put(layout.word_b2, b2);
     put(layout.word_b, b);
-    for (int i = 0; i < kElements; ++i) words[i] = (0 - b[i]) & high[i];
+    for (int i = 0; i < kElements; ++i) words[i] = dealt_times_b(b[i], high[i]);
     put(layout.word_bR, words);
-    for (int i = 0; i < kElements; ++i) words[i] = b[i] & b2[i];
+    for (int i = 0; i < kElements; ++i) words[i] = dealt_bits(b[i], b2[i]);
     put(layout.word_bb2, words);
     for (int a = 0; a < layout.packed_arrays; ++a) {
       for (int i = 0; i < kElements; ++i) {
-        words[i] = (r[i] >> (R::kRingBits - 1)) & (a == 0 ? 1 : b[i]);
+        words[i] = dealt_top<R>(r[i], a == 0 ? 1 : b[i]);
       }
       store_packed(words, layout.packed_bytes,
                    record + layout.packed_offset() +

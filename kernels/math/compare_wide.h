@@ -10,15 +10,6 @@
 
 namespace beaverpond::math {
 
-/// Index of the highest set bit of s > 0.
-BP_MATH_INLINE int highest_bit(int s) {
-#if defined(__CUDA_ARCH__)
-  return 31 - __clz(s);
-#else
-  return 31 - __builtin_clz(static_cast<unsigned>(s));
-#endif
-}
-
 template <class Target>
 struct CompareWide {
   using Plane = typename Target::Plane;

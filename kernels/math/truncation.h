@@ -54,6 +54,27 @@ constexpr std::uint64_t truncated_times_b(const PublicTruncation& t, std::uint64
   return R::reduce(t.k_minus_lambda * b - b_r_high + wrap - t.low_sign * b_b2);
 }
 
+/// Share of b x from the open c = x + r and shares of b and b r.
+constexpr std::uint64_t opened_times_b(std::uint64_t c, std::uint64_t b, std::uint64_t b_r) {
+  return c * b - b_r;
+}
+
+// What the dealer deals of one element with mask r and bits b, b2, each 0 or 1: words R, b R, b b2,
+// and r_top or b r_top.
+constexpr std::uint64_t dealt_high(std::uint64_t r, bool wants_low, int shift) {
+  return wants_low ? r >> shift : r;
+}
+constexpr std::uint64_t dealt_times_b(std::uint64_t b, std::uint64_t high) {
+  return (0 - b) & high;
+}
+constexpr std::uint64_t dealt_bits(std::uint64_t b, std::uint64_t b2) {
+  return b & b2;
+}
+template <class R>
+constexpr std::uint64_t dealt_top(std::uint64_t r, std::uint64_t times) {
+  return (r >> (R::kRingBits - 1)) & times;
+}
+
 /// Share of d v from the open delta = d ^ b and shares of v and b v: d = delta + (1 - 2 delta) b.
 template <class R>
 constexpr std::uint64_t times_bit(std::uint64_t delta, std::uint64_t v, std::uint64_t b_v) {

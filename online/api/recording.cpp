@@ -145,6 +145,7 @@ Result<RecordedProgram> Recording::finish() {
   BP_ASSIGN(recorded.program, builder_.finish());
   recorded.players = options_.players;
   recorded.fraction_bits = options_.fraction_bits;
+  recorded.prg = options_.prg;
   recorded.inputs = std::move(inputs_);
   recorded.reveals = std::move(reveals_);
   return recorded;

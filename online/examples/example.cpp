@@ -70,11 +70,13 @@ Result<void> run(int argc, char** argv, const Example& example) {
     for (const auto& [name, value] : example.flags) own += " [--" + name + " " + value + "]";
     std::printf(
         "%s\n%s%s (--plan-out FILE | --plaintext --data FILE .. | --home DIR "
-        "[--data FILE] [--peers HOST:PORT,..] [--device D])\n",
+        "[--data FILE] [--peers HOST:PORT,..] [--device D]) [--prg "
+        "aes128-ctr|chacha20]\n",
         example.about.c_str(), argv[0], own.c_str());
     return {};
   }
-  BP_ASSIGN(const RecordedProgram program, example.record(flags));
+  BP_ASSIGN(RecordedProgram program, example.record(flags));
+  BP_ASSIGN(program.prg, flags.prg());
   if (!flags.text("plan-out").empty()) return save_plan(program, flags.text("plan-out"));
   NamedValues learned;
   if (flags.plaintext()) {
@@ -99,6 +101,7 @@ Result<Flags> Flags::parse(int argc, char** argv,
   flags.values_ = defaults;
   for (const char* name : {"home", "plan-out", "peers", "listen-fd"}) flags.values_[name] = "";
   flags.values_["device"] = "auto";
+  flags.values_["prg"] = to_string(PrgKind::kAes128Ctr);
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
     const std::string name = flag.rfind("--", 0) == 0 ? flag.substr(2) : "";
@@ -124,6 +127,13 @@ Result<Flags> Flags::parse(int argc, char** argv,
     }
   }
   return flags;
+}
+
+Result<PrgKind> Flags::prg() const {
+  for (const PrgKind kind : {PrgKind::kAes128Ctr, PrgKind::kChaCha20}) {
+    if (text("prg") == to_string(kind)) return kind;
+  }
+  return flag_error("prg", text("prg"), "aes128-ctr, or chacha20 where GPUs deal or compute");
 }
 
 Result<double> Flags::number(const std::string& name) const {

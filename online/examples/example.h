@@ -22,6 +22,8 @@ class Flags {
   static Result<Flags> parse(int argc, char** argv,
                              const std::map<std::string, std::string>& defaults);
 
+  /// --prg: what expands seeds; the same for the plan and on all players. Errors: kConfig.
+  Result<PrgKind> prg() const;
   const std::string& text(const std::string& name) const { return values_.at(name); }
   /// Errors: kConfig, naming the flag.
   Result<double> number(const std::string& name) const;

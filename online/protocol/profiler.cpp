@@ -22,8 +22,8 @@ void Profiler::take_part(std::uint32_t op) {
   last_round_of_layer_[layer] = round_;
 }
 
-void Profiler::count_round(const std::vector<InFlight>& in_flight, std::uint64_t words,
-                           std::uint64_t planes) {
+void Profiler::count_strand(const std::vector<InFlight>& in_flight, std::uint64_t words,
+                            std::uint64_t planes) {
   if (!enabled_) return;
   for (const InFlight& flight : in_flight) {
     take_part(flight.op);
@@ -36,7 +36,6 @@ void Profiler::count_round(const std::vector<InFlight>& in_flight, std::uint64_t
   for (const std::uint64_t opened : {words, planes}) {
     profile_.sent_bytes += opening_sent_bytes(opened, transport_.size(), transport_.rank());
   }
-  end_round();
 }
 
 void Profiler::count_reveal(std::uint32_t op, std::uint64_t words) {
@@ -44,8 +43,8 @@ void Profiler::count_reveal(std::uint32_t op, std::uint64_t words) {
   take_part(op);
   profile_.ops[op].traffic.revealed_words += words;
   profile_.sent_bytes +=
-      reveal_sent_bytes(words) * static_cast<std::uint64_t>(receivers_besides(
-                                     program_.ops[op], transport_.size(), transport_.rank()));
+      message_sent_bytes(words * 8) * static_cast<std::uint64_t>(receivers_besides(
+                                          program_.ops[op], transport_.size(), transport_.rank()));
 }
 
 }  // namespace beaverpond

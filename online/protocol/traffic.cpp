@@ -14,11 +14,11 @@ std::uint64_t opening_sent_bytes(std::uint64_t words, int players, int rank) {
   return bytes;
 }
 
-std::uint64_t reveal_sent_bytes(std::uint64_t words) {
+std::uint64_t message_sent_bytes(std::uint64_t size) {
+  constexpr std::uint64_t kPart = kMaxMessageWords * 8;
   std::uint64_t bytes = 0;
-  for (std::uint64_t at = 0; at < words; at += kMaxMessageWords) {
-    bytes += wire_bytes(std::min(kMaxMessageWords, words - at) * 8);
-  }
+  for (std::uint64_t at = 0; at < size; at += kPart)
+    bytes += wire_bytes(std::min(kPart, size - at));
   return bytes;
 }
 
@@ -38,7 +38,8 @@ std::uint64_t payload_bytes(const Op& op, const OpTraffic& traffic, int players,
     words +=
         traffic.revealed_words * static_cast<std::uint64_t>(receivers_besides(op, players, rank));
   }
-  return words * 8 + ring_words * 16 * others / static_cast<std::uint64_t>(players);
+  return words * 8 + ring_words * 16 * others / static_cast<std::uint64_t>(players) +
+         traffic.sent_bytes;
 }
 
 ProgramLayers program_layers(const Program& program) {

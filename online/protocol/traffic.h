@@ -23,12 +23,13 @@ constexpr std::uint64_t opening_part_words(std::uint64_t words) {
 /// What player `rank` sends to open so many words, over a mesh, frame headers included.
 std::uint64_t opening_sent_bytes(std::uint64_t words, int players, int rank);
 
-/// What a reveal of so many words takes to one receiver, frame headers included.
-std::uint64_t reveal_sent_bytes(std::uint64_t words);
+/// What so many bytes take to one receiver, frame headers included.
+std::uint64_t message_sent_bytes(std::uint64_t size);
 
 /// Openings go from every player to every other, but for large ones, which go in a ring
 /// (online/transport/all_reduce_form.h); a reveal goes to its receivers. An opening of a mask
-/// belongs to the operation that first needs it.
+/// belongs to the operation that first needs it. Under SecureNN players do different work: rounds
+/// and `sent_bytes` are of one of them, and no words are counted.
 struct OpTraffic {
   std::uint64_t opened_words = 0;        ///< arithmetic words, to each other player
   std::uint64_t opened_plane_words = 0;  ///< words of opened bits, to each other player
@@ -36,13 +37,15 @@ struct OpTraffic {
   /// Of the opened words and plane words, those in reductions that are large enough for a ring: not
   /// to each other player, but to the next, 2 (players - 1) / players times.
   std::uint64_t large_words = 0;
-  std::uint64_t rounds = 0;  ///< in which it takes part; others share them
+  std::uint64_t sent_bytes = 0;  ///< under SecureNN: to all others together
+  std::uint64_t rounds = 0;      ///< in which it takes part; others share them
 
   OpTraffic& operator+=(const OpTraffic& other) {
     opened_words += other.opened_words;
     opened_plane_words += other.opened_plane_words;
     revealed_words += other.revealed_words;
     large_words += other.large_words;
+    sent_bytes += other.sent_bytes;
     rounds += other.rounds;
     return *this;
   }

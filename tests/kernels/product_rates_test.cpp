@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const DeviceRates kRow{"NVIDIA H100 80GB HBM3", {2593, 438956, 53.5, 8604, 0, 0}};
+const DeviceRates kRow{"NVIDIA H100 80GB HBM3", {2593, 438956, 53.5, 8604}};
 
 class ProductRatesTest : public ::testing::Test {
  protected:
@@ -40,6 +40,7 @@ void expect_same(const DeviceRates& a, const DeviceRates& b) {
   EXPECT_EQ(a.rates.launch_ns, b.rates.launch_ns);
   EXPECT_EQ(a.rates.library_macs, b.rates.library_macs);
   EXPECT_EQ(a.rates.library_words, b.rates.library_words);
+  EXPECT_EQ(a.rates.digit_macs, b.rates.digit_macs);
 }
 
 TEST_F(ProductRatesTest, WhatIsSavedIsLoaded) {
@@ -47,7 +48,7 @@ TEST_F(ProductRatesTest, WhatIsSavedIsLoaded) {
   const std::string path = product_rates_path();
   EXPECT_EQ(path, folder_.string() + "/beaverpond/gpu-rates.toml");
   ASSERT_TRUE(save_product_rates(kRow, path).ok());
-  DeviceRates other{"another", {1, 2, 3, 4, 5, 6}};
+  DeviceRates other{"another", {1, 2, 3, 4, 5, 6, 7}};
   ASSERT_TRUE(save_product_rates(other, path).ok());
   other.rates.words_macs = 1.5;
   ASSERT_TRUE(save_product_rates(other, path).ok());
@@ -111,12 +112,13 @@ TEST_F(ProductRatesTest, AFileThatIsNamedMustBeThereAndGood) {
 
 /// Times made of rates give the rates back.
 TEST_F(ProductRatesTest, TimesAreExplained) {
-  const ProductRates known{2600, 400000, 50, 8000, 450000, 20};
+  const ProductRates known{2600, 400000, 50, 8000, 450000, 20, 7000};
   const auto time = [](double n, double macs, double squares_ns) {
     return (18 * n * n * n / macs + n * n * squares_ns) * 1e-9;
   };
   ProductTimes times;
   times.words_macs_per_second = known.words_macs * 1e9;
+  times.digit_macs_per_second = known.digit_macs * 1e9;
   times.tiny_residues = 4 * known.launch_ns * 1e-9;
   const double own = 3 / known.converted_words;
   const double library = 2 / known.converted_words + 1 / known.library_words;
@@ -125,10 +127,13 @@ TEST_F(ProductRatesTest, TimesAreExplained) {
                    time(4096, known.library_macs, library)};
   const Result<ProductRates> fitted = fit_product_rates(times);
   ASSERT_TRUE(fitted.ok()) << fitted.error().message;
-  const double ratio[] = {
-      fitted->words_macs / known.words_macs,           fitted->residue_macs / known.residue_macs,
-      fitted->converted_words / known.converted_words, fitted->launch_ns / known.launch_ns,
-      fitted->library_macs / known.library_macs,       fitted->library_words / known.library_words};
+  const double ratio[] = {fitted->words_macs / known.words_macs,
+                          fitted->residue_macs / known.residue_macs,
+                          fitted->converted_words / known.converted_words,
+                          fitted->launch_ns / known.launch_ns,
+                          fitted->library_macs / known.library_macs,
+                          fitted->library_words / known.library_words,
+                          fitted->digit_macs / known.digit_macs};
   for (const double each : ratio) EXPECT_NEAR(each, 1.0, 1e-6);
   times.library.reset();
   EXPECT_EQ(fit_product_rates(times)->library_macs, 0);

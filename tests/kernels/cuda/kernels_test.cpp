@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/prg.h"
 #include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/digit_product.cuh"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/lookup.cuh"
 #include "kernels/cuda/operand.cuh"
@@ -56,6 +57,44 @@ TEST_P(Kernels, MultiplyWordsInPartsOfDepth) {
             Tile::kThreads, Tile::kSharedBytes, MatrixOperand{a.data(), kK, 1, true},
             MatrixOperand{b.data(), kK, 1, true}, out.data(), kM, kN, kK, kPart, true);
   EXPECT_EQ(out, product(a, b, kM, kN, kK));
+}
+
+/// m x n x k by digits, k in two parts where `part_k` is less, added to what is there.
+template <class Tile>
+void expect_product_of_digits(const simt::Options& options, const Words& a, const Words& b,
+                              const Words& start, std::uint32_t n, std::uint32_t part_k) {
+  const auto m = static_cast<std::uint32_t>(start.size()) / n;
+  const auto k = static_cast<std::uint32_t>(b.size()) / n;
+  Words out = start;
+  Words expected = product(a, b, m, n, k);
+  for (std::size_t i = 0; i < out.size(); ++i) expected[i] += start[i];
+  simt::run(
+      options, &multiply_digits<Tile, MatrixOperand, MatrixOperand>,
+      dim3((n + Tile::kN - 1) / Tile::kN, (m + Tile::kM - 1) / Tile::kM, (k + part_k - 1) / part_k),
+      Tile::kThreads, Tile::kSharedBytes, MatrixOperand{a.data(), k, 1, true},
+      MatrixOperand{b.data(), k, 1, true}, out.data(), m, n, k, part_k, true);
+  EXPECT_EQ(out, expected);
+}
+
+TEST_P(Kernels, MultiplyDigitsInPartsOfDepth) {
+  constexpr std::uint32_t kM = 39, kN = 13, kK = 27;
+  const Words a = words(kM * kK), b = words(kN * kK), start = words(kM * kN);
+  expect_product_of_digits<DigitNarrow>(options_, a, b, start, kN, 16);
+  expect_product_of_digits<DigitMiddle>(options_, a, b, start, kN, 16);
+  expect_product_of_digits<DigitWide>(options_, a, b, start, kN, 32);
+}
+
+/// Digits that are all -128, all 127, and words that have carries in every digit, at the most that
+/// a sum of 32 bits takes.
+TEST_P(Kernels, DigitsAtTheirLimitMultiplyToTheRingsProduct) {
+  constexpr std::uint32_t kK = kMaxDigitDepth;
+  const std::uint64_t extremes[] = {0x7f7f7f7f7f7f7f80u, 0x7f7f7f7f7f7f7f7fu, ~std::uint64_t{0}};
+  Words a, b;
+  for (const std::uint64_t word : extremes) {
+    a.insert(a.end(), kK, word);
+    b.insert(b.end(), kK, word);
+  }
+  expect_product_of_digits<DigitTile<1, 8, 1>>(options_, a, b, words(9), 3, kK);
 }
 
 /// Operands as residues, and room for the product's. Five stages of depth: the last is read where
@@ -233,18 +272,18 @@ TEST_P(Kernels, Streams) {
   const Seed seed(drawn);
   check_stream(options_, PrgKind::kChaCha20, seed, words(8 * 150 + 3),
                [&](const simt::Options& options, const StreamTarget& target) {
-                 ChaChaStream stream{};
-                 std::memcpy(stream.key, seed.bytes().data(), 32);
-                 stream.index = 5, stream.counter = 2;
+                 ChaChaKey key{};
+                 std::memcpy(key.words, seed.bytes().data(), 32);
+                 const ChaChaStream stream{&key, 5, 2};
                  simt::run(options, &chacha20_stream<StreamUse::kAdd>, 2, 128, 0, stream, target);
                });
   check_stream(options_, PrgKind::kAes128Ctr, seed, words(8 * 1100 + 7),
                [&](const simt::Options& options, const StreamTarget& target) {
-                 AesStream stream{};
-                 math::aes128_expand_key<std::uint32_t>(seed.bytes().data(), stream.round_keys);
-                 std::memcpy(&stream.low, seed.bytes().data() + 16, 8);
-                 std::memcpy(&stream.high, seed.bytes().data() + 24, 8);
-                 stream.low += 8, stream.high ^= 5;
+                 AesKey key{};
+                 math::aes128_expand_key<std::uint32_t>(seed.bytes().data(), key.round_keys);
+                 std::memcpy(&key.low, seed.bytes().data() + 16, 8);
+                 std::memcpy(&key.high, seed.bytes().data() + 24, 8);
+                 const AesStream stream{&key, 5, 8};
                  simt::run(options, &aes128_stream<StreamUse::kAdd>, 2, 128, kAesSharedBytes,
                            stream, target);
                });

@@ -49,7 +49,7 @@ class LibraryProductsTest : public ::testing::Test {
   }
   static ProductTuning rates(double library_macs) {
     ProductTuning tuning;
-    tuning.measured = {{"stand-in on host memory", {1, 100000, 50, 1, library_macs, 50}}};
+    tuning.measured = {{"stand-in on host memory", {1, 100000, 50, 1, library_macs, 50, 0}}};
     tuning.origin = "a test";
     return tuning;
   }
@@ -114,10 +114,10 @@ TEST(ProductRatesOfDevices, MeasuredBeforeBuiltInBeforeGuessed) {
   h100.multiprocessors = 132;
   ProductTuning tuning;
   EXPECT_EQ(rates_of(h100, tuning).origin, "built-in rates of NVIDIA H100");
-  tuning.measured = {{"NVIDIA H100 PCIe", {1, 2, 3, 4, 0, 0}}};
+  tuning.measured = {{"NVIDIA H100 PCIe", {1, 2, 3, 4}}};
   tuning.origin = "F";
   EXPECT_EQ(rates_of(h100, tuning).origin, "built-in rates of NVIDIA H100");
-  tuning.measured.push_back({h100.name, {5, 6, 7, 8, 0, 0}});
+  tuning.measured.push_back({h100.name, {5, 6, 7, 8}});
   EXPECT_EQ(rates_of(h100, tuning).origin, "rates of F");
   EXPECT_EQ(rates_of(h100, tuning).rates.words_macs, 5);
   DeviceProperties other;
@@ -125,6 +125,20 @@ TEST(ProductRatesOfDevices, MeasuredBeforeBuiltInBeforeGuessed) {
   other.multiprocessors = 66;
   EXPECT_EQ(rates_of(other, tuning).origin, "rates guessed from those of NVIDIA H100");
   EXPECT_EQ(rates_of(other, tuning).rates.words_macs * 2, rates_of(h100, {}).rates.words_macs);
+}
+
+/// By digits only where somebody measured them, and only where they take the least time.
+TEST(ProductRatesOfDevices, DigitsWhereTheyWin) {
+  ProductRates rates{2600, 440000, 50, 8600};
+  EXPECT_EQ(fastest_method(rates, 128, 128, 128), ProductMethod::kWords);
+  EXPECT_EQ(fastest_method(rates, 512, 512, 512), ProductMethod::kResidues);
+  rates.digit_macs = 7900;
+  EXPECT_EQ(fastest_method(rates, 128, 128, 128), ProductMethod::kDigits);
+  EXPECT_EQ(fastest_method(rates, 512, 512, 512), ProductMethod::kDigits);
+  EXPECT_EQ(fastest_method(rates, 73728, 20, 25), ProductMethod::kDigits);
+  EXPECT_EQ(fastest_method(rates, 4096, 4096, 4096), ProductMethod::kResidues);
+  rates.digit_macs = 100;
+  EXPECT_EQ(fastest_method(rates, 512, 512, 512), ProductMethod::kResidues);
 }
 
 }  // namespace

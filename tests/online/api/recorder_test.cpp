@@ -259,6 +259,11 @@ TEST(SavePlan, WritesWhatTheFactoryReads) {
   const Result<Plan> plan = read_plan_file(path);
   ASSERT_TRUE(plan.ok()) << plan.error().message;
   EXPECT_EQ(plan_hash(*plan), plan_hash(make_plan(product().program, PrgKind::kAes128Ctr).value()));
+  RecordedProgram by_gpus = product();
+  EXPECT_EQ(by_gpus.prg, PrgKind::kAes128Ctr);
+  by_gpus.prg = PrgKind::kChaCha20;
+  ASSERT_TRUE(save_plan(by_gpus, path).ok());
+  EXPECT_EQ(read_plan_file(path)->prg, PrgKind::kChaCha20);
   const Result<void> nowhere = save_plan(product(), ::testing::TempDir() + "no/such/folder/x.plan");
   ASSERT_FALSE(nowhere.ok());
   EXPECT_THAT(nowhere.error().message, HasSubstr("no/such/folder"));

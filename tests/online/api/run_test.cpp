@@ -86,5 +86,14 @@ TEST_F(RunPlayer, PlayersWhoseOwnersConsentDiffersRefuseEachOther) {
   }
 }
 
+TEST_F(RunPlayer, PlayersWhoseGeneratorsDifferRefuseEachOther) {
+  RecordedProgram other = product();
+  other.prg = PrgKind::kChaCha20;
+  for (const Error& error : run_both({product(), other})) {
+    EXPECT_EQ(error.code, ErrorCode::kRosterMismatch);
+    EXPECT_THAT(error.message, HasSubstr("generators"));
+  }
+}
+
 }  // namespace
 }  // namespace beaverpond::testing

@@ -63,8 +63,9 @@ class Examples : public ::testing::Test {
 
 TEST_F(Examples, TheCostOfAMeetingIsAllThatIsLearned) {
   const Arguments data = {write_data(0, "80\n"), write_data(1, "95.5\n"), write_data(2, "61.25\n")};
-  for (const auto& [hours, cost] : {std::pair{"1.5", "355.12"}, {"2", "473.50"}}) {
-    const Arguments program = {MEETING_COST, "--hours", hours};
+  const char* const cases[][3] = {{"1.5", "355.12", "aes128-ctr"}, {"2", "473.50", "chacha20"}};
+  for (const auto& [hours, cost, prg] : cases) {
+    const Arguments program = {MEETING_COST, "--hours", hours, "--prg", prg};
     const std::string expected = std::string("the meeting costs ") + cost + "\n";
     EXPECT_EQ(plaintext(program, data), expected);
     EXPECT_EQ(run_players(program, data), std::vector<std::string>(3, expected));
