@@ -20,6 +20,7 @@
 #include "bench/online/raw_tcp.h"
 #include "bench/report/report.h"
 #include "online/session/identity.h"
+#include "online/transport/aead.h"
 #include "online/transport/local.h"
 #include "online/transport/tls.h"
 
@@ -129,15 +130,19 @@ Result<void> play(const OpenCase& test, int players, const RawTcp& raw, Transpor
     fill_open_words(rank, words);
     const Tag meeting{.session = 2, .bundle = i, .operation = 1};
     BP_TRY(transport.all_gather_messages_blocking({}, meeting, in_60_s()));
+    double cpu = process_cpu_seconds();
     const Clock::time_point start = Clock::now();
     BP_TRY(raw.exchange(rank, {reinterpret_cast<const std::uint8_t*>(words.data()), test.bytes},
                         theirs));
     const double plain = seconds_since(start);
+    const double plain_cpu = process_cpu_seconds() - cpu;
+    cpu = process_cpu_seconds();
     BP_ASSIGN(const double ours, open_once(transport, words, i));
+    const double ours_cpu = process_cpu_seconds() - cpu;
     wrong += count_wrong(words, players);
     if (i < test.warm_up) continue;
-    result.add({ours, 0, 0});
-    result.add({plain, 0, 0});
+    result.add({ours, ours_cpu, 0});
+    result.add({plain, plain_cpu, 0});
   }
   result.rounds = static_cast<double>(wrong);
   return {};
@@ -146,6 +151,9 @@ Result<void> play(const OpenCase& test, int players, const RawTcp& raw, Transpor
 struct TlsTiming {
   Timing tls;
   double raw_seconds = 0;
+  /// Of a player, mean over the players.
+  double cpu_seconds = 0;
+  double raw_cpu_seconds = 0;
 };
 
 Result<TlsTiming> time_tls(const OpenCase& test, int players) {
@@ -156,15 +164,20 @@ Result<TlsTiming> time_tls(const OpenCase& test, int players) {
             }));
   TlsTiming timing;
   std::vector<double> ours(test.timed, 0), plain(test.timed, 0);
+  std::vector<double> ours_cpu(test.timed, 0), plain_cpu(test.timed, 0);
   for (const PlayerResult& result : results) {
     timing.tls.wrong += static_cast<std::size_t>(result.rounds);
     for (std::size_t i = 0; i < test.timed; ++i) {
       ours[i] = std::max(ours[i], result.costs[2 * i].wall_seconds);
       plain[i] = std::max(plain[i], result.costs[2 * i + 1].wall_seconds);
+      ours_cpu[i] += result.costs[2 * i].cpu_seconds / players;
+      plain_cpu[i] += result.costs[2 * i + 1].cpu_seconds / players;
     }
   }
   timing.tls.seconds = median(ours);
   timing.raw_seconds = median(plain);
+  timing.cpu_seconds = median(ours_cpu);
+  timing.raw_cpu_seconds = median(plain_cpu);
   return timing;
 }
 
@@ -239,6 +252,10 @@ void run_case(BenchReport& report, const BenchOptions& options, const OpenCase& 
     const Result<TlsTiming> timing = time_tls(test, players);
     if (timing.ok()) {
       auto more = beside_mpi;
+      more.emplace_back("cpu_seconds", timing->cpu_seconds);
+      more.emplace_back("plain_tcp_cpu_seconds", timing->raw_cpu_seconds);
+      std::printf("CPU of a player %.2f ms, of plain TCP %.2f ms\n", timing->cpu_seconds * 1e3,
+                  timing->raw_cpu_seconds * 1e3);
       if (reference_mpi != mpi.end()) {
         more.emplace_back("ratio_to_mpi_allreduce",
                           reference_mpi->second.mpi_seconds / timing->tls.seconds);
@@ -258,6 +275,7 @@ void run_case(BenchReport& report, const BenchOptions& options, const OpenCase& 
 
 int run(const BenchOptions& options) {
   BenchReport report;
+  std::printf("TLS records by %s\n", record_aead_name());
   for (const int players : {2, 3, 5}) {
     std::map<std::string, MpiTiming> mpi;
     const std::string end = "/n" + std::to_string(players);

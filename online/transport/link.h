@@ -61,7 +61,7 @@ class Link {
   Result<void> on_bytes(std::span<const std::uint8_t> bytes);
   /// Encrypts up to a batch of what is queued; output() is empty when there was nothing.
   Result<void> fill_output();
-  std::vector<std::uint8_t>& output() { return session_.output(); }
+  OutputBytes& output() { return session_.output(); }
 
   /// Queues a message. Thread safe.
   void post(std::shared_ptr<Outgoing> message);

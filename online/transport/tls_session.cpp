@@ -1,6 +1,7 @@
 #include "online/transport/tls_session.h"
 
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 namespace beaverpond {
@@ -18,10 +20,8 @@ struct TlsCallbacks {
   static TlsSession& session_of(BIO* bio) { return *static_cast<TlsSession*>(BIO_get_data(bio)); }
 
   static int write(BIO* bio, const char* data, int size) {
-    std::vector<std::uint8_t>& output = session_of(bio).output_;
-    // As bytes: from chars the vector would copy one by one.
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(data);
-    output.insert(output.end(), bytes, bytes + size);
+    session_of(bio).output_.append(
+        {reinterpret_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)});
     return size;
   }
 
@@ -58,6 +58,29 @@ struct TlsCallbacks {
       return made;
     }();
     return method;
+  }
+
+  /// A line of the log of secrets that OpenSSL offers; nothing of it is kept but these two.
+  static void secret(const SSL* ssl, const char* line) {
+    auto& session = *static_cast<TlsSession*>(SSL_get_app_data(ssl));
+    const std::string_view text(line);
+    if (text.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) {
+      session.client_secret_ = parse_secret(text);
+    } else if (text.starts_with("SERVER_TRAFFIC_SECRET_0 ")) {
+      session.server_secret_ = parse_secret(text);
+    }
+  }
+
+  /// The hexadecimal digits behind the last space.
+  static std::optional<TrafficSecret> parse_secret(std::string_view line) {
+    const std::string_view digits = line.substr(line.rfind(' ') + 1);
+    TrafficSecret secret;
+    if (digits.size() != 2 * secret.size()) return std::nullopt;
+    const auto value = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
+    for (std::size_t i = 0; i < secret.size(); ++i) {
+      secret[i] = static_cast<std::uint8_t>(value(digits[2 * i]) << 4 | value(digits[2 * i + 1]));
+    }
+    return secret;
   }
 
   /// Replaces chain building: a certificate is accepted because it is pinned, and for nothing else.
@@ -127,11 +150,11 @@ Result<std::shared_ptr<TlsContext>> TlsContext::create(const std::string& key_pa
   auto context = std::shared_ptr<TlsContext>(new TlsContext(raw));
   const bool set = SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) == 1 &&
                    SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) == 1 &&
-                   SSL_CTX_set_ciphersuites(raw,
-                                            "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
-                                            "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
+                   // The one that every TLS 1.3 must have, and the one of tls_records.h.
+                   SSL_CTX_set_ciphersuites(raw, "TLS_AES_128_GCM_SHA256") == 1 &&
                    SSL_CTX_set_num_tickets(raw, 0) == 1;  // nobody resumes
   if (!set) return make_error(ErrorCode::kIo, "OpenSSL has no TLS 1.3: " + openssl_reason());
+  SSL_CTX_set_keylog_callback(raw, &TlsCallbacks::secret);
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_options(raw, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
@@ -168,8 +191,8 @@ TlsSession::TlsSession(std::shared_ptr<TlsContext> context, TlsRole role,
                        std::vector<std::optional<Fingerprint>> accepted, std::uint64_t rekey_bytes)
     : context_(std::move(context)),
       accepted_(std::move(accepted)),
+      role_(role),
       rekey_bytes_(rekey_bytes),
-      bytes_until_rekey_(rekey_bytes),
       ssl_(SSL_new(context_->get())) {
   BIO* bio = BIO_new(TlsCallbacks::method());
   BP_CHECK(ssl_ != nullptr && bio != nullptr, "out of memory");
@@ -184,6 +207,9 @@ TlsSession::TlsSession(std::shared_ptr<TlsContext> context, TlsRole role,
 }
 
 TlsSession::~TlsSession() {
+  for (auto* secret : {&client_secret_, &server_secret_}) {
+    if (secret->has_value()) OPENSSL_cleanse((*secret)->data(), (*secret)->size());
+  }
   SSL_free(ssl_);
 }
 
@@ -198,68 +224,115 @@ bool TlsSession::accept_certificate(const Fingerprint& fingerprint) {
   return false;
 }
 
+void TlsSession::set_input(std::span<const std::uint8_t> bytes) {
+  if (reader_ == nullptr) {
+    input_ = bytes;
+  } else {
+    reader_->set_input(bytes);
+  }
+}
+
 Result<bool> TlsSession::handshake() {
+  if (reader_ != nullptr) return true;
   ERR_clear_error();
   const int status = SSL_do_handshake(ssl_);
-  if (status == 1) return true;
+  if (status == 1) {
+    BP_TRY(begin_records());
+    return true;
+  }
   if (SSL_get_error(ssl_, status) == SSL_ERROR_WANT_READ) return false;
   return failure("TLS handshake");
 }
 
+/// OpenSSL reads record by record, so that what is left of the input is the first of ours.
+Result<void> TlsSession::begin_records() {
+  if (!client_secret_.has_value() || !server_secret_.has_value() || SSL_has_pending(ssl_) != 0 ||
+      SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl_)) !=
+          (TLS1_3_CK_AES_128_GCM_SHA256 & 0xffff)) {
+    return make_error(ErrorCode::kIo, "TLS handshake: this OpenSSL does not hand over its secrets");
+  }
+  const bool client = role_ == TlsRole::kClient;
+  reader_ = std::make_unique<RecordReader>(client ? *server_secret_ : *client_secret_);
+  writer_ =
+      std::make_unique<RecordWriter>(client ? *client_secret_ : *server_secret_, rekey_bytes_);
+  reader_->set_input(std::exchange(input_, {}));
+  for (auto* secret : {&client_secret_, &server_secret_}) {
+    OPENSSL_cleanse((*secret)->data(), (*secret)->size());
+    secret->reset();
+  }
+  return {};
+}
+
 Result<std::size_t> TlsSession::read(std::span<std::uint8_t> to) {
-  ERR_clear_error();
-  std::size_t size = 0;
-  const int status = SSL_read_ex(ssl_, to.data(), to.size(), &size);
-  if (status == 1) return size;
-  if (SSL_get_error(ssl_, status) == SSL_ERROR_WANT_READ) return std::size_t{0};
-  return failure("TLS read");
+  BP_ASSIGN(const bool done, handshake());
+  if (!done) return std::size_t{0};
+  const std::size_t size = reader_->read(to);
+  if (reader_->take_update_request()) writer_->update_keys(false, output_);
+  if (!reader_->fault().has_value()) return size;
+  if (!reader_->fault()->received_alert) {
+    writer_->write_alert(reader_->fault()->description, output_);
+  }
+  return fault();
 }
 
 Result<void> TlsSession::write(std::span<const std::uint8_t> bytes) {
   if (bytes.empty()) return {};
-  ERR_clear_error();
-  if (bytes.size() > bytes_until_rekey_) {
-    if (SSL_key_update(ssl_, SSL_KEY_UPDATE_NOT_REQUESTED) != 1) return failure("TLS key update");
-    bytes_until_rekey_ = rekey_bytes_;
+  if (writer_ == nullptr) return make_error(ErrorCode::kIo, "TLS write before the handshake");
+  writer_->write(bytes, output_);
+  return {};
+}
+
+/// A server refuses a certificate when its client has long come up.
+Error TlsSession::fault() const {
+  constexpr int kReasonOfAlertZero = 1000;  // OpenSSL's SSL_AD_REASON_OFFSET
+  const RecordFault& what = *reader_->fault();
+  const char* const text = SSL_alert_desc_string_long(what.description);
+  if (!what.received_alert) {
+    return make_error(ErrorCode::kIo,
+                      std::string("TLS read failed: what came is no good (") + text + ")");
   }
-  bytes_until_rekey_ -= std::min<std::uint64_t>(bytes.size(), bytes_until_rekey_);
-  std::size_t size = 0;
-  if (SSL_write_ex(ssl_, bytes.data(), bytes.size(), &size) == 1 && size == bytes.size()) return {};
-  return failure("TLS write");
+  if (std::optional<Error> refused = refusal(kReasonOfAlertZero + what.description)) {
+    return *refused;
+  }
+  return make_error(ErrorCode::kIo,
+                    std::string("TLS read failed: the other side sent the alert '") + text + "'");
+}
+
+/// What an alert of the other side says about this player's certificate, by OpenSSL's number.
+std::optional<Error> TlsSession::refusal(int reason) const {
+  switch (reason) {
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+      return make_error(ErrorCode::kRosterMismatch,
+                        "the other side refused this player's certificate " +
+                            short_hex(context_->fingerprint()) +
+                            ": by its clock it has expired; make a new one, and let all put it "
+                            "into the roster");
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+      return make_error(ErrorCode::kRosterMismatch,
+                        "the other side refused this player's certificate " +
+                            short_hex(context_->fingerprint()) +
+                            ": its roster does not have it at a place that may connect there");
+    default: return std::nullopt;
+  }
 }
 
 Error TlsSession::failure(const char* doing) const {
   const unsigned long code = ERR_peek_error();
   if (ERR_GET_LIB(code) == ERR_LIB_SSL) {
-    switch (ERR_GET_REASON(code)) {
-      case SSL_R_CERTIFICATE_VERIFY_FAILED:
-        if (expired_) {
-          return make_error(ErrorCode::kRosterMismatch,
-                            "the other side's certificate " + short_hex(*peer_fingerprint_) +
-                                " is the one in the roster, and has expired (by this host's "
-                                "clock); its owner makes a new one, and all put it into the "
-                                "roster");
-        }
-        return make_error(ErrorCode::kRosterMismatch,
-                          "the other side's certificate " +
-                              (peer_fingerprint_ ? short_hex(*peer_fingerprint_) : "") +
-                              " is not the one in the roster");
-      case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
-        return make_error(ErrorCode::kRosterMismatch,
-                          "the other side refused this player's certificate " +
-                              short_hex(context_->fingerprint()) +
-                              ": by its clock it has expired; make a new one, and let all put it "
-                              "into the roster");
-      case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
-      case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
-      case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-      case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-        return make_error(ErrorCode::kRosterMismatch,
-                          "the other side refused this player's certificate " +
-                              short_hex(context_->fingerprint()) +
-                              ": its roster does not have it at a place that may connect there");
-      default: break;
-    }
+    if (std::optional<Error> refused = refusal(ERR_GET_REASON(code))) return *refused;
+  }
+  if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+    const std::string what = "the other side's certificate " +
+                             (peer_fingerprint_ ? short_hex(*peer_fingerprint_) : std::string());
+    return make_error(ErrorCode::kRosterMismatch,
+                      expired_ ? what +
+                                     " is the one in the roster, and has expired (by this "
+                                     "host's clock); its owner makes a new one, and all put it "
+                                     "into the roster"
+                               : what + " is not the one in the roster");
   }
   return make_error(ErrorCode::kIo, std::string(doing) + " failed: " + openssl_reason());
 }

@@ -1,5 +1,6 @@
-// TLS 1.3 without sockets: OpenSSL reads from and writes to memory, so that one call can encrypt
-// many records for one system call, and decrypt straight into the message they belong to.
+// TLS 1.3 without sockets: from memory to memory, so that one call can encrypt many records for one
+// system call, and decrypt straight into the message they belong to. OpenSSL shakes hands, and
+// hands over the secrets of what follows; the records of that are those of tls_records.h.
 #pragma once
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "beaverpond/result.h"
+#include "online/transport/tls_records.h"
 
 struct bio_method_st;
 struct bio_st;
@@ -64,18 +66,19 @@ class TlsSession {
   TlsSession& operator=(const TlsSession&) = delete;  // OpenSSL holds pointers to this object
 
   /// What came from the socket; read until read() returns 0 before the bytes go away.
-  void set_input(std::span<const std::uint8_t> bytes) { input_ = bytes; }
+  void set_input(std::span<const std::uint8_t> bytes);
 
   /// True once the handshake is complete. Errors: kRosterMismatch when either side refused the
   /// other's certificate; kIo when what came is not TLS 1.3.
   Result<bool> handshake();
-  /// Decrypted bytes into `to`; 0 when more input is needed. Errors as handshake().
+  /// Decrypted bytes into `to`, of which the rest may be overwritten; 0 when more input is needed.
+  /// Errors as handshake().
   Result<std::size_t> read(std::span<std::uint8_t> to);
   /// Appends records to output(). After the handshake.
   Result<void> write(std::span<const std::uint8_t> bytes);
 
   /// What is to be sent; the caller clears it.
-  std::vector<std::uint8_t>& output() { return output_; }
+  OutputBytes& output() { return output_; }
 
   /// The certificate that the other side presented, once it has.
   const std::optional<Fingerprint>& peer_fingerprint() const { return peer_fingerprint_; }
@@ -86,14 +89,22 @@ class TlsSession {
   friend struct TlsCallbacks;
 
   Error failure(const char* doing) const;
+  std::optional<Error> refusal(int reason) const;
+  Error fault() const;
+  Result<void> begin_records();
   bool accept_certificate(const Fingerprint& fingerprint);
 
   std::shared_ptr<TlsContext> context_;
   std::vector<std::optional<Fingerprint>> accepted_;
+  const TlsRole role_;
   const std::uint64_t rekey_bytes_;
-  std::uint64_t bytes_until_rekey_;
-  std::span<const std::uint8_t> input_;
-  std::vector<std::uint8_t> output_;
+  std::span<const std::uint8_t> input_;  ///< of the handshake
+  OutputBytes output_;
+  /// What the handshake gave, until the records begin; wiped then.
+  std::optional<TrafficSecret> client_secret_;
+  std::optional<TrafficSecret> server_secret_;
+  std::unique_ptr<RecordReader> reader_;  ///< null during the handshake
+  std::unique_ptr<RecordWriter> writer_;
   std::optional<Fingerprint> peer_fingerprint_;
   std::optional<int> peer_rank_;
   bool expired_ = false;  ///< the pinned certificate that the other side presented

@@ -26,22 +26,29 @@ constexpr std::uint32_t kHelloOperation = 0xfffd0000u;
 constexpr std::uint32_t kStartedOperation = 0xfffd0001u;
 
 /// Neither MPI nor the system announces that a message has come, and MPI gets on only while it is
-/// asked: at once while an answer is likely, then with short pauses.
+/// asked: at once while an answer is likely, then with short pauses. A large message needs an
+/// answer for every 32 KiB of it, so while it may take at a slow pace there are none.
 class Pauses {
  public:
+  /// For a message of so many bytes.
+  explicit Pauses(std::size_t bytes)
+      : busy_(std::chrono::milliseconds(2) + std::chrono::nanoseconds(bytes * kSlowNanoseconds)) {}
+
   void pause() {
     const auto waited = Clock::now() - start_;
-    if (waited < std::chrono::milliseconds(2)) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(
-          std::min<Clock::duration>(waited / 64, std::chrono::microseconds(250)));
-    }
+    if (waited < busy_) return;  // MPI gives the core away itself, where mpirun told it to
+    std::this_thread::sleep_for(
+        std::min<Clock::duration>(waited / 64, std::chrono::microseconds(250)));
   }
 
  private:
+  static constexpr std::size_t kSlowNanoseconds = 10;  ///< for a byte: 100 MB/s
+
+  const Clock::duration busy_;
   const Clock::time_point start_ = Clock::now();
 };
+
+constexpr int kQuestionsAtOnce = 64;
 
 /// A collective under way, in buffers that MPI may use for as long as it likes.
 struct Work {
@@ -289,7 +296,7 @@ class MpiTransport final : public Transport {
   }
 
   Result<void> wait_blocking(Work& work, Deadline deadline) {
-    Pauses pauses;
+    Pauses pauses(work.in.size());
     std::optional<Error> lost;
     Clock::time_point ask_again = Clock::now() + milliseconds(5);
     Clock::time_point give_up = deadline;
@@ -297,7 +304,7 @@ class MpiTransport final : public Transport {
       if (std::optional<Error> error = failure()) return *error;
       int done = 0;
       int status = MPI_SUCCESS;
-      {
+      for (int i = 0; i < kQuestionsAtOnce && done == 0 && status == MPI_SUCCESS; ++i) {
         const std::scoped_lock lock(mpi::calls());
         status = MPI_Test(&work.request, &done, MPI_STATUS_IGNORE);
       }
@@ -326,7 +333,7 @@ class MpiTransport final : public Transport {
 
   Error error_of_blocking(int status, const std::string& what) const {
     const Clock::time_point deadline = Clock::now() + options_.blame_timeout;
-    Pauses pauses;
+    Pauses pauses(0);
     do {
       if (std::optional<Error> lost = lost_player()) return *lost;
       pauses.pause();

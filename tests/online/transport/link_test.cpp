@@ -61,12 +61,12 @@ class LinkTest : public ::testing::Test {
     for (;;) {
       (void)peer_->handshake();
       BP_TRY(link_->fill_output());
-      std::vector<std::uint8_t> to_peer;
+      OutputBytes to_peer;
       to_peer.swap(link_->output());
-      std::vector<std::uint8_t> to_link;
+      OutputBytes to_link;
       to_link.swap(peer_->output());
       if (to_peer.empty() && to_link.empty()) return {};
-      peer_->set_input(to_peer);
+      peer_->set_input({to_peer.data(), to_peer.size()});
       if (peer_->handshake().ok() && *peer_->handshake()) {
         std::vector<std::uint8_t> plain(1 << 16);
         for (;;) {
@@ -328,10 +328,10 @@ TEST_F(LinkTest, AFlippedBitOnTheWireEndsTheConnection) {
   come_up();
   const Inbox::Ticket ticket = inbox_.expect(1, kTag, 4);
   say(FrameType::kData, tagged(kTag, {1, 2, 3, 4}), kTag.lane);
-  std::vector<std::uint8_t> bytes;
+  OutputBytes bytes;
   bytes.swap(peer_->output());
   bytes[bytes.size() / 2] ^= 1;
-  const Result<void> result = link_->on_bytes(bytes);
+  const Result<void> result = link_->on_bytes({bytes.data(), bytes.size()});
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::kIo);
   EXPECT_EQ(inbox_.wait(ticket, in_ms(0)).error().code, ErrorCode::kTimeout);
@@ -346,7 +346,7 @@ TEST_F(LinkTest, ANewcomerThatIsDroppedIsToldWhy) {
   EXPECT_FALSE(link_->is_up());
   EXPECT_FALSE(link_->was_up());
   EXPECT_TRUE(link_->not_admitted());
-  peer_->set_input(link_->output());
+  peer_->set_input({link_->output().data(), link_->output().size()});
   std::string told;
   for (std::vector<std::uint8_t> plain(1 << 16);;) {
     const Result<std::size_t> size = peer_->read(plain);

@@ -350,7 +350,7 @@ class ManualPlayer {
 
  private:
   void flush() {
-    std::vector<std::uint8_t>& output = session_->output();
+    OutputBytes& output = session_->output();
     EXPECT_EQ(::send(descriptor_, output.data(), output.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(output.size()));
     output.clear();

@@ -1,0 +1,300 @@
+// The record layer against the vectors of RFC 8448, against OpenSSL's own, and against records that
+// nobody should send.
+#include "online/transport/tls_records.h"
+
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+#include <string>
+
+#include "online/transport/tls_session.h"
+#include "tests/online/transport/players.h"
+
+namespace beaverpond {
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+Bytes from_hex(const std::string& text) {
+  Bytes bytes;
+  for (std::size_t i = 0; i < text.size(); i += 2) {
+    bytes.push_back(static_cast<std::uint8_t>(std::stoul(text.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
+TrafficSecret secret_of(const std::string& hex) {
+  TrafficSecret secret;
+  const Bytes bytes = from_hex(hex);
+  std::copy(bytes.begin(), bytes.end(), secret.begin());
+  return secret;
+}
+
+Bytes copy_of(const OutputBytes& output) {
+  return {output.begin(), output.end()};
+}
+
+Bytes counting(std::size_t size) {
+  Bytes bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i + i / 251);
+  return bytes;
+}
+
+const TrafficSecret kSecret =
+    secret_of("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5");
+
+TEST(RecordAead, TheOneInUseAndOpensslsAreTheSame) {
+  const AeadKey key = {1, 2, 3};
+  const auto one = make_record_aead(key);
+  const auto other = make_openssl_record_aead(key);
+  std::mt19937 random(7);
+  for (std::size_t size = 0; size <= kMaxRecordBytes; size += size < 600 ? 1 : 1 + random() % 997) {
+    std::array<std::uint8_t, kAeadNonceBytes> nonce;
+    for (auto& byte : nonce) byte = static_cast<std::uint8_t>(random());
+    const Bytes header = {23, 3, 3, 1, 2};
+    const Bytes content = counting(size);
+    Bytes sealed(size + 1 + kAeadTagBytes);
+    Bytes expected(sealed.size());
+    one->seal(nonce, header, content, 23, sealed.data());
+    other->seal(nonce, header, content, 23, expected.data());
+    ASSERT_EQ(sealed, expected) << size << " bytes by " << record_aead_name();
+    for (RecordAead* aead : {one.get(), other.get()}) {
+      Bytes opened(size);
+      std::uint8_t type = 0;
+      ASSERT_TRUE(aead->open(nonce, header, sealed, opened, type));
+      ASSERT_EQ(opened, content);
+      ASSERT_EQ(type, 23);
+      Bytes altered = sealed;
+      altered[random() % altered.size()] ^= static_cast<std::uint8_t>(1 << random() % 8);
+      ASSERT_FALSE(aead->open(nonce, header, altered, opened, type));
+      const Bytes other_header = {23, 3, 3, 1, 3};
+      ASSERT_FALSE(aead->open(nonce, other_header, sealed, opened, type));
+    }
+  }
+}
+
+TEST(Records, AreThoseOfRfc8448) {
+  // Section 3: the client's application data.
+  Bytes content(50);
+  std::iota(content.begin(), content.end(), 0);
+  OutputBytes output;
+  RecordWriter writer(kSecret, TlsSession::kRekeyBytes);
+  writer.write(content, output);
+  EXPECT_EQ(
+      copy_of(output),
+      from_hex("1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b39"
+               "5bd54a9a20441e2b62974e1f5a6292a2977014bd1e3deae63aeebb21694915e4"));
+}
+
+TEST(Records, ComeThroughHoweverTheyAreCut) {
+  constexpr std::uint64_t kRekeyBytes = 100'000;
+  const Bytes content = counting(600'000);
+  OutputBytes output;
+  RecordWriter writer(kSecret, kRekeyBytes);
+  std::mt19937 random(3);
+  for (std::size_t at = 0; at < content.size();) {
+    const std::size_t size = std::min<std::size_t>(1 + random() % 40'000, content.size() - at);
+    writer.write(std::span(content).subspan(at, size), output);
+    at += size;
+  }
+  for (const std::size_t most : {1u, 7u, 3'000u, 100'000u, 10'000'000u}) {
+    RecordReader reader(kSecret);
+    Bytes got;
+    Bytes to(70'000);
+    const std::span<const std::uint8_t> all(output.data(), output.size());
+    for (std::size_t at = 0; at < all.size();) {
+      const std::size_t size = std::min<std::size_t>(1 + random() % most, all.size() - at);
+      reader.set_input(all.subspan(at, size));
+      at += size;
+      for (;;) {
+        const std::size_t wanted = 1 + random() % to.size();
+        const std::size_t read = reader.read(std::span(to).first(wanted));
+        if (read == 0) break;
+        got.insert(got.end(), to.begin(), to.begin() + static_cast<std::ptrdiff_t>(read));
+      }
+    }
+    ASSERT_FALSE(reader.fault().has_value());
+    EXPECT_TRUE(got == content) << "cut to at most " << most;
+  }
+}
+
+/// A record of the first key, as it should not be written.
+Bytes record(std::uint8_t type, const Bytes& content, std::uint8_t outer = 23) {
+  RecordKeys keys(kSecret);
+  const std::size_t size = content.size() + 1 + kAeadTagBytes;
+  Bytes bytes(kRecordHeaderBytes + size);
+  bytes[0] = outer;
+  bytes[1] = bytes[2] = 3;
+  bytes[3] = static_cast<std::uint8_t>(size >> 8);
+  bytes[4] = static_cast<std::uint8_t>(size);
+  keys.aead().seal(keys.next_nonce(), std::span(bytes).first(kRecordHeaderBytes), content, type,
+                   bytes.data() + kRecordHeaderBytes);
+  return bytes;
+}
+
+/// What a reader takes from it, into room enough or too little.
+Bytes read_all(RecordReader& reader, const Bytes& bytes, std::size_t room) {
+  reader.set_input(bytes);
+  Bytes got;
+  Bytes to(room);
+  while (const std::size_t size = reader.read(to)) {
+    got.insert(got.end(), to.begin(), to.begin() + static_cast<std::ptrdiff_t>(size));
+  }
+  return got;
+}
+
+TEST(Records, PaddingIsTakenOff) {
+  for (const std::size_t room : {2u, 100u}) {
+    RecordReader reader(kSecret);
+    EXPECT_EQ(read_all(reader, record(0, {5, 0, 6, 23, 0, 0}), room), (Bytes{5, 0, 6}));
+    EXPECT_FALSE(reader.fault().has_value());
+  }
+}
+
+TEST(Records, WhatDoesNotFitIsAFault) {
+  Bytes altered = record(23, {1, 2, 3});
+  altered[7] ^= 1;
+  Bytes another_version = record(23, {1});
+  another_version[2] = 4;
+  struct Case {
+    Bytes bytes;
+    std::uint8_t alert;
+  };
+  const std::vector<Case> cases = {
+      {altered, 20},
+      {another_version, 10},
+      {record(23, {1}, 22), 10},                     // in the clear, it says
+      {record(0, {0, 0, 0}), 10},                    // nothing but padding
+      {record(20, {1}), 10},                         // a change of ciphers
+      {record(23, Bytes(kMaxRecordBytes + 1)), 22},  // longer than a record may be
+      {{23, 3, 3, 0, 16}, 50},                       // too short for a type
+      {{23, 3, 3, 0x42, 0}, 22},
+      {record(22, {24, 0, 0, 1, 2}), 10},     // a change of keys that is none
+      {record(22, {24, 0, 0, 1, 0, 0}), 10},  // with more behind it
+      {record(22, {24, 0, 0}), 50},
+      {record(22, {4, 0, 0, 9, 1}), 50},
+      {record(22, {1, 0, 0, 0}), 10},  // a second hello
+      {record(22, {}), 50},
+      {record(21, {2}), 50},
+  };
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    for (const std::size_t room : {2u, 100'000u}) {
+      RecordReader reader(kSecret);
+      EXPECT_TRUE(read_all(reader, cases[i].bytes, room).empty()) << i;
+      ASSERT_TRUE(reader.fault().has_value()) << i;
+      EXPECT_FALSE(reader.fault()->received_alert) << i;
+      EXPECT_EQ(reader.fault()->description, cases[i].alert) << i;
+      // For good.
+      EXPECT_TRUE(read_all(reader, record(23, {1}), room).empty()) << i;
+    }
+  }
+}
+
+TEST(Records, AnAlertSaysWhich) {
+  OutputBytes output;
+  RecordWriter writer(kSecret, TlsSession::kRekeyBytes);
+  writer.write(Bytes{1, 2}, output);
+  writer.write_alert(42, output);
+  RecordReader reader(kSecret);
+  EXPECT_EQ(read_all(reader, copy_of(output), 100), (Bytes{1, 2}));
+  ASSERT_TRUE(reader.fault().has_value());
+  EXPECT_TRUE(reader.fault()->received_alert);
+  EXPECT_EQ(reader.fault()->description, 42);
+}
+
+/// An OpenSSL client with its own record layer.
+class PlainOpenssl {
+ public:
+  explicit PlainOpenssl(const std::string& home) : context_(SSL_CTX_new(TLS_client_method())) {
+    BP_CHECK(SSL_CTX_use_certificate_file(context_, (home + "/cert.pem").c_str(),
+                                          SSL_FILETYPE_PEM) == 1 &&
+                 SSL_CTX_use_PrivateKey_file(context_, (home + "/key.pem").c_str(),
+                                             SSL_FILETYPE_PEM) == 1,
+             "the player's key");
+    ssl_ = SSL_new(context_);
+    SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(ssl_);
+  }
+  ~PlainOpenssl() {
+    SSL_free(ssl_);
+    SSL_CTX_free(context_);
+  }
+  PlainOpenssl(const PlainOpenssl&) = delete;             // owns OpenSSL's objects
+  PlainOpenssl& operator=(const PlainOpenssl&) = delete;  // owns OpenSSL's objects
+
+  SSL* ssl() { return ssl_; }
+  void take(const OutputBytes& bytes) {
+    if (!bytes.empty()) BIO_write(SSL_get_rbio(ssl_), bytes.data(), static_cast<int>(bytes.size()));
+  }
+  Bytes output() {
+    Bytes bytes(BIO_ctrl_pending(SSL_get_wbio(ssl_)));
+    if (!bytes.empty()) BIO_read(SSL_get_wbio(ssl_), bytes.data(), static_cast<int>(bytes.size()));
+    return bytes;
+  }
+
+ private:
+  SSL_CTX* context_;
+  SSL* ssl_ = nullptr;
+};
+
+TEST(Records, AndThoseOfOpensslUnderstandEachOther) {
+  testing::TlsPlayers setup(2);
+  auto context = TlsContext::create(setup.home(0) + "/key.pem", setup.home(0) + "/cert.pem");
+  ASSERT_TRUE(context.ok());
+  TlsSession server(*context, TlsRole::kServer, {std::nullopt, setup.roster.players[1].certificate},
+                    /*rekey_bytes=*/50'000);
+  PlainOpenssl client(setup.home(1));
+  const auto to_client = [&] {
+    client.take(server.output());
+    server.output().clear();
+  };
+  for (bool done = false; !done;) {
+    SSL_do_handshake(client.ssl());
+    const Bytes bytes = client.output();
+    server.set_input(bytes);
+    const Result<bool> shaken = server.handshake();
+    ASSERT_TRUE(shaken.ok()) << shaken.error().message;
+    done = *shaken;
+    to_client();
+  }
+  const Bytes content = counting(30'000);
+  for (int round = 0; round < 20; ++round) {
+    // Keys change in each direction, now and then because the other asked.
+    if (round % 3 == 1) SSL_key_update(client.ssl(), SSL_KEY_UPDATE_REQUESTED);
+    ASSERT_EQ(SSL_write(client.ssl(), content.data(), static_cast<int>(content.size())),
+              static_cast<int>(content.size()));
+    const Bytes bytes = client.output();
+    server.set_input(bytes);
+    Bytes got(content.size());
+    for (std::size_t at = 0; at < got.size();) {
+      const Result<std::size_t> size = server.read(std::span(got).subspan(at));
+      ASSERT_TRUE(size.ok() && *size > 0);
+      at += *size;
+    }
+    EXPECT_TRUE(got == content);
+    ASSERT_TRUE(server.write(content).ok());
+    to_client();
+    Bytes heard(content.size());
+    for (std::size_t at = 0; at < heard.size();) {
+      const int size =
+          SSL_read(client.ssl(), heard.data() + at, static_cast<int>(heard.size() - at));
+      ASSERT_GT(size, 0);
+      at += static_cast<std::size_t>(size);
+    }
+    EXPECT_TRUE(heard == content);
+  }
+  // Whom the reader believes no more is told so.
+  const Bytes nonsense = {23, 3,  3,  0,  20, 1,  2,  3,  4,  5,  6,  7, 8,
+                          9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
+  server.set_input(nonsense);
+  Bytes to(100);
+  EXPECT_EQ(server.read(to).error().code, ErrorCode::kIo);
+  to_client();
+  EXPECT_LE(SSL_read(client.ssl(), to.data(), 100), 0);
+}
+
+}  // namespace
+}  // namespace beaverpond
