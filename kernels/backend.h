@@ -91,6 +91,9 @@ enum class ConvKind : std::uint8_t { kForward, kGradWeight, kGradInput };
 struct CompareState {
   const CompareLayout* layout = nullptr;
   std::uint64_t count = 0;
+  /// Where its records begin among those of `material`, in blocks: not 0 for a piece of a larger
+  /// comparison. All else, memory included, is the piece's own and begins with it.
+  std::uint64_t first_block = 0;
   Material material;
   Words opened;  ///< c = x + r; `count` words
   Words kept;    ///< compare_kept_words(layout, count) words of shares between rounds

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/device_module.h"
+#include "kernels/pinning.h"
 #include "kernels/product_rates.h"
 
 namespace beaverpond {
@@ -25,11 +26,18 @@ MadeBackend made_of(std::unique_ptr<Backend> backend) {
   return made;
 }
 
+Result<MadeBackend> make_cpu(int threads, std::span<const int> cpus) {
+  if (cpus.empty()) return made_of(make_cpu_backend(threads));
+  BP_ASSIGN(std::unique_ptr<Backend> pinned, make_pinned_cpu_backend(cpus));
+  return made_of(std::move(pinned));
+}
+
 }  // namespace
 
-Result<MadeBackend> make_backend(const std::string& device, int threads) {
+Result<MadeBackend> make_backend(const std::string& device, int threads,
+                                 std::span<const int> cpus) {
   BP_TRY(check_device(device));
-  if (device == "cpu") return made_of(make_cpu_backend(threads));
+  if (device == "cpu") return make_cpu(threads, cpus);
   const int number = gpu_of(device).value_or(0);
   auto gpu = make_gpu_backend(number);
   if (gpu.ok()) {
@@ -41,7 +49,7 @@ Result<MadeBackend> make_backend(const std::string& device, int threads) {
   if (device != "auto" || gpu.error().code != ErrorCode::kDeviceFailed) {
     return std::move(gpu).error();
   }
-  MadeBackend made = made_of(make_cpu_backend(threads));
+  BP_ASSIGN(MadeBackend made, make_cpu(threads, cpus));
   // Without the remedy: nobody asked for a GPU.
   const std::string& why = gpu.error().message;
   made.line += ": " + why.substr(0, why.find(';'));

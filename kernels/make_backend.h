@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,12 @@ struct MadeBackend {
 };
 
 /// A backend of its own for one thread. "auto" takes the first GPU, or the CPU where there is none;
-/// no other name falls back to anything. `threads`: that a CPU's products share. Errors: kConfig
-/// (no such name, no such GPU, or a file of rates that is none: kernels/product_rates.h),
-/// kDeviceFailed (no driver or module), kOutOfMemory.
-Result<MadeBackend> make_backend(const std::string& device, int threads = 1);
+/// no other name falls back to anything. `threads`: that a CPU's products share. `cpus`: where
+/// these threads stay, one each (kernels/pinning.h), or nothing. Errors: kConfig (no such name, no
+/// such GPU, or a file of rates that is none: kernels/product_rates.h), kDeviceFailed (no driver or
+/// module), kOutOfMemory.
+Result<MadeBackend> make_backend(const std::string& device, int threads = 1,
+                                 std::span<const int> cpus = {});
 
 /// Threads for one of `processes` that share the cores this process may use: at least one.
 int threads_of_one(int processes);

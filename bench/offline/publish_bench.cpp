@@ -1,8 +1,10 @@
 // How fast a factory fills the pools of three players on this machine: dealt, sealed, written,
 // synced and published, against dealing the same bundles into memory. Both with one dealer, taking
-// turns. Afterwards every chunk of every pool is authenticated.
+// turns; and with them what bounds it, sealing alone and the disk alone. Afterwards every chunk of
+// every pool is authenticated.
 //
 //   beaverpond-publish-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -22,6 +24,8 @@ namespace {
 
 constexpr int kPlayers = 3;
 constexpr std::uint64_t kSegmentBundles = 3;  // a correction for each player's file
+constexpr std::uint64_t kTurnBundles = 9;
+constexpr std::size_t kPiece = 64 * 1024;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -53,6 +57,9 @@ class PublishBench {
     options.prg = plan_.prg;
     options.correction_size = plan_.correction_size;
     options.segment_bundles = kSegmentBundles;
+    options.on_event = [this](const FactoryEvent& event) {
+      if (event.kind == FactoryEvent::Kind::kSegment) sync_seconds += event.segment.sync_seconds;
+    };
     options.dealers = {
         [this](std::span<const Seed> seeds, int designated, std::span<std::uint8_t> correction) {
           return dealer_->deal(seeds, designated, correction, kHostStream);
@@ -63,17 +70,12 @@ class PublishBench {
   }
 
   Result<void> turn() {
-    const auto start = std::chrono::steady_clock::now();
-    for (std::uint64_t i = 0; i < kSegmentBundles; ++i) {
-      BP_ASSIGN(const std::vector<Seed> seeds, fresh_seeds(kPlayers));
-      BP_TRY(dealer_->deal(seeds, designated_player(i, kPlayers), memory_->bytes(), kHostStream));
-    }
-    dealing.push_back(kSegmentBundles / seconds_since(start));
-    const auto published = std::chrono::steady_clock::now();
-    BP_TRY(factory_->make_blocking(kSegmentBundles));
-    publishing.push_back(kSegmentBundles / seconds_since(published));
-    bundles_ += kSegmentBundles;
-    return {};
+    BP_TRY(timed(dealing, nullptr, kSegmentBundles, [this] { return deal(); }));
+    BP_TRY(timed(sealing, nullptr, 1, [this] { return seal(); }));
+    BP_TRY(timed(writing, nullptr, kTurnBundles, [this] { return write(); }));
+    bundles_ += kTurnBundles;
+    return timed(publishing, &cpu_seconds, kTurnBundles,
+                 [this] { return factory_->make_blocking(kTurnBundles); });
   }
 
   /// Whether every player has all that was published, undamaged.
@@ -95,9 +97,73 @@ class PublishBench {
 
   FactoryTotals totals() const { return factory_->totals(); }
 
-  std::vector<double> dealing, publishing;  ///< bundles/s
+  std::vector<double> dealing, sealing, writing, publishing;  ///< bundles/s
+  std::vector<double> cpu_seconds;                            ///< of publishing a bundle
+  double sync_seconds = 0;  ///< of these turns, spent waiting in syncs and renames
 
  private:
+  template <class Work>
+  static Result<void> timed(std::vector<double>& rates, std::vector<double>* cpu,
+                            std::uint64_t bundles, Work work) {
+    const auto count = static_cast<double>(bundles);
+    const double cpu_start = process_cpu_seconds();
+    const auto start = std::chrono::steady_clock::now();
+    BP_TRY(work());
+    rates.push_back(count / seconds_since(start));
+    if (cpu != nullptr) cpu->push_back((process_cpu_seconds() - cpu_start) / count);
+    return {};
+  }
+
+  Result<void> deal() {
+    for (std::uint64_t i = 0; i < kSegmentBundles; ++i) {
+      BP_ASSIGN(const std::vector<Seed> seeds, fresh_seeds(kPlayers));
+      BP_TRY(dealer_->deal(seeds, designated_player(i, kPlayers), memory_->bytes(), kHostStream));
+    }
+    return {};
+  }
+
+  /// One bundle, chunk by chunk, as a segment's writer does.
+  Result<void> seal() {
+    SecretKey key;
+    BP_TRY(fill_random_blocking(key.mutable_bytes()));
+    ChunkCipher cipher(ChunkCipher::Direction::kSeal, key, {});
+    std::vector<std::uint8_t> chunk(kPiece);
+    const std::span<const std::uint8_t> bytes = memory_->bytes();
+    for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
+      cipher.start(at / kPiece);
+      cipher.update(bytes.subspan(at, std::min(kPiece, bytes.size() - at)), chunk.data());
+      cipher.finish();
+    }
+    return {};
+  }
+
+  /// As many bytes as a turn publishes, in segments: a file a player, begun early and synced at the
+  /// end.
+  Result<void> write() {
+    for (std::uint64_t i = 0; i < kTurnBundles; i += kSegmentBundles) BP_TRY(write_segment());
+    return {};
+  }
+
+  Result<void> write_segment() {
+    std::vector<std::unique_ptr<StorageFile>> files;
+    for (int player = 0; player < kPlayers; ++player) {
+      const std::string path = root_ + "/raw" + std::to_string(player);
+      (void)storage_.unlink(path);
+      BP_ASSIGN(auto file, storage_.open(path, Storage::Mode::kCreateNew));
+      files.push_back(std::move(file));
+    }
+    constexpr std::size_t kWriteback = 8 << 20;
+    const std::span<const std::uint8_t> bytes = memory_->bytes();
+    for (const auto& file : files) {
+      for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
+        BP_TRY(file->write_at(at, bytes.subspan(at, std::min(kPiece, bytes.size() - at))));
+        if (at % kWriteback == 0 && at != 0) file->start_writeback(at - kWriteback, kWriteback);
+      }
+    }
+    for (const auto& file : files) BP_TRY(file->sync());
+    return {};
+  }
+
   std::string root_;
   Plan plan_;
   std::unique_ptr<Backend> backend_;
@@ -118,6 +184,12 @@ Result<void> run(BenchReport& report, const std::string& name, const BenchOption
   PublishBench bench(root, setup.plan);
   BP_TRY(bench.prepare());
   for (int i = 0; i < (options.quick ? 1 : 3); ++i) BP_TRY(bench.turn());
+  double seconds = 0;
+  for (const double rate : bench.publishing) seconds += kTurnBundles / rate;
+  std::printf(
+      "dealing %.2f, sealing %.2f, disk %.2f bundles/s alone; %.0f %% of the time in syncs\n",
+      median(bench.dealing), median(bench.sealing), median(bench.writing),
+      100 * bench.sync_seconds / seconds);
   BP_ASSIGN(const bool right, bench.is_right());
   if (!right) {
     report.fail(name, "the pools do not hold what was published");
@@ -128,7 +200,10 @@ Result<void> run(BenchReport& report, const std::string& name, const BenchOption
   row.value = median(bench.publishing);
   row.unit = "bundles/s";
   row.reference = Reference{"dealing alone", "measured", median(bench.dealing)};
-  row.extra = {{"bytes", static_cast<double>(bytes)}, {"players", kPlayers}};
+  row.extra = {
+      {"bytes", static_cast<double>(bytes)},      {"players", kPlayers},
+      {"cpu_seconds", median(bench.cpu_seconds)}, {"sealing_alone", median(bench.sealing)},
+      {"disk_alone", median(bench.writing)},      {"sync_share", bench.sync_seconds / seconds}};
   report.add(std::move(row));
   return {};
 }

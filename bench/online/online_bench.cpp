@@ -15,8 +15,11 @@
 #include "bench/online/op_cases.h"
 #include "bench/online/processes.h"
 #include "bench/report/report.h"
+#include "offline/plan/hash.h"
+#include "online/protocol/cost.h"
 #include "online/securenn/engine.h"
 #include "online/session/pair_keys.h"
+#include "online/session/plan_choice.h"
 
 namespace beaverpond {
 namespace {
@@ -111,6 +114,106 @@ Result<void> bench_training(BenchReport& report, const std::string& name,
   row.reference = std::move(reference);
   report.add(std::move(row));
   return {};
+}
+
+// ---- Training steps of players who are far apart ----
+
+struct Distance {
+  const char* name;
+  std::chrono::microseconds round_trip;
+};
+constexpr Distance kDistances[] = {{"0ms", std::chrono::milliseconds(0)},
+                                   {"1ms", std::chrono::milliseconds(1)},
+                                   {"20ms", std::chrono::milliseconds(20)}};
+
+/// Both plans of LeNet's step. The twin's weights are the same under both.
+struct FarCase {
+  TrainingCase test;  ///< its plan: lan
+  std::vector<PlanOption> options;
+  std::vector<double> nearby{0, 0};  ///< seconds a step over a relay that delays nothing
+};
+
+Result<FarCase> make_far_case(const std::string& job_path, std::uint64_t steps) {
+  FarCase far;
+  BP_ASSIGN(far.test, make_training_case(job_path, steps));
+  far.test.job.pool.profile.reset();
+  BP_ASSIGN(far.test.setup, prepare_training(far.test.job, PrgKind::kAes128Ctr));
+  const TrainingSetup& setup = far.test.setup;
+  for (const Plan* const plan : {&setup.plan, &*setup.wide_plan}) {
+    far.options.push_back({to_string(plan->profile), plan_hash(*plan),
+                           run_cost(setup.training.program, *plan, {}).rounds.size(),
+                           plan->correction_size.value});
+  }
+  return far;
+}
+
+/// Whether players with bundles of both plans, who measured this round, take this one: 1 or 0.
+double taken_by_auto(const FarCase& far, std::size_t plan, double round_seconds) {
+  const PlanVote vote{static_cast<std::uint64_t>(round_seconds * 1e9), {1, 1}};
+  return decide_plan(far.options, std::vector<PlanVote>(2, vote)) == plan ? 1 : 0;
+}
+
+/// One row. Both players of a round send at once, so it costs half a round trip: the limit is
+/// `rounds` of these and the step without any delay, which comes first.
+Result<void> bench_far(BenchReport& report, const std::string& name, FarCase& far, std::size_t plan,
+                       const Distance& distance, const Repetitions& repetitions) {
+  TrainingCase test = far.test;
+  if (plan == 1) std::swap(test.setup.plan, *test.setup.wide_plan);
+  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, 2, repetitions.all()));
+  const auto body = [&](Transport& transport, PlayerResult& result) -> Result<void> {
+    const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const Tag tag{1, 0, 0, kPlanOperation};
+    BP_ASSIGN(const std::uint64_t round_ns, measure_round_blocking(transport, tag, deadline));
+    result.round_seconds = static_cast<double>(round_ns) / 1e9;
+    const auto rank = static_cast<std::size_t>(transport.rank());
+    return train_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
+  };
+  BP_ASSIGN(const std::vector<PlayerResult> results,
+            run_processes_blocking(2, body, distance.round_trip));
+  if (!results[0].right) {
+    report.fail(name, "the weights are not the twin's");
+    return {};
+  }
+  BenchRow row = cost_row(name, results, repetitions);
+  const double round = std::max(results[0].round_seconds, results[1].round_seconds);
+  const double one_way = std::chrono::duration<double>(distance.round_trip).count() / 2;
+  row.extra.emplace_back("round_seconds", round);
+  row.extra.emplace_back("taken_by_auto", taken_by_auto(far, plan, round));
+  if (distance.round_trip.count() == 0) {
+    far.nearby[plan] = row.value;
+  } else {
+    const double limit = results[0].rounds * one_way + far.nearby[plan];
+    row.extra.emplace_back("limit", limit);
+    row.extra.emplace_back("fraction_of_limit", limit / row.value);
+  }
+  report.add(std::move(row));
+  return {};
+}
+
+/// Every distance under both profiles, if one of the rows is wanted: each needs the first.
+void bench_distances(BenchReport& report, const BenchOptions& options) {
+  const std::string prefix = "online/step/lenet-b128/";
+  const Repetitions repetitions = options.quick ? Repetitions{0, 1} : Repetitions{1, 5};
+  const auto name_of = [&](const Distance& distance, const PlanOption& plan) {
+    return prefix + distance.name + "/" + plan.name;
+  };
+  if (options.only.size() > 0 && prefix.find(options.only) == std::string::npos &&
+      options.only.find(prefix) == std::string::npos) {
+    return;
+  }
+  Result<FarCase> far = make_far_case(options.examples + "/lenet.toml", repetitions.all());
+  if (!far.ok()) return report.fail(prefix, far.error().message);
+  for (const Distance& distance : kDistances) {
+    for (std::size_t plan = 0; plan < far->options.size(); ++plan) {
+      // The smoke test has one bundle of the wide plan less to deal, and no long waits.
+      if (options.quick && (plan == 1 || distance.round_trip > std::chrono::milliseconds(1))) {
+        continue;
+      }
+      const std::string name = name_of(distance, far->options[plan]);
+      const Result<void> result = bench_far(report, name, *far, plan, distance, repetitions);
+      if (!result.ok()) report.fail(name, result.error().message);
+    }
+  }
 }
 
 // ---- One operation ----
@@ -266,6 +369,7 @@ int run(const BenchOptions& options) {
   steps("online/step/netD-b128", "chameleon.toml", {3, 25}, std::nullopt);
   steps("online/step/minionn-b128", "minionn.toml", {1, 7}, std::nullopt);
   steps("online/step/lenet-b128", "lenet.toml", {1, 7}, recorded(18.0));
+  bench_distances(report, options);
   inference("online/infer/netA-b1", "netA.toml", 1, {3, 25}, 0.014);
   inference("online/infer/minionn-b1", "minionn.toml", 1, {3, 25}, 0.081);
   inference("online/infer/lenet-b1", "lenet.toml", 1, {3, 25}, 0.146);

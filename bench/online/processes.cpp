@@ -13,10 +13,12 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <new>
 #include <string>
 #include <utility>
 
+#include "bench/relay/relay.h"
 #include "bench/report/report.h"
 #include "online/session/identity.h"
 #include "online/transport/tls.h"
@@ -107,9 +109,31 @@ Result<void> play(const TlsOptions& options, const PlayerBody& body, PlayerResul
 struct Players {
   std::vector<TlsOptions> options;
   std::vector<int> descriptors;
+  std::unique_ptr<Relay> relay;  ///< if there is a round trip
 };
 
-Result<Players> prepare(const std::string& folder, int count) {
+/// Whoever dials, dials the relay.
+Result<void> put_between(Players& players, std::chrono::nanoseconds delay) {
+  std::vector<std::uint16_t> targets;
+  for (std::size_t dialler = 0; dialler < players.options.size(); ++dialler) {
+    for (std::size_t listener = 0; listener < dialler; ++listener) {
+      targets.push_back(players.options[listener].players[listener].port);
+    }
+  }
+  RelayOptions options;
+  options.delay = delay;
+  BP_ASSIGN(players.relay, Relay::listen(targets, options));
+  std::size_t route = 0;
+  for (std::size_t dialler = 0; dialler < players.options.size(); ++dialler) {
+    for (std::size_t listener = 0; listener < dialler; ++listener) {
+      players.options[dialler].players[listener].port = players.relay->port(route++);
+    }
+  }
+  return {};
+}
+
+Result<Players> prepare(const std::string& folder, int count,
+                        std::optional<std::chrono::microseconds> round_trip) {
   BP_ASSIGN(Roster roster, keygen_all(folder, count, 0));
   Players players;
   std::vector<TlsPlayer> addresses;
@@ -129,6 +153,7 @@ Result<Players> prepare(const std::string& folder, int count) {
     options.listen_descriptor = players.descriptors[static_cast<std::size_t>(rank)];
     players.options.push_back(std::move(options));
   }
+  if (round_trip.has_value()) BP_TRY(put_between(players, *round_trip / 2));
   return players;
 }
 
@@ -145,9 +170,10 @@ OperationCost CostMeter::lap() {
   return spent;
 }
 
-Result<std::vector<PlayerResult>> run_processes_blocking(int players, const PlayerBody& body) {
+Result<std::vector<PlayerResult>> run_processes_blocking(
+    int players, const PlayerBody& body, std::optional<std::chrono::microseconds> round_trip) {
   BP_ASSIGN(const TemporaryFolder folder, TemporaryFolder::make());
-  BP_ASSIGN(const Players prepared, prepare(folder.path(), players));
+  BP_ASSIGN(const Players prepared, prepare(folder.path(), players, round_trip));
   BP_ASSIGN(SharedResults shared, SharedResults::make(prepared.options.size()));
   std::fflush(nullptr);
   std::vector<pid_t> children;
@@ -162,6 +188,7 @@ Result<std::vector<PlayerResult>> run_processes_blocking(int players, const Play
     if (child > 0) children.push_back(child);
   }
   for (const int descriptor : prepared.descriptors) ::close(descriptor);
+  if (prepared.relay != nullptr) prepared.relay->start();
   for (const pid_t child : children) {
     while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
     }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "beaverpond/result.h"
@@ -29,8 +31,9 @@ struct PlayerResult {
 
   std::array<OperationCost, kMaxCosts> costs;
   std::size_t count = 0;
-  double rounds = 0;   ///< per operation
-  bool right = false;  ///< the results were compared and agree
+  double rounds = 0;         ///< per operation
+  double round_seconds = 0;  ///< of one that is empty, where it was measured
+  bool right = false;        ///< the results were compared and agree
   bool finished = false;
   std::array<char, 512> error{};
 };
@@ -50,8 +53,11 @@ class CostMeter {
 using PlayerBody = std::function<Result<void>(Transport& transport, PlayerResult& result)>;
 
 /// Makes identities in a temporary folder, forks one process per player, connects them and runs
-/// `body` in each. The caller has one thread. Results by rank. Errors: of the first player that
-/// failed; kIo.
-Result<std::vector<PlayerResult>> run_processes_blocking(int players, const PlayerBody& body);
+/// `body` in each. The caller has one thread. `round_trip`: all connections go through a relay
+/// (bench/relay), a thread of this process, in which each direction takes half of it. Results by
+/// rank. Errors: of the first player that failed; kIo.
+Result<std::vector<PlayerResult>> run_processes_blocking(
+    int players, const PlayerBody& body,
+    std::optional<std::chrono::microseconds> round_trip = std::nullopt);
 
 }  // namespace beaverpond

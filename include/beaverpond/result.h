@@ -41,7 +41,7 @@ struct Error {
   std::optional<int> player;          ///< the player at fault, where one is known
   std::string operation;              ///< protocol operation in progress, where there was one
   std::optional<std::uint64_t> step;  ///< of a training, from 0, where one was in progress
-  std::uint64_t epoch = 0;            ///< membership epoch
+  std::uint64_t epoch = 0;            ///< of the membership; a rejoin begins the next
 };
 
 /// Stable lower-case name of a code, as it appears in messages and JSON ("peer-lost").

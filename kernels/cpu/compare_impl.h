@@ -28,19 +28,21 @@ struct CompareLoops {
    public:
     explicit Records(const CompareState& state)
         : layout_(*state.layout),
+          first_block_(state.first_block),
           material_(state.material),
           prg_(*state.material.seed, state.material.prg) {}
 
     /// Mask planes of a block.
     const std::uint8_t* masks(std::uint64_t block) {
       prg_.fill(material_.mask_stream,
-                block * layout_.mask_record_bytes() + layout_.mask_planes_offset(),
+                (first_block_ + block) * layout_.mask_record_bytes() + layout_.mask_planes_offset(),
                 {masks_, layout_.plane_bytes() * static_cast<std::uint64_t>(layout_.mask_planes)});
       return masks_;
     }
     /// Bytes [from, to) of a block's correction record.
     const std::uint8_t* correction(std::uint64_t block, std::uint64_t from, std::uint64_t to) {
-      const std::uint64_t offset = block * layout_.correction_record_bytes() + from;
+      const std::uint64_t offset =
+          (first_block_ + block) * layout_.correction_record_bytes() + from;
       if (material_.correction != nullptr) return material_.correction + offset;
       prg_.fill(material_.correction_stream, offset, {record_, to - from});
       return record_;
@@ -48,6 +50,7 @@ struct CompareLoops {
 
    private:
     const CompareLayout& layout_;
+    const std::uint64_t first_block_;
     const Material& material_;
     Prg prg_;
     alignas(64) std::uint8_t masks_[kMaxMaskPlanes * sizeof(Plane)];

@@ -17,6 +17,7 @@
 #include "kernels/gemm/conv.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/math/compare_block.h"
+#include "kernels/pinning.h"
 
 namespace beaverpond {
 namespace {
@@ -30,6 +31,7 @@ void wipe_and_free(void* data) {
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(int threads) : crew_(threads) {}
+  Result<void> pin(std::span<const int> cpus) { return crew_.pin(cpus); }
 
   std::string name() const override {
     return std::string("cpu (gemm ") + to_string(best_gemm_kernel()) + ", bits " +
@@ -196,7 +198,8 @@ class CpuBackend final : public Backend {
     const Prg prg(*material.seed, material.prg);
     const std::uint64_t added = material.designated ? constant : 0;
     const std::uint64_t block_elements = layout.block_elements();
-    for (std::uint64_t first = 0, block = 0; first < x.size(); first += block_elements, ++block) {
+    std::uint64_t block = state.first_block;
+    for (std::uint64_t first = 0; first < x.size(); first += block_elements, ++block) {
       const std::uint64_t n = std::min<std::uint64_t>(block_elements, x.size() - first);
       for (std::uint64_t i = first; i < first + n; ++i) out[i] = x[i] + added;
       prg.add(material.mask_stream, block * layout.mask_record_bytes(), out.subspan(first, n));
@@ -281,6 +284,12 @@ std::uint64_t compare_kept_words(const CompareLayout& layout, std::uint64_t coun
 
 std::unique_ptr<Backend> make_cpu_backend(int threads) {
   return std::make_unique<CpuBackend>(threads);
+}
+
+Result<std::unique_ptr<Backend>> make_pinned_cpu_backend(std::span<const int> cpus) {
+  auto backend = std::make_unique<CpuBackend>(static_cast<int>(cpus.size()));
+  BP_TRY(backend->pin(cpus));
+  return std::unique_ptr<Backend>(std::move(backend));
 }
 
 }  // namespace beaverpond

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/pinning.h"
+
 namespace beaverpond::cpu {
 
 struct Crew::State {
@@ -62,6 +64,14 @@ Crew::~Crew() {
 
 int Crew::size() const {
   return static_cast<int>(state_->helpers.size()) + 1;
+}
+
+Result<void> Crew::pin(std::span<const int> cpus) {
+  BP_CHECK(cpus.size() >= static_cast<std::size_t>(size()), "a CPU for each thread");
+  for (std::size_t i = 0; i < state_->helpers.size(); ++i) {
+    BP_TRY(pin_thread(state_->helpers[i].native_handle(), cpus[i + 1]));
+  }
+  return {};
 }
 
 void Crew::run(const std::function<void(int part)>& body) {

@@ -43,18 +43,22 @@ namespace {
 struct AesAvx2 {
   static constexpr std::size_t kBatchSize = 128;
 
-  AesStart start;
+  const std::uint8_t* round_keys;
+  // In a vector register: of a word the compiler may make the loop's own counter.
+  __m128i counter;
 
+  explicit AesAvx2(const AesStart& start)
+      : round_keys(start.round_keys),
+        counter(_mm_set_epi64x(static_cast<long long>(start.high),
+                               static_cast<long long>(start.low))) {}
   void next(std::uint8_t* out) {
-    const auto* keys = reinterpret_cast<const __m128i*>(start.round_keys);
-    const __m128i counter =
-        _mm_set_epi64x(static_cast<long long>(start.high), static_cast<long long>(start.low));
+    const auto* keys = reinterpret_cast<const __m128i*>(round_keys);
     __m128i blocks[8];
     for (int i = 0; i < 8; ++i) {
       const __m128i step = _mm_set_epi64x(0, i);  // adds to the low word only: no carry
       blocks[i] = _mm_xor_si128(_mm_add_epi64(counter, step), _mm_load_si128(keys));
     }
-    start.low += 8;
+    counter = _mm_add_epi64(counter, _mm_set_epi64x(0, 8));
     for (int round = 1; round < 10; ++round) {
       const __m128i key = _mm_load_si128(keys + round);
       for (__m128i& block : blocks) block = _mm_aesenc_si128(block, key);
@@ -110,7 +114,7 @@ struct ChaChaAvx2 {
 }  // namespace
 
 void aes_avx2(const AesStart& start, PrgUse use, std::uint8_t* data, std::size_t size_bytes) {
-  run_generator(AesAvx2{start}, use, data, size_bytes);
+  run_generator(AesAvx2(start), use, data, size_bytes);
 }
 
 void chacha_avx2(const ChaChaStart& start, PrgUse use, std::uint8_t* data, std::size_t size_bytes) {

@@ -70,7 +70,7 @@ class Player {
               std::uint64_t record_bytes, Range range, std::uint8_t* to) {
     if (range.size_bytes() == 0) return;
     const StreamStart start{state_.material.seed, state_.material.prg, index,
-                            first * record_bytes + range.from};
+                            (state_.first_block + first) * record_bytes + range.from};
     const StreamPieces pieces{to,           blocks * range.size_bytes(), blocks, range.size_bytes(),
                               record_bytes, range.size_bytes()};
     run_stream(work_, start, StreamUse::kFill, pieces, stream_);
@@ -82,7 +82,8 @@ class Player {
       return expand(m.correction_stream, first, blocks, record, correction_, to);
     }
     if (correction_.size_bytes() == 0 || !work_.ok()) return;
-    const std::uint8_t* const from = m.correction + first * record + correction_.from;
+    const std::uint8_t* const from =
+        m.correction + (state_.first_block + first) * record + correction_.from;
     const std::uint64_t piece = correction_.size_bytes();
     // A copy of rows may read whole rows, and the last ends where the host's memory may end.
     work_.before_copy_blocking(from, (blocks - 1) * record + piece, stream_);
@@ -134,7 +135,8 @@ void compare_open(Work& work, const CompareState& state, ConstWords x, std::uint
                            layout.word_array_bytes(),
                            layout.mask_record_bytes(),
                            layout.word_array_bytes()};
-  run_stream(work, {m.seed, m.prg, m.mask_stream, 0}, StreamUse::kAdd, words, stream);
+  const std::uint64_t offset = state.first_block * layout.mask_record_bytes();
+  run_stream(work, {m.seed, m.prg, m.mask_stream, offset}, StreamUse::kAdd, words, stream);
 }
 
 void compare_leaves(Work& work, const CompareState& state, Words out, cudaStream_t stream) {

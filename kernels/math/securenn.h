@@ -21,17 +21,22 @@ struct Formulas {
 
   // The odd ring. Words are below L - 1.
 
+  /// All ones where x is not 0, else 0. Compilers make branches of conditions on words, which are
+  /// secret here.
+  BP_MATH_INLINE static Word nonzero(Word x) { return 0 - ((x | (0 - x)) >> 63); }
+
   /// Any word below L, reduced.
-  BP_MATH_INLINE static Word odd_reduce(Word x) { return x == kOdd ? 0 : x; }
+  BP_MATH_INLINE static Word odd_reduce(Word x) { return x & nonzero(x ^ kOdd); }
   BP_MATH_INLINE static Word odd_add(Word x, Word y) {
-    const Word sum = (x + y) & kMask;
-    return odd_reduce((sum + (sum < x ? 1 : 0)) & kMask);
+    return odd_reduce((x + y + wrap(x, y)) & kMask);
   }
-  BP_MATH_INLINE static Word odd_negate(Word x) { return x == 0 ? 0 : kOdd - x; }
+  BP_MATH_INLINE static Word odd_negate(Word x) { return (kOdd - x) & nonzero(x); }
   BP_MATH_INLINE static Word odd_subtract(Word x, Word y) { return odd_add(x, odd_negate(y)); }
 
   /// 1 where x + y, both below L, reaches L.
-  BP_MATH_INLINE static Word wrap(Word x, Word y) { return ((x + y) & kMask) < x ? 1 : 0; }
+  BP_MATH_INLINE static Word wrap(Word x, Word y) {
+    return (((x & y) | ((x | y) & ~(x + y))) >> (Bits - 1)) & 1;
+  }
 
   // Digits: elements of Z mod Prime, one for each bit.
 
@@ -49,8 +54,9 @@ struct Formulas {
     bool always_zero = false;  ///< P2 must find a zero, whatever x is
   };
   BP_MATH_INLINE static Question question(Word bound, bool at_least, bool beta) {
-    const Word below = at_least ? (bound - 1) & kMask : bound;  // x > below
-    return {(below + (beta ? 1 : 0)) & kMask, beta, below == kMask && beta == !at_least};
+    const Word below = (bound - (at_least ? 1 : 0)) & kMask;  // x > below
+    const Word answered = ~nonzero(below ^ kMask) & (static_cast<Word>(beta) ^ (at_least ? 1 : 0));
+    return {(below + static_cast<Word>(beta)) & kMask, beta, (answered & 1) != 0};
   }
 
   /// One player's terms c: exactly one of them is zero, or none. From the top bit down, with
@@ -115,7 +121,9 @@ struct Formulas {
   BP_MATH_INLINE static Word convert_finish(int player, Word a, const ConvertMask& mask,
                                             Word wrapped, Word eta1) {
     Word theta = odd_add(wrap(a, mask.mine(player)), wrapped);
-    const Word flips = mask.eta2 ? 1 : 0;  // eta = eta2 + (1 - 2 eta2) eta1
+    Word flips = static_cast<Word>(mask.eta2);  // eta = eta2 + (1 - 2 eta2) eta1
+    // Opaque to the compiler, which else may make the selections below branches.
+    __asm__("" : "+r"(flips));
     const Word all = 0 - flips;
     theta = odd_add(theta, (eta1 & ~all) | (odd_negate(eta1) & all));
     if (player == 0) {

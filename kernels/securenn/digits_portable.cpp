@@ -34,7 +34,25 @@ void draw_below(Reader& reader, unsigned below, std::size_t count, std::uint8_t*
   while (made < count) {
     const std::uint8_t* piece = reader.next();
     for (std::size_t i = 0; i < kPieceBytes && made < count; ++i) {
-      if (piece[i] < 3 * below) out[made++] = static_cast<std::uint8_t>(piece[i] % below);
+      bool rejected = piece[i] >= 3 * below;
+      BEAVERPOND_PUBLIC_REJECTION(rejected);
+      if (!rejected) out[made++] = static_cast<std::uint8_t>(piece[i] % below);
+    }
+  }
+}
+
+/// Digit i goes to place i ^ flips, in one pass a bit: no address depends on flips, which P2 must
+/// not know.
+void permute(unsigned flips, std::uint8_t* digits) {
+  Drawn<Portable, kDigits> before;
+  for (unsigned step = 1; step < kDigits; step <<= 1) {
+    unsigned moved = 0u - static_cast<unsigned>((flips & step) != 0);
+    // Opaque to the compiler, which else may make the selection below a branch.
+    __asm__("" : "+r"(moved));
+    std::memcpy(before.bytes, digits, kDigits);
+    for (unsigned i = 0; i < kDigits; ++i) {
+      digits[i] = static_cast<std::uint8_t>((before.bytes[Product::place(i, step)] & moved) |
+                                            (before.bytes[i] & ~moved));
     }
   }
 }
@@ -123,9 +141,10 @@ void compare(const Comparison& args, Bytes out) {
       }
       for (unsigned j = 0; j < kDigits; ++j) {
         const std::size_t at = i * kDigits + j;
-        sent[Product::place(j, places.bytes[i] & 63u)] = Product::blind(
-            args.player, c[j], power_of_generator(exponents.bytes[at]), masks.bytes[at]);
+        sent[j] = Product::blind(args.player, c[j], power_of_generator(exponents.bytes[at]),
+                                 masks.bytes[at]);
       }
+      permute(places.bytes[i] & 63u, sent);
       pack(sent, out.data() + packed_bytes(first + i));
     }
   });

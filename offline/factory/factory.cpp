@@ -46,16 +46,19 @@ Result<void> Factory::make_blocking(std::uint64_t bundles) {
                                                " bundles: " + missing +
                                                "; make fewer, or give the pools more room");
   }
+  const std::uint64_t most = maker_.made().segment_bundles;
   for (std::uint64_t made = 0; made < bundles;) {
-    const std::uint64_t count = std::min(bundles - made, maker_.made().segment_bundles);
+    const std::uint64_t count = std::min(bundles - made, most);
+    const std::uint64_t next = std::min(bundles - made - count, most);
     FactoryEvent event;
-    BP_ASSIGN(event.segment, maker_.make_blocking(count, options_.stop));
+    BP_ASSIGN(event.segment, maker_.make_blocking(count, next, options_.stop));
     event.level_bundles = event.segment.level_bundles;
     totals_.bundles += count;
     totals_.bytes += event.segment.bytes;
     if (options_.on_event) options_.on_event(event);
     made += count;
   }
+  maker_.rest_blocking();
   return {};
 }
 

@@ -2,11 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
-#include <exception>
-#include <future>
-#include <new>
-#include <system_error>
 
 namespace beaverpond {
 namespace {
@@ -15,24 +10,6 @@ std::uint64_t default_segment_bundles(ByteCount correction_size, std::uint64_t p
   constexpr std::uint64_t kTargetBytes = 64 << 20;
   const std::uint64_t size = std::max<std::uint64_t>(correction_size.value, 4096);
   return players * std::clamp<std::uint64_t>(kTargetBytes / size, 1, 256);
-}
-
-/// Waits for a dealer. What one that failed left in its buffer must not be published.
-Result<void> result_of(std::future<Result<void>>& dealt) {
-  try {
-    Result<void> outcome = dealt.get();
-    if (outcome.ok()) return outcome;
-    Error error = std::move(outcome).error();
-    error.message = "dealing failed: " + error.message + "; the unfinished segment was dropped";
-    return error;
-  } catch (const std::bad_alloc&) {
-    return make_error(ErrorCode::kOutOfMemory,
-                      "not enough memory to deal a bundle; the unfinished segment was dropped: "
-                      "lower --threads or --segment-bundles, or give the factory more memory");
-  } catch (const std::exception& failure) {
-    return make_error(ErrorCode::kIo, std::string("dealing failed: ") + failure.what() +
-                                          "; the unfinished segment was dropped");
-  }
 }
 
 Error cancelled() {
@@ -45,6 +22,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 }  // namespace
+
+SegmentMaker::SegmentMaker(PoolSet& pools, FactoryClass made, EntropySource entropy)
+    : pools_(&pools),
+      class_(std::move(made)),
+      seeds_(std::move(entropy)),
+      line_(std::make_unique<DealingLine>(class_.dealers, class_.correction_size.value,
+                                          class_.allocate)) {}
 
 Result<SegmentMaker> SegmentMaker::create(PoolSet& pools, FactoryClass made,
                                           EntropySource entropy) {
@@ -82,21 +66,58 @@ std::uint64_t SegmentMaker::bytes_of(std::uint64_t bundles) const {
   return bytes;
 }
 
-Result<MadeSegment> SegmentMaker::make_blocking(std::uint64_t count,
+Result<MadeSegment> SegmentMaker::make_blocking(std::uint64_t count, std::uint64_t next,
                                                 const std::atomic<bool>* stop) {
+  Result<MadeSegment> made = make(count, next, stop);
+  if (!made.ok()) rest_blocking();
+  return made;
+}
+
+void SegmentMaker::rest_blocking() {
+  line_->clear_blocking();
+  ahead_.reset();
+}
+
+/// Draws a segment's set id and seeds, and orders its bundles.
+Result<SegmentMaker::Begun> SegmentMaker::begin(std::uint64_t first, std::uint64_t count) {
+  Begun begun;
+  begun.range.first = first;
+  begun.range.count = count;
+  BP_ASSIGN(begun.range.set_id, seeds_.make_set_id());
+  BP_ASSIGN(begun.seeds, seeds_.make_seeds(begun.range.set_id, pools_->players(), count));
+  std::vector<DealingLine::Order> orders(count);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    for (const std::vector<Seed>& of_player : begun.seeds) orders[i].seeds.push_back(of_player[i]);
+    orders[i].designated = designated_player(first + i, pools_->players(), class_.scheme);
+  }
+  BP_TRY(line_->order(std::move(orders)));
+  return begun;
+}
+
+Result<MadeSegment> SegmentMaker::make(std::uint64_t count, std::uint64_t next,
+                                       const std::atomic<bool>* stop) {
   const auto start = std::chrono::steady_clock::now();
+  BP_ASSIGN(const LaneSurvey survey, pools_->survey(class_.key));
+  // Begun before it was known how many there will be, and which numbers are free.
+  if (ahead_ && (ahead_->range.first != survey.next_number || ahead_->range.count != count)) {
+    rest_blocking();
+  }
+  if (!ahead_) {
+    BP_ASSIGN(ahead_, begin(survey.next_number, count));
+  }
+  const Begun begun = std::move(*ahead_);
+  ahead_.reset();
+  if (next != 0) {
+    BP_ASSIGN(ahead_, begin(begun.range.first + count, next));
+  }
   SegmentSetSpec spec;
   spec.key = class_.key;
   spec.prg = class_.prg;
   spec.correction_size = class_.correction_size;
   spec.scheme = class_.scheme;
-  spec.range.count = count;
-  BP_ASSIGN(const LaneSurvey survey, pools_->survey(class_.key));
-  spec.range.first = survey.next_number;
-  BP_ASSIGN(spec.range.set_id, seeds_.make_set_id());
-  BP_ASSIGN(const auto seeds, seeds_.make_seeds(spec.range.set_id, pools_->players(), count));
-  BP_ASSIGN(SegmentSetWriter writer, SegmentSetWriter::create_blocking(*pools_, spec, seeds));
-  BP_TRY(deal_all(writer, spec.range, seeds, stop));
+  spec.range = begun.range;
+  BP_ASSIGN(SegmentSetWriter writer, SegmentSetWriter::create_blocking(*pools_, spec, begun.seeds));
+  BP_TRY(write_all(writer, count, stop));
   MadeSegment segment;
   segment.generation_seconds = seconds_since(start);
   const auto dealt = std::chrono::steady_clock::now();
@@ -108,47 +129,12 @@ Result<MadeSegment> SegmentMaker::make_blocking(std::uint64_t count,
   return segment;
 }
 
-Result<void> SegmentMaker::deal_all(SegmentSetWriter& writer, const PublishedRange& range,
-                                    const std::vector<std::vector<Seed>>& seeds,
-                                    const std::atomic<bool>* stop) {
-  const std::size_t workers = class_.dealers.size();
-  // One more than there are dealers: it is written while the others are filled.
-  BufferCache cache(workers + 1, class_.allocate);
-  struct Job {
-    BufferCache::Buffer buffer;
-    std::future<Result<void>> dealt;
-  };
-  std::deque<Job> jobs;  // declared after the cache and the seeds: waits for its threads first
-  const auto start = [&](std::uint64_t index) -> Result<void> {
-    BP_ASSIGN(auto buffer, cache.take(class_.correction_size.value));
-    std::vector<Seed> bundle_seeds;
-    for (const auto& of_player : seeds) bundle_seeds.push_back(of_player[index]);
-    const int designated = designated_player(range.first + index, pools_->players(), class_.scheme);
-    try {
-      jobs.push_back(
-          {buffer, std::async(std::launch::async,
-                              [&deal = class_.dealers[index % workers], designated,
-                               bytes = buffer.bytes, own_seeds = std::move(bundle_seeds)] {
-                                return deal(own_seeds, designated, bytes);
-                              })});
-    } catch (const std::system_error& refused) {
-      return make_error(ErrorCode::kIo, std::string("cannot start a dealing thread: ") +
-                                            refused.what() +
-                                            "; lower --threads or raise the limit of processes "
-                                            "(ulimit -u)");
-    }
-    return {};
-  };
-  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(workers, range.count); ++i) {
-    BP_TRY(start(i));
-  }
-  for (std::uint64_t i = 0; i < range.count; ++i) {
+Result<void> SegmentMaker::write_all(SegmentSetWriter& writer, std::uint64_t count,
+                                     const std::atomic<bool>* stop) {
+  for (std::uint64_t i = 0; i < count; ++i) {
     if (stop != nullptr && stop->load()) return cancelled();
-    Job job = std::move(jobs.front());
-    jobs.pop_front();
-    BP_TRY(result_of(job.dealt));
-    if (i + workers < range.count) BP_TRY(start(i + workers));
-    BP_TRY(writer.append_blocking(job.buffer.bytes));
+    BP_ASSIGN(const BufferCache::Buffer correction, line_->take_blocking());
+    BP_TRY(writer.append_blocking(correction.bytes));
   }
   return {};
 }

@@ -2,23 +2,19 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
-#include <span>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "beaverpond/units.h"
+#include "offline/factory/dealing_line.h"
 #include "offline/factory/seeds.h"
 #include "offline/pool/buffer_cache.h"
 #include "offline/pool/pool_set.h"
 #include "offline/pool/segment_set.h"
 
 namespace beaverpond {
-
-/// The dealing step: one seed per player in, the designated player's correction out. Errors: those
-/// of Dealer::deal().
-using DealFunction = std::function<Result<void>(std::span<const Seed> seeds, int designated,
-                                                std::span<std::uint8_t> correction)>;
 
 /// One lane of one plan, and who deals for it.
 struct FactoryClass {
@@ -42,7 +38,9 @@ struct MadeSegment {
   double sync_seconds = 0;          ///< wall time of syncs and renames
 };
 
-/// One thread, besides the threads that deal. The pools outlive it.
+/// One thread, besides the threads that deal. The pools outlive it. Files are written, synced and
+/// published by that one thread, one segment after the other; the dealers go on meanwhile, with the
+/// bundles of the next segment too, where one was announced.
 class SegmentMaker {
  public:
   /// Errors: kConfig (more bundles a segment than the format allows).
@@ -54,19 +52,32 @@ class SegmentMaker {
   /// Refuses a number of bundles whose bytes could not even be counted. Errors: kConfig.
   Result<void> check_count(std::uint64_t bundles, const std::string& field) const;
 
-  /// Numbers, deals and publishes one segment. `stop` (may be null) is looked at between bundles.
-  /// Errors: kCancelled, kNoSpace, kIo, kOutOfMemory, kDeviceFailed; then the segment is dropped.
-  Result<MadeSegment> make_blocking(std::uint64_t count, const std::atomic<bool>* stop);
+  /// Numbers, deals and publishes one segment. `next`: bundles of the one that will likely follow,
+  /// of which some are dealt already when this one is out; 0: none. `stop` (may be null) is looked
+  /// at between bundles. Errors: kCancelled, kNoSpace, kIo, kOutOfMemory, kDeviceFailed; then the
+  /// segment is dropped, and what was dealt ahead.
+  Result<MadeSegment> make_blocking(std::uint64_t count, std::uint64_t next,
+                                    const std::atomic<bool>* stop);
+  /// Drops what was dealt ahead, and the memory for corrections.
+  void rest_blocking();
 
  private:
-  SegmentMaker(PoolSet& pools, FactoryClass made, EntropySource entropy)
-      : pools_(&pools), class_(std::move(made)), seeds_(std::move(entropy)) {}
-  Result<void> deal_all(SegmentSetWriter& writer, const PublishedRange& range,
-                        const std::vector<std::vector<Seed>>& seeds, const std::atomic<bool>* stop);
+  /// A segment that the dealers work on. Nothing of it is on a disk.
+  struct Begun {
+    PublishedRange range;
+    std::vector<std::vector<Seed>> seeds;  ///< by player and bundle
+  };
+  SegmentMaker(PoolSet& pools, FactoryClass made, EntropySource entropy);
+  Result<Begun> begin(std::uint64_t first, std::uint64_t count);
+  Result<MadeSegment> make(std::uint64_t count, std::uint64_t next, const std::atomic<bool>* stop);
+  Result<void> write_all(SegmentSetWriter& writer, std::uint64_t count,
+                         const std::atomic<bool>* stop);
 
   PoolSet* pools_;
   FactoryClass class_;
   SeedMaker seeds_;
+  std::unique_ptr<DealingLine> line_;  // stays where it is when this moves
+  std::optional<Begun> ahead_;
 };
 
 /// Room for files: the disk's free bytes and a budget over all pools.

@@ -43,6 +43,7 @@ struct Service::State {
   Result<void> survey();
   Result<void> turn();
   Result<void> fill(RunningClass& running);
+  std::uint64_t bundles_after(const RunningClass& running, std::uint64_t count) const;
   Result<void> make(RunningClass& running, std::uint64_t count);
   void pause(const RunningClass& running, const std::string& reason);
   void emit(FactoryEvent::Kind kind, const RunningClass* running, std::string reason = "");
@@ -183,6 +184,10 @@ Result<void> Service::State::turn() {
   const std::optional<std::size_t> next = earliest_deadline(levels);
   if (!next.has_value()) paused_for.clear();
   BP_TRY(post(false));
+  // What was dealt ahead for a class is of use where that goes on, and memory is for one at a time.
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    if (i != next) classes[i]->maker.rest_blocking();
+  }
   if (!next.has_value()) {
     sleep();
     return {};
@@ -206,16 +211,28 @@ Result<void> Service::State::fill(RunningClass& running) {
     BP_ASSIGN(missing, shortage(pools, space, running.maker.bytes_of(count)));
     if (missing.empty()) return make(running, count);
   }
+  running.maker.rest_blocking();
   pause(running, missing);
   return {};
 }
 
+/// Of the segment that this class goes on with after one of `count`; 0 where it is full then, or
+/// another class may come first.
+std::uint64_t Service::State::bundles_after(const RunningClass& running,
+                                            std::uint64_t count) const {
+  const auto filling = std::count_if(classes.begin(), classes.end(),
+                                     [](const auto& one) { return one->level().filling; });
+  const std::uint64_t level = running.survey.level_bundles + count;
+  if (filling > 1 || level >= running.marks.high || is_set(options.drain)) return 0;
+  return std::min(running.maker.made().segment_bundles, running.marks.high - level);
+}
+
 Result<void> Service::State::make(RunningClass& running, std::uint64_t count) {
-  auto made = running.maker.make_blocking(count, options.stop);
+  const auto made = running.maker.make_blocking(count, bundles_after(running, count), options.stop);
   if (!made.ok()) {
     running.discarded += count;
     emit(FactoryEvent::Kind::kDropped, &running, made.error().message);
-    return std::move(made).error();
+    return made.error();
   }
   if (!paused_for.empty()) emit(FactoryEvent::Kind::kResumed, &running);
   paused_for.clear();

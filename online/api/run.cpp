@@ -71,8 +71,8 @@ Result<RunReport> run_connected(const RecordedProgram& program, const Plan& plan
   BP_ASSIGN(
       const std::unique_ptr<Engine> engine,
       create_session_engine(network, program.program, plan, player.backend(), player.transport(),
-                            player.session(), lane, player.roster().epoch, false));
-  const std::uint64_t epoch = player.roster().epoch;
+                            player.session(), lane, player.session().epoch(), false));
+  const std::uint64_t epoch = player.session().epoch();
   Result<Bundle> bundle = player.bundles().next_blocking(0, 1);
   if (!bundle.ok()) return in_part(std::move(bundle).error(), "lease", epoch);
   const Clock::time_point start = Clock::now();
@@ -143,9 +143,10 @@ Result<RunReport> run_player_blocking(const RecordedProgram& program, const Name
   if (!player.ok()) return in_part(player.error(), "connect", roster.epoch);
   Result<RunReport> report =
       run_connected(program, plan, words, **player, what.network, options.lane);
-  if (!report.ok()) return in_part(std::move(report).error(), "set-up", roster.epoch);
+  const std::uint64_t epoch = (*player)->session().epoch();
+  if (!report.ok()) return in_part(std::move(report).error(), "set-up", epoch);
   if (Result<void> done = (*player)->finish_blocking(); !done.ok()) {
-    return in_part(std::move(done).error(), "finish", roster.epoch);
+    return in_part(std::move(done).error(), "finish", epoch);
   }
   report->bytes_sent = (*player)->transport().stats().sent_bytes;
   return report;

@@ -49,15 +49,15 @@ struct PlanOptions {
   std::uint32_t player = 0;  ///< whose bytes are shown
   bool full = false;         ///< a line per operation instead of one per layer
   bool json = false;
-  std::string dealing;  ///< what `triple-factory profile --json` wrote
+  std::vector<std::string> dealing;  ///< what `triple-factory profile --json` wrote, of each plan
 };
 Result<void> run_plan(const PlanOptions& options);
 
 /// What a run shows of its costs when it is done.
 struct ProfileFlags {
-  bool profile = false;  ///< print what every layer cost
-  bool full = false;     ///< or every operation
-  std::string dealing;   ///< what `triple-factory profile --json` wrote
+  bool profile = false;              ///< print what every layer cost
+  bool full = false;                 ///< or every operation
+  std::vector<std::string> dealing;  ///< what `triple-factory profile --json` wrote, of each plan
 };
 
 struct EmulateCommand {
@@ -121,6 +121,9 @@ struct LaunchCommand {
   std::vector<std::string> arguments;  ///< "train JOB ...", given to every player
   std::string report;
   bool one_gpu_each = false;  ///< player i gets --device cuda:i
+  /// How often each player that a signal killed is started again, with --resume; the others wait
+  /// for it (--rejoin). Of a training with checkpoints.
+  std::uint32_t restarts = 0;
 };
 /// Returns when all players have ended. The error is that of the first player that failed.
 Result<void> run_launch(const LaunchCommand& options);

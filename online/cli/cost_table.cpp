@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "offline/plan/plan.h"
-#include "online/transport/frame.h"
+#include "online/securenn/cost.h"
 
 namespace beaverpond {
 namespace {
@@ -182,41 +182,48 @@ CostTable predicted_costs(const Program& program, const std::vector<CostedRuns>&
   return table;
 }
 
-std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan) {
-  return runs_of_inference(program, plan, program.members);
+RunCost cost_of_run(const Program& program, const Plan& plan, const RunCostOptions& options) {
+  return plan.protocol == Protocol::kAdditive ? run_cost(program, plan, options)
+                                              : securenn_run_cost(program, plan, options);
+}
+
+std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan, int rank) {
+  return runs_of_inference(program, plan, program.members, rank);
 }
 
 std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& plan,
-                                         std::uint64_t steps, std::uint64_t loss_every) {
+                                         std::uint64_t steps, std::uint64_t loss_every, int rank) {
   const std::uint64_t with_loss = loss_every == 0 ? 0 : steps / loss_every;
-  return {{run_cost(program, plan, {0, false}), with_loss},
-          {run_cost(program, plan, {0, true}), steps - with_loss}};
+  return {{cost_of_run(program, plan, {0, false, rank}), with_loss},
+          {cost_of_run(program, plan, {0, true, rank}), steps - with_loss}};
 }
 
 std::vector<CostedRuns> runs_of_inference(const Program& program, const Plan& plan,
-                                          std::uint64_t batches) {
+                                          std::uint64_t batches, int rank) {
   const std::uint64_t bundles = (batches + program.members - 1) / program.members;
   std::vector<CostedRuns> runs;
-  runs.push_back({run_cost(program, plan, {0, false}), bundles});
+  runs.push_back({cost_of_run(program, plan, {0, false, rank}), bundles});
   if (program.members > 1) {
-    runs.push_back({run_cost(program, plan, {1, false}), batches - bundles});
+    runs.push_back({cost_of_run(program, plan, {1, false, rank}), batches - bundles});
   }
   return runs;
 }
 
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,
                   std::uint64_t rounds, int players, int rank) {
+  std::uint64_t payload = 0;
   for (std::size_t i = 0; i < profile.ops.size(); ++i) {
     const OpProfile& op = profile.ops[i];
     table.operations[i].seconds = op.seconds;
     table.operations[i].rounds = op.traffic.rounds;
     table.operations[i].bytes_sent = payload_bytes(program.ops[i], op.traffic, players, rank);
+    payload += table.operations[i].bytes_sent;
   }
   for (std::size_t i = 0; i < profile.layer_rounds.size(); ++i) {
     table.layers[i].rounds = profile.layer_rounds[i];
   }
   table.total.rounds = rounds;
-  table.header_bytes = profile.messages * (kFrameHeaderBytes + kTagBytes);
+  table.header_bytes = profile.sent_bytes - payload;
   table.measured = true;
   sum_up(table, program_layers(program));
 }
@@ -254,9 +261,36 @@ Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan,
   return dealing;
 }
 
+Result<std::vector<DealingTimes>> read_dealings(const std::vector<std::string>& paths,
+                                                const Plan& plan,
+                                                const std::optional<Plan>& wide_plan,
+                                                std::uint32_t players) {
+  std::vector<DealingTimes> dealings;
+  for (const std::string& path : paths) {
+    Result<DealingTimes> times = read_dealing(path, plan, players);
+    if (!times.ok() && wide_plan.has_value()) times = read_dealing(path, *wide_plan, players);
+    if (!times.ok()) return times.error();
+    for (const DealingTimes& other : dealings) {
+      if (other.plan != times->plan) continue;
+      return make_error(ErrorCode::kConfig, path +
+                                                ": another file has the times of this plan; "
+                                                "give --dealing once for each plan");
+    }
+    dealings.push_back(std::move(times).value());
+  }
+  return dealings;
+}
+
+const DealingTimes* dealing_of_plan(const std::vector<DealingTimes>& dealings, const Plan& plan) {
+  for (const DealingTimes& dealing : dealings) {
+    if (dealing.plan == plan_hash(plan)) return &dealing;
+  }
+  return nullptr;
+}
+
 void put_dealing(CostTable& table, const Program& program, const Plan& plan,
                  const DealingTimes& dealing, std::uint64_t bundles) {
-  const RunCost cost = run_cost(program, plan, {});
+  const RunCost cost = cost_of_run(program, plan, {});
   for (std::size_t entry = 0; entry < dealing.entry_seconds.size(); ++entry) {
     table.operations[cost.op_of_entry[entry]].dealing_seconds +=
         dealing.entry_seconds[entry] * static_cast<double>(bundles);

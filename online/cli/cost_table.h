@@ -46,16 +46,19 @@ struct CostedRuns {
 CostTable predicted_costs(const Program& program, const std::vector<CostedRuns>& runs, int players,
                           int rank);
 
-/// The runs of one bundle: all members of a series.
-std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan);
+/// run_cost() or securenn_run_cost(), as the plan's protocol wants.
+RunCost cost_of_run(const Program& program, const Plan& plan, const RunCostOptions& options);
+
+/// What player `rank` runs for one bundle: all members of a series.
+std::vector<CostedRuns> runs_of_bundle(const Program& program, const Plan& plan, int rank);
 
 /// The steps of a training that reveals its loss every `loss_every` steps, or never (0).
 std::vector<CostedRuns> runs_of_training(const Program& program, const Plan& plan,
-                                         std::uint64_t steps, std::uint64_t loss_every);
+                                         std::uint64_t steps, std::uint64_t loss_every, int rank);
 
 /// `batches` of inference, as many a bundle as the program has members.
 std::vector<CostedRuns> runs_of_inference(const Program& program, const Plan& plan,
-                                          std::uint64_t batches);
+                                          std::uint64_t batches, int rank);
 
 /// Replaces rounds and bytes by what an engine counted over the same runs, and adds its seconds.
 void put_measured(CostTable& table, const Program& program, const EngineProfile& profile,
@@ -68,6 +71,14 @@ struct DealingTimes {
 };
 /// Errors: kConfig, kIo; a file of another plan or number of players is refused.
 Result<DealingTimes> read_dealing(const std::string& path, const Plan& plan, std::uint32_t players);
+/// Of several files, where there may be two plans to choose from: each is of one of them. Errors:
+/// as read_dealing(); kConfig for two of one plan.
+Result<std::vector<DealingTimes>> read_dealings(const std::vector<std::string>& paths,
+                                                const Plan& plan,
+                                                const std::optional<Plan>& wide_plan,
+                                                std::uint32_t players);
+/// Those of the plan; null if there are none.
+const DealingTimes* dealing_of_plan(const std::vector<DealingTimes>& dealings, const Plan& plan);
 
 /// Adds the seconds of dealing `bundles` bundles.
 void put_dealing(CostTable& table, const Program& program, const Plan& plan,

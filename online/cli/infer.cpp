@@ -100,7 +100,7 @@ Result<void> run_infer(const InferCommand& options) {
                        options.series};
   if (!options.shares.empty()) ask.weights_owner.reset();
   BP_ASSIGN(InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
-  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+  BP_ASSIGN(const std::vector<DealingTimes> dealing,
             dealing_of(options.profile, setup.plan, setup.wide_plan, job.players));
   const Home home{options.player.home};
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
@@ -120,7 +120,7 @@ Result<void> run_infer(const InferCommand& options) {
                                         player_options));
   TrainOptions run;
   run.lane = options.player.lane;
-  run.epoch = player->roster().epoch;
+  run.epoch = player->session().epoch();
   run.profile = options.profile.profile;
   run.on_progress = [&progress](const TrainProgress& now) {
     char line[96];
@@ -157,16 +157,17 @@ Result<void> run_infer(const InferCommand& options) {
   }
   progress.result(fields);
   const std::uint64_t bundles = (report.batches + options.series - 1) / options.series;
-  const FinishedRun finished{&setup.inference.program,
-                             &setup.plan,
-                             &report.profile,
-                             report.engine.rounds,
-                             report.seconds,
-                             runs_of_inference(setup.inference.program, setup.plan, report.batches),
-                             bundles,
-                             static_cast<int>(job.players),
-                             rank,
-                             "batch"};
+  const FinishedRun finished{
+      &setup.inference.program,
+      &setup.plan,
+      &report.profile,
+      report.engine.rounds,
+      report.seconds,
+      runs_of_inference(setup.inference.program, setup.plan, report.batches, rank),
+      bundles,
+      static_cast<int>(job.players),
+      rank,
+      "batch"};
   return report_run(options.report, fields, options.profile, finished, dealing);
 }
 

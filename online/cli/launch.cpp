@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <optional>
+#include <utility>
 
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
@@ -27,6 +29,11 @@ constexpr int kChildDescriptor = 3;
 constexpr std::chrono::seconds kFailureGrace{8};
 /// Between asking a player to stop and ending it.
 constexpr std::chrono::seconds kStopGrace{3};
+/// Before a killed player is started again; twice as long each time.
+constexpr std::chrono::milliseconds kFirstPause{250};
+constexpr std::chrono::milliseconds kLastPause{8000};
+/// How long players wait for one that is started again, where the command line does not say.
+constexpr const char* kRejoinSeconds = "60";
 
 struct Child {
   pid_t pid = -1;
@@ -36,6 +43,8 @@ struct Child {
   std::string report;
   int status = 0;
   bool ended = false;
+  std::uint32_t restarts = 0;
+  std::optional<Clock::time_point> restart_at;  ///< it was killed, and is due again
 };
 
 /// Signals that are waited for instead of handled, so that none can slip in between two calls.
@@ -63,6 +72,12 @@ class AwaitedSignals {
   sigset_t before_{};
 };
 
+bool has_flag(const std::vector<std::string>& arguments, const std::string& flag) {
+  return std::any_of(arguments.begin(), arguments.end(), [&flag](const std::string& argument) {
+    return argument == flag || argument.starts_with(flag + "=");
+  });
+}
+
 std::vector<std::string> child_arguments(const LaunchCommand& options, const Child& child,
                                          const std::string& peers, std::size_t players) {
   std::vector<std::string> arguments = {"/proc/self/exe"};
@@ -77,6 +92,12 @@ std::vector<std::string> child_arguments(const LaunchCommand& options, const Chi
   }
   if (options.one_gpu_each) {
     arguments.insert(arguments.end(), {"--device", "cuda:" + std::to_string(child.rank)});
+  }
+  if (options.restarts > 0 && !has_flag(options.arguments, "--rejoin")) {
+    arguments.insert(arguments.end(), {"--rejoin", kRejoinSeconds});
+  }
+  if (child.restarts > 0 && !has_flag(options.arguments, "--resume")) {
+    arguments.emplace_back("--resume");
   }
   return arguments;
 }
@@ -110,9 +131,11 @@ Result<void> start(const LaunchCommand& options, Child& child, const std::string
   int log = -1;
   if (child.rank != 0) {
     const std::string path = child.home + "/player.log";
-    // A new file: another run on these homes may still write to the old one.
-    rename(path.c_str(), (path + ".old").c_str());
-    log = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    // A new file: another run on these homes may still write to the old one. A player that is
+    // started again goes on in its own.
+    const bool again = child.restarts > 0;
+    if (!again) rename(path.c_str(), (path + ".old").c_str());
+    log = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (again ? O_APPEND : O_TRUNC), 0600);
     if (log < 0) {
       return make_error(ErrorCode::kIo, "cannot write " + path + ": " + std::strerror(errno));
     }
@@ -164,12 +187,27 @@ std::string last_line(const std::string& path) {
 /// All players, from their start to their end.
 class Players {
  public:
-  explicit Players(std::vector<Child>& children) : children_(children) {}
+  Players(const LaunchCommand& options, const std::string& peers, std::vector<Child>& children,
+          const AwaitedSignals& signals)
+      : options_(options), peers_(peers), children_(children), signals_(signals) {}
+  ~Players() {
+    for (const Child& child : children_) {
+      if (child.listener >= 0) close(child.listener);
+    }
+  }
+  Players(const Players&) = delete;             // closes the descriptors once
+  Players& operator=(const Players&) = delete;  // closes the descriptors once
+
+  Result<void> start_one(Child& child) {
+    child.ended = false;
+    return start(options_, child, peers_, children_.size(), signals_.before());
+  }
 
   /// Waits for all. The others notice a lost player by themselves; whoever does not is ended.
-  void wait_for_all(const AwaitedSignals& signals) {
+  void wait_for_all() {
     while (reap()) {
-      const int number = signals.wait();
+      restart_who_is_due();
+      const int number = signals_.wait();
       if (number != 0 && number != SIGCHLD) {
         stopped_ = true;
         ask_to_stop(SIGTERM);  // a shell lets its background jobs ignore SIGINT
@@ -179,8 +217,15 @@ class Players {
     }
   }
 
+  /// The players have their listening descriptors; who is started again needs its own once more.
+  void let_go() {
+    if (options_.restarts > 0) return;
+    for (Child& child : children_) close(std::exchange(child.listener, -1));
+  }
+
   void ask_to_stop(int number) {
     signal_all(children_, number);
+    for (Child& child : children_) child.restart_at.reset();
     asked_ = true;
     ask_again_ = Clock::now() + kStopGrace;
   }
@@ -194,13 +239,46 @@ class Players {
     bool left = false;
     for (std::size_t rank = 0; rank < children_.size(); ++rank) {
       Child& child = children_[rank];
+      left = left || child.restart_at.has_value();
       if (child.pid < 0 || child.ended) continue;
       const pid_t pid = waitpid(child.pid, &child.status, WNOHANG);
       child.ended = pid == child.pid || (pid < 0 && errno != EINTR);
       left = left || !child.ended;
-      if (child.ended && child.status != 0) report_failure(rank);
+      if (child.ended && may_restart(child)) {
+        plan_restart(child);
+        left = true;
+      } else if (child.ended && child.status != 0) {
+        report_failure(rank);
+      }
     }
     return left;
+  }
+
+  /// A signal says nothing against another try; an exit code was decided on.
+  bool may_restart(const Child& child) const {
+    return WIFSIGNALED(child.status) && child.restarts < options_.restarts && !asked_ &&
+           !stopped_ && first_failed_ == nullptr;
+  }
+
+  void plan_restart(Child& child) {
+    const auto pause = std::min(kLastPause, kFirstPause * (1u << std::min(child.restarts, 10u)));
+    ++child.restarts;
+    child.restart_at = Clock::now() + pause;
+    std::fprintf(stderr, "beaverpond: player %zu %s; restart %u of %u, in %.2f s\n", child.rank,
+                 how_it_ended(child).c_str(), child.restarts, options_.restarts,
+                 std::chrono::duration<double>(pause).count());
+  }
+
+  void restart_who_is_due() {
+    for (Child& child : children_) {
+      if (!child.restart_at.has_value() || Clock::now() < *child.restart_at) continue;
+      child.restart_at.reset();
+      const Result<void> started = start_one(child);
+      if (started.ok()) continue;
+      std::fprintf(stderr, "beaverpond: %s\n", started.error().message.c_str());
+      child.ended = true;  // with the status that it had
+      report_failure(child.rank);
+    }
   }
 
   void report_failure(std::size_t rank) {
@@ -222,7 +300,10 @@ class Players {
     }
   }
 
+  const LaunchCommand& options_;
+  const std::string& peers_;
   std::vector<Child>& children_;
+  const AwaitedSignals& signals_;
   const Child* first_failed_ = nullptr;
   Clock::time_point ask_again_ = Clock::time_point::max();
   bool asked_ = false;
@@ -271,21 +352,26 @@ Result<void> run_launch(const LaunchCommand& options) {
     return make_error(ErrorCode::kConfig,
                       "launch: say what to run, as in `beaverpond launch --homes DIR train JOB`");
   }
+  if (options.restarts > 0 && options.arguments[0] != "train") {
+    return make_error(ErrorCode::kConfig,
+                      "launch --restart is for `train`, which goes on from checkpoints; run `" +
+                          options.arguments[0] + "` again from its beginning");
+  }
   BP_TRY(check_output_path(options.report));
   std::string peers;
   BP_ASSIGN(std::vector<Child> children, prepare_children(options, peers));
   const AwaitedSignals signals;
-  Players players(children);
-  for (std::size_t rank = 0; rank < children.size(); ++rank) {
-    Result<void> started = start(options, children[rank], peers, children.size(), signals.before());
+  Players players(options, peers, children, signals);
+  for (Child& child : children) {
+    Result<void> started = players.start_one(child);
     if (!started.ok()) {
       players.ask_to_stop(SIGTERM);
-      players.wait_for_all(signals);
+      players.wait_for_all();
       return started;
     }
   }
-  for (const Child& child : children) close(child.listener);
-  players.wait_for_all(signals);
+  players.let_go();
+  players.wait_for_all();
   if (players.stopped()) {
     return make_error(ErrorCode::kCancelled,
                       "stopped on request; the bundles that the players had leased are burned");

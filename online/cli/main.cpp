@@ -45,6 +45,9 @@ void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
                   "that large products share on a CPU (default: the cores of this host, divided by "
                   "the players on it)")
       ->check(CLI::Range(1, 1024));
+  command.add_flag("--pin", options.pin,
+                   "keep each of these threads on a CPU of its own, which no other player of this "
+                   "host gets");
   command
       .add_option("--transport", options.transport,
                   "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "
@@ -89,11 +92,13 @@ struct CostOptions {
   CLI::Option* dealing;
 };
 
-CostOptions add_costs(CLI::App& command, bool& full, std::string& dealing) {
+CostOptions add_costs(CLI::App& command, bool& full, std::vector<std::string>& dealing) {
   return {command.add_flag("--full", full, "a line per operation instead of one per layer"),
-          command.add_option(
-              "--dealing", dealing,
-              "adds seconds of dealing: a file that `triple-factory profile --json` wrote")};
+          command
+              .add_option("--dealing", dealing,
+                          "adds seconds of dealing: a file that `triple-factory profile --json` "
+                          "wrote; twice where profile = \"auto\", once for each plan")
+              ->allow_extra_args(false)};
 }
 
 void add_profile(CLI::App& command, ProfileFlags& flags) {
@@ -216,6 +221,11 @@ void add_launch(CLI::App& app, LaunchCommand& options) {
   command.add_option("--report", options.report, "file for one JSON line over all players");
   command.add_flag("--one-gpu-each", options.one_gpu_each,
                    "player I computes on GPU I: --device cuda:I");
+  command
+      .add_option("--restart", options.restarts,
+                  "start a player that a signal killed again, each so many times; the job needs "
+                  "checkpoints")
+      ->check(CLI::Range(0, 1000));
   command.prefix_command();
 }
 

@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <iterator>
+#include <numeric>
 
 #include "offline/plan/file.h"
 #include "online/cli/commands.h"
@@ -15,10 +16,13 @@ namespace {
 struct Planned {
   Program program;
   Plan plan;
-  std::optional<Plan> wide_plan;  // where the job leaves the profile open
-  CostTable bundle;               // of one bundle
-  CostTable job;                  // of all steps; empty for inference
-  std::uint64_t bundles = 0;      // of a training
+  std::optional<Plan> wide_plan;               // where the job leaves the profile open
+  std::optional<double> wide_dealing_seconds;  // of one of its bundles
+  CostTable bundle;                            // of one bundle
+  CostTable job;                               // of all steps; empty for inference
+  std::uint64_t bundles = 0;                   // of a training
+  /// By player, of one bundle, where they differ by more than what is revealed to whom: SecureNN's.
+  std::vector<std::uint64_t> bytes_by_player;
 };
 
 Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
@@ -43,20 +47,32 @@ Result<Planned> plan_costs(const PlanOptions& options, const Job& job) {
   }
   const auto players = static_cast<int>(job.players);
   const auto rank = static_cast<int>(options.player);
-  planned.bundle = predicted_costs(planned.program, runs_of_bundle(planned.program, planned.plan),
-                                   players, rank);
-  if (planned.bundles > 0) {
-    planned.job = predicted_costs(
-        planned.program,
-        runs_of_training(planned.program, planned.plan, planned.bundles, job.reveal.loss_every),
-        players, rank);
+  const auto bundle_of = [&](int player) {
+    return predicted_costs(planned.program, runs_of_bundle(planned.program, planned.plan, player),
+                           players, player);
+  };
+  planned.bundle = bundle_of(rank);
+  for (int player = 0; job.protocol != Protocol::kAdditive && player < players; ++player) {
+    planned.bytes_by_player.push_back(bundle_of(player).total.bytes_sent);
   }
-  if (!options.dealing.empty()) {
-    BP_ASSIGN(const DealingTimes dealing, read_dealing(options.dealing, planned.plan, job.players));
-    put_dealing(planned.bundle, planned.program, planned.plan, dealing, 1);
+  if (planned.bundles > 0) {
+    planned.job = predicted_costs(planned.program,
+                                  runs_of_training(planned.program, planned.plan, planned.bundles,
+                                                   job.reveal.loss_every, rank),
+                                  players, rank);
+  }
+  BP_ASSIGN(const std::vector<DealingTimes> dealings,
+            read_dealings(options.dealing, planned.plan, planned.wide_plan, job.players));
+  if (const auto* const dealing = dealing_of_plan(dealings, planned.plan); dealing != nullptr) {
+    put_dealing(planned.bundle, planned.program, planned.plan, *dealing, 1);
     if (planned.bundles > 0) {  // inference has no job
-      put_dealing(planned.job, planned.program, planned.plan, dealing, planned.bundles);
+      put_dealing(planned.job, planned.program, planned.plan, *dealing, planned.bundles);
     }
+  }
+  if (!planned.wide_plan.has_value()) return planned;
+  if (const auto* const wide = dealing_of_plan(dealings, *planned.wide_plan); wide != nullptr) {
+    planned.wide_dealing_seconds =
+        std::accumulate(wide->entry_seconds.begin(), wide->entry_seconds.end(), 0.0);
   }
   return planned;
 }
@@ -72,12 +88,18 @@ void print_json(const PlanOptions& options, const Job& job, const Planned& plann
                        {"bytes_sent", planned.bundle.total.bytes_sent},
                        {"bundle_bytes", planned.bundle.total.bundle_bytes},
                        {"multiply_adds", planned.bundle.total.multiply_adds}};
+  for (std::size_t player = 0; player < planned.bytes_by_player.size(); ++player) {
+    fields.emplace_back("bytes_sent_" + std::to_string(player), planned.bytes_by_player[player]);
+  }
   if (planned.wide_plan.has_value()) {
     fields.emplace_back("wan_plan", to_hex(plan_hash(*planned.wide_plan)));
     fields.emplace_back("wan_bundle_bytes", planned.wide_plan->correction_size.value);
     fields.emplace_back(
         "wan_rounds",
         std::uint64_t{run_cost(planned.program, *planned.wide_plan, {}).rounds.size()});
+  }
+  if (planned.wide_dealing_seconds.has_value()) {
+    fields.emplace_back("wan_dealing_seconds", *planned.wide_dealing_seconds);
   }
   if (planned.bundle.dealt) {
     fields.emplace_back("dealing_seconds", planned.bundle.total.dealing_seconds);
@@ -116,6 +138,12 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
       "mult-adds, spending it %s on every player\n",
       to_hex(plan_hash(planned.plan)).c_str(), to_string(planned.plan.prg), bundle_bytes / 1e6,
       with_unit(products).c_str(), with_unit(2 * products).c_str());
+  const std::vector<std::uint64_t>& bytes = planned.bytes_by_player;
+  if (!bytes.empty()) {
+    std::printf("%s: players 0, 1 and the assistant send %.2f, %.2f and %.2f MB a bundle\n",
+                to_string(planned.plan.protocol), static_cast<double>(bytes[0]) / 1e6,
+                static_cast<double>(bytes[1]) / 1e6, static_cast<double>(bytes[2]) / 1e6);
+  }
   if (planned.bundles == 0) return;
   const CostRow& total = planned.job.total;
   const auto all_bytes = static_cast<double>(total.bundle_bytes);
@@ -123,11 +151,9 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
               job.name.c_str(), static_cast<unsigned long long>(planned.bundles),
               static_cast<unsigned long long>(planned.bundles), all_bytes / 1e9,
               all_bytes / job.players / 1e9);
-  if (planned.plan.protocol == Protocol::kAdditive) {
-    std::printf("player %u sends %.3f GB in %llu rounds; ", options.player,
-                static_cast<double>(total.bytes_sent) / 1e9,
-                static_cast<unsigned long long>(total.rounds));
-  }
+  std::printf("player %u sends %.3f GB in %llu rounds; ", options.player,
+              static_cast<double>(total.bytes_sent) / 1e9,
+              static_cast<unsigned long long>(total.rounds));
   std::printf("dealing is %s mult-adds", with_unit(total.multiply_adds).c_str());
   if (planned.job.dealt) std::printf(", %.3g core hours", total.dealing_seconds / 3600);
   std::printf("\n");
@@ -146,9 +172,13 @@ void print_wide(const PlanOptions& options, const Planned& planned) {
   std::printf(
       "profile = \"auto\": the players take this plan (lan) or the one of few rounds (wan), %s: "
       "%zu "
-      "rounds, one bundle is %.2f MB\n",
+      "rounds, one bundle is %.2f MB",
       to_hex(plan_hash(wide)).c_str(), run_cost(planned.program, wide, {}).rounds.size(),
       static_cast<double>(wide.correction_size.value) / 1e6);
+  if (planned.wide_dealing_seconds.has_value()) {
+    std::printf(", dealt in %.3g core ms", 1e3 * *planned.wide_dealing_seconds);
+  }
+  std::printf("\n");
   if (options.output.empty()) return;
   std::printf("the factory needs both files: %s and %s\n", options.output.c_str(),
               wide_path(options.output).c_str());
@@ -172,12 +202,6 @@ Result<void> run_plan(const PlanOptions& options) {
   if (options.json) {
     print_json(options, job, planned);
     return {};
-  }
-  if (planned.plan.protocol != Protocol::kAdditive) {
-    std::printf(
-        "note: rounds and bytes sent are not predicted for protocol = \"%s\"; an element's are in "
-        "online/securenn/README.md\n",
-        to_string(planned.plan.protocol));
   }
   std::printf("%s, player %u of %u:\n\n%s", unit_of(options, planned.plan).c_str(), options.player,
               job.players, format_costs(planned.bundle, options.full, 1).c_str());

@@ -4,32 +4,22 @@
 
 namespace beaverpond {
 
-Result<std::optional<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
-                                               const std::optional<Plan>& wide_plan,
-                                               std::uint32_t players) {
-  if (flags.profile && plan.protocol != Protocol::kAdditive) {
-    return make_error(ErrorCode::kConfig, std::string("--profile knows no costs of protocol = \"") +
-                                              to_string(plan.protocol) + "\"; leave it out");
-  }
-  if (flags.dealing.empty()) return std::optional<DealingTimes>();
-  Result<DealingTimes> times = read_dealing(flags.dealing, plan, players);
-  if (!times.ok() && wide_plan.has_value()) {
-    times = read_dealing(flags.dealing, *wide_plan, players);
-  }
-  BP_ASSIGN(DealingTimes dealing, std::move(times));
-  return std::optional<DealingTimes>(std::move(dealing));
+Result<std::vector<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
+                                             const std::optional<Plan>& wide_plan,
+                                             std::uint32_t players) {
+  return read_dealings(flags.dealing, plan, wide_plan, players);
 }
 
 Result<void> report_run(const std::string& report_path, JsonFields fields,
                         const ProfileFlags& flags, const FinishedRun& run,
-                        const std::optional<DealingTimes>& dealing) {
+                        const std::vector<DealingTimes>& dealing) {
   const EngineProfile& profile = *run.profile;
   if (!flags.profile || profile.runs == 0) return write_report(report_path, fields);
   CostTable table = predicted_costs(*run.program, run.runs, run.players, run.rank);
   put_measured(table, *run.program, profile, run.rounds, run.players, run.rank);
-  if (dealing.has_value() && dealing->plan == plan_hash(*run.plan)) {
-    put_dealing(table, *run.program, *run.plan, *dealing, run.bundles);
-  } else if (dealing.has_value()) {
+  if (const DealingTimes* const times = dealing_of_plan(dealing, *run.plan); times != nullptr) {
+    put_dealing(table, *run.program, *run.plan, *times, run.bundles);
+  } else if (!dealing.empty()) {
     std::fprintf(stderr,
                  "--dealing: left out, since the players chose profile %s and the times are of "
                  "another plan\n",

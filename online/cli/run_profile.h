@@ -27,15 +27,15 @@ struct FinishedRun {
 };
 
 /// The dealing times that a profile is to show, if any; read before the work begins. Where players
-/// are yet to choose between two plans, those of either. Errors: as read_dealing().
-Result<std::optional<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
-                                               const std::optional<Plan>& wide_plan,
-                                               std::uint32_t players);
+/// are yet to choose between two plans, those of either or both. Errors: as read_dealing().
+Result<std::vector<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
+                                             const std::optional<Plan>& wide_plan,
+                                             std::uint32_t players);
 
 /// Prints the table on standard error, unless no profile is wanted, and writes the report. Dealing
 /// times of a plan that was not spent are left out, with a notice.
 Result<void> report_run(const std::string& report_path, JsonFields fields,
                         const ProfileFlags& flags, const FinishedRun& run,
-                        const std::optional<DealingTimes>& dealing);
+                        const std::vector<DealingTimes>& dealing);
 
 }  // namespace beaverpond

@@ -144,11 +144,12 @@ Result<void> run_train(const TrainCommand& options) {
   BP_TRY(check_rooms(options, setup, shares_path));
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
-  BP_TRY(check_own_data(job, rank));
-  BP_ASSIGN(const std::optional<DealingTimes> dealing,
+  BP_ASSIGN(const OwnData own, OwnData::read(job, rank));  // a mistake shows before anybody waits
+  BP_ASSIGN(const std::vector<DealingTimes> dealing,
             dealing_of(options.profile, setup.plan, setup.wide_plan, job.players));
   BP_ASSIGN(TrainSessions sessions, sessions_of(options, job, setup, rank, progress));
   sessions.roster = roster;
+  sessions.train.own = own;
   sessions.train.keep_shares = !shares_path.empty();
   BP_ASSIGN(const FinishedTraining finished, train_sessions_blocking(sessions));
   const std::unique_ptr<Player>& player = finished.player;
@@ -156,6 +157,7 @@ Result<void> run_train(const TrainCommand& options) {
   JsonFields fields = {{"train", job.name},
                        {"rank", static_cast<std::uint64_t>(player->rank())},
                        {"steps", report.steps},
+                       {"epoch", player->session().epoch()},
                        {"train_seconds", report.seconds},
                        {"bytes_sent", player->transport().stats().sent_bytes},
                        {"rounds", report.engine.rounds}};
@@ -165,17 +167,17 @@ Result<void> run_train(const TrainCommand& options) {
   }
   if (!shares_path.empty()) fields.emplace_back("shares", shares_path);
   progress.result(fields);
-  const FinishedRun run{
-      &setup.training.program,
-      &setup.plan,
-      &report.profile,
-      report.engine.rounds,
-      report.seconds,
-      runs_of_training(setup.training.program, setup.plan, report.steps, job.reveal.loss_every),
-      report.steps,
-      static_cast<int>(job.players),
-      player->rank(),
-      "step"};
+  const FinishedRun run{&setup.training.program,
+                        &setup.plan,
+                        &report.profile,
+                        report.engine.rounds,
+                        report.seconds,
+                        runs_of_training(setup.training.program, setup.plan, report.steps,
+                                         job.reveal.loss_every, player->rank()),
+                        report.steps,
+                        static_cast<int>(job.players),
+                        player->rank(),
+                        "step"};
   return report_run(options.report, fields, options.profile, run, dealing);
 }
 

@@ -62,8 +62,11 @@ class Sessions {
     rejoin.on_notice = what_.player.on_notice;
     BP_TRY(rejoin_blocking(rejoin, [this](SessionAttempt& attempt) {
       Result<void> done = one(attempt);
-      if (!done.ok()) finished_ = {};  // the others see at once that this session is over
-      return done;
+      if (done.ok()) return done;
+      finished_ = {};  // the others see at once that this session is over
+      Error error = std::move(done).error();
+      if (attempt.connected && error.epoch == 0) error.epoch = epoch_;
+      return Result<void>(std::move(error));
     }));
     return std::move(finished_);
   }
@@ -80,10 +83,12 @@ class Sessions {
     binding_.pool = pool_identity(what_.roster, what_.rank);
     binding_.plan = undertaking_.plan;
     binding_.job = job_hash(undertaking_, roster_hash(what_.roster));
-    BP_ASSIGN(binding_.own_data, own_data_hash(*what_.job, what_.rank));
+    binding_.own_data = what_.train.own->hash();
     BP_ASSIGN(const PoolKey key, PoolKey::read(storage_, Home{what_.player.home}.pool_key_path()));
-    BP_ASSIGN(const bool any, CheckpointStore::any_blocking(storage_, directory(), key, binding_));
-    if (what_.resume || !any) return {};
+    BP_ASSIGN(const std::optional<std::uint64_t> last,
+              CheckpointStore::last_epoch_blocking(storage_, directory(), key, binding_));
+    epoch_ = last.value_or(0);
+    if (what_.resume || !last.has_value()) return {};
     return make_error(ErrorCode::kConfig,
                       directory() +
                           " holds checkpoints of a run: give --resume to go on with it, or move "
@@ -103,16 +108,18 @@ class Sessions {
     }
     PlayerOptions options = what_.player;
     options.listen_descriptor = descriptor_.copy();
+    options.last_epoch = epoch_;
     BP_ASSIGN(finished_.player, Player::connect_blocking(undertaking_, options));
     attempt.connected = true;
+    epoch_ = finished_.player->session().epoch();
     choose(finished_.player->plan_index() == 1);
     if (attempt.number > 0 && what_.player.on_notice) {
-      what_.player.on_notice("all players are back, in session " +
-                             std::to_string(finished_.player->session().id()));
+      what_.player.on_notice("all players are back, in membership epoch " + std::to_string(epoch_) +
+                             ", session " + std::to_string(finished_.player->session().id()));
     }
     Player& player = *finished_.player;
     TrainOptions train = what_.train;
-    train.epoch = player.roster().epoch;
+    train.epoch = epoch_;
     std::optional<CheckpointStore> store;
     if (checkpoints()) {
       BP_ASSIGN(train.checkpoints, agree(player, attempt.number > 0, store));
@@ -153,6 +160,7 @@ class Sessions {
   bool wide_ = false;
   KeptDescriptor descriptor_;
   std::uint32_t connect_timeout_ms_;
+  std::uint64_t epoch_ = 0;  // of the last session that this player was a member of
   PosixStorage storage_;
   CheckpointBinding binding_;
   FinishedTraining finished_;

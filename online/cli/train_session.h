@@ -25,7 +25,7 @@ struct TrainSessions {
   int rank = 0;
   Roster roster;
   PlayerOptions player;
-  TrainOptions train;
+  TrainOptions train;  ///< with `own`: read once for all sessions
   bool resume = false;
   std::uint64_t checkpoint_every = 0;
   std::uint64_t rejoin_seconds = 0;

@@ -30,7 +30,8 @@ constexpr std::size_t kSessionAt = 192;
 constexpr std::size_t kStepAt = 200;
 constexpr std::size_t kPayloadAt = 208;
 constexpr std::size_t kSaltAt = 216;
-static_assert(kSaltAt + 32 <= kBlockHashOffset);
+constexpr std::size_t kMembershipAt = 248;
+static_assert(kMembershipAt + 8 <= kBlockHashOffset);
 
 constexpr std::size_t kChunkBytes = 65536;
 constexpr std::size_t kTagBytes = sizeof(CipherTag);
@@ -64,7 +65,8 @@ Error corrupt(const std::string& path, const std::string& why) {
 
 /// Fields that must be those of this store, and the name.
 Block encode_header(const CheckpointBinding& binding, const CheckpointName& name,
-                    std::size_t states, std::uint64_t payload, std::span<const std::uint8_t> salt) {
+                    std::size_t states, std::uint64_t payload, std::span<const std::uint8_t> salt,
+                    std::uint64_t epoch) {
   Block block{};
   store_bytes(block, 0, {reinterpret_cast<const std::uint8_t*>(kMagic), 8});
   store_le(block, kVersionAt, 1, 2);
@@ -82,6 +84,7 @@ Block encode_header(const CheckpointBinding& binding, const CheckpointName& name
   store_le(block, kStepAt, name.step, 8);
   store_le(block, kPayloadAt, payload, 8);
   store_bytes(block, kSaltAt, salt);
+  store_le(block, kMembershipAt, epoch, 8);
   seal_block(block);
   return block;
 }
@@ -103,7 +106,7 @@ std::string difference(const Block& block, const Block& ours) {
   };
   static constexpr Field kFields[] = {
       {kPoolAt, 16, "another pool"},
-      {kEpochAt, 8, "another membership epoch"},
+      {kEpochAt, 8, "another epoch of the roster"},
       {kRosterAt, 32, "another roster"},
       {kPlayerAt, 8, "another player"},
       {kPlanAt, 32, "another plan"},
@@ -208,24 +211,26 @@ Result<CheckpointStore> CheckpointStore::open(Storage& storage, const std::strin
   return store;
 }
 
-Result<bool> CheckpointStore::any_blocking(Storage& storage, const std::string& directory,
-                                           const PoolKey& key, const CheckpointBinding& binding) {
+Result<std::optional<std::uint64_t>> CheckpointStore::last_epoch_blocking(
+    Storage& storage, const std::string& directory, const PoolKey& key,
+    const CheckpointBinding& binding) {
+  std::optional<std::uint64_t> last;
   BP_ASSIGN(const bool present, storage.exists(directory));
-  if (!present) return false;
+  if (!present) return last;
   BP_ASSIGN(const std::vector<StorageEntry> entries, storage.list(directory));
-  const Block ours = encode_header(marked(binding, key), {}, 0, 0, {});
-  bool any = false;
+  const Block ours = encode_header(marked(binding, key), {}, 0, 0, {}, 0);
   for (const StorageEntry& entry : entries) {
     if (!entry.name.ends_with(kSuffix)) continue;
-    any = true;
+    last = last.value_or(0);
     const std::string path = directory + "/" + entry.name;
     BP_ASSIGN(const auto file, storage.open(path, Storage::Mode::kRead));
     const Result<Block> header = read_header(*file, path, ours);
     if (!header.ok() && header.error().code != ErrorCode::kCheckpointCorrupt) {
       return header.error();
     }
+    if (header.ok()) last = std::max(*last, load_le(*header, kMembershipAt, 8));
   }
-  return any;
+  return last;
 }
 
 Result<void> CheckpointStore::load() {
@@ -261,7 +266,7 @@ Result<Checkpoint> CheckpointStore::read_blocking(const CheckpointName& name) co
 
 Result<Checkpoint> CheckpointStore::read_file(const std::string& path) const {
   BP_ASSIGN(const auto file, storage_->open(path, Storage::Mode::kRead));
-  const Block ours = encode_header(binding_, {}, 0, 0, {});
+  const Block ours = encode_header(binding_, {}, 0, 0, {}, 0);
   BP_ASSIGN(const Block block, read_header(*file, path, ours));
   const std::uint64_t size = load_le(block, kPayloadAt, 8);
   Wiped payload;
@@ -289,6 +294,7 @@ Result<Checkpoint> CheckpointStore::read_file(const std::string& path) const {
   }
   Checkpoint checkpoint;
   checkpoint.name = name_of(block);
+  checkpoint.epoch = load_le(block, kMembershipAt, 8);
   std::size_t begin = 0;
   for (std::uint64_t slot = 0; slot < load_le(block, kStatesAt, 4); ++slot) {
     const std::size_t left = payload.bytes.size() - begin;
@@ -316,8 +322,8 @@ Result<void> CheckpointStore::write_blocking(const Checkpoint& checkpoint) {
     }
     std::array<std::uint8_t, 32> salt{};
     BP_TRY(entropy_(salt));
-    const Block block =
-        encode_header(binding_, checkpoint.name, checkpoint.states.size(), size, salt);
+    const Block block = encode_header(binding_, checkpoint.name, checkpoint.states.size(), size,
+                                      salt, checkpoint.epoch);
     sealed.reserve(file_size(size));
     sealed.assign(block.begin(), block.end());
     seal(payload.bytes, key_.checkpoint_key(salt), sha256(block), sealed);

@@ -18,7 +18,7 @@ namespace beaverpond {
 
 /// What a checkpoint is bound to, besides its name.
 struct CheckpointBinding {
-  PoolIdentity pool;   ///< pool id, membership epoch, roster, player
+  PoolIdentity pool;   ///< pool id, epoch of the roster, roster, player
   Hash256 plan{};      ///< of a step
   Hash256 job{};       ///< all that players have alike: model, seed, schedule, data format ..
   Hash256 own_data{};  ///< rows of this player in their order; zero for none. Kept under its key
@@ -27,6 +27,7 @@ struct CheckpointBinding {
 /// Shares of one moment. Move-only; wiped.
 struct Checkpoint {
   CheckpointName name;
+  std::uint64_t epoch = 0;                         ///< of the membership that computed it
   std::vector<std::vector<std::uint64_t>> states;  ///< by state slot of the program
 
   Checkpoint() = default;
@@ -52,10 +53,13 @@ class CheckpointStore {
                                       const CheckpointBinding& binding,
                                       const EntropySource& entropy = fill_random_blocking);
 
-  /// Whether the folder holds any, damaged ones too, by their heads alone: for who does not hold
-  /// the pool's lock yet. Changes nothing. Errors: kCheckpointMismatch as open(); kIo.
-  static Result<bool> any_blocking(Storage& storage, const std::string& directory,
-                                   const PoolKey& key, const CheckpointBinding& binding);
+  /// The last membership epoch of those that the folder holds, by their heads alone: for who does
+  /// not hold the pool's lock yet. 0 where all are damaged, unset where there is none. Changes
+  /// nothing. Errors: kCheckpointMismatch as open(); kIo.
+  static Result<std::optional<std::uint64_t>> last_epoch_blocking(Storage& storage,
+                                                                  const std::string& directory,
+                                                                  const PoolKey& key,
+                                                                  const CheckpointBinding& binding);
 
   /// Whole and authentic, by step.
   const std::vector<CheckpointName>& held() const { return held_; }

@@ -146,8 +146,9 @@ Result<double> train(const Job& job, const EmulateOptions& options,
       inputs[training.image_slot(i)] = Twin::images(*owners[i].data, rows, f);
       inputs[training.label_slot(i)] = Twin::labels(*owners[i].data, rows, job.model.classes(), f);
     }
-    BP_ASSIGN(const auto reveals, Twin::run({training.program, inputs, states,
-                                             job.training.multiplier_of_step(step), step}));
+    BP_ASSIGN(const auto reveals,
+              Twin::run({training.program, inputs, states, job.training.multiplier_of_step(step),
+                         step, job.protocol}));
     const double one = static_cast<double>(std::uint64_t{1} << f);
     loss = Twin::to_real(reveals[0][0]) / (one * one) * loss_factor(job.model.loss) /
            job.training.batch;
@@ -186,7 +187,7 @@ Result<Evaluation> evaluate_states(const Job& job, const States<Twin>& states,
     std::vector<std::uint32_t> rows(batch);
     for (std::uint32_t i = 0; i < batch; ++i) rows[i] = result.images + i;
     inputs[InferenceProgram::kImageSlot] = Twin::images(data, rows, f);
-    BP_ASSIGN(auto reveals, Twin::run({inference.program, inputs, no_states}));
+    BP_ASSIGN(auto reveals, Twin::run({inference.program, inputs, no_states, 1, {}, job.protocol}));
     auto& logits = reveals[0];
     const auto onehot = Twin::labels(data, rows, classes, f);
     for (std::uint32_t i = 0; i < batch; ++i) {

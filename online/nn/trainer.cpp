@@ -9,15 +9,7 @@
 #include "online/nn/session_engine.h"
 
 namespace beaverpond {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-std::uint64_t everyone(const Job& job) {
-  return ~std::uint64_t{0} >> (64 - job.players);
-}
-
-/// This player's rows of every batch, if it owns any data.
+/// This player's rows of every batch.
 struct OwnRows {
   std::uint32_t part = 0;
   Dataset data;
@@ -36,19 +28,12 @@ struct OwnRows {
   }
 };
 
-Result<std::optional<OwnRows>> load_own_rows(const Job& job, int rank) {
-  for (std::uint32_t part = 0; part < job.owners.size(); ++part) {
-    const DataOwner& owner = job.owners[part];
-    if (static_cast<int>(owner.player) != rank) continue;
-    OwnRows own;
-    own.part = part;
-    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job));
-    BP_ASSIGN(own.rows, owned_rows(owner, own.data));
-    own.schedule = std::make_unique<RowSchedule>(
-        job.seed, owner.player, static_cast<std::uint32_t>(own.rows.size()), owner.rows_per_step);
-    return std::optional<OwnRows>(std::move(own));
-  }
-  return std::optional<OwnRows>();
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::uint64_t everyone(const Job& job) {
+  return ~std::uint64_t{0} >> (64 - job.players);
 }
 
 /// Loss per row, from the batch's at scale 2f.
@@ -68,6 +53,7 @@ Result<void> keep_checkpoint(const TrainCheckpoints& to, const Program& program,
                              const Session& session, std::uint64_t steps_done, Engine& engine) {
   Checkpoint checkpoint;
   checkpoint.name = {to.run, session.id(), steps_done};
+  checkpoint.epoch = session.epoch();
   for (std::uint32_t slot = 0; slot < program.states; ++slot) {
     BP_ASSIGN(std::vector<std::uint64_t> words, engine.state_share(slot));
     checkpoint.states.push_back(std::move(words));
@@ -177,20 +163,31 @@ Result<TrainingSetup> prepare_training(const Job& job, PrgKind prg) {
   return setup;
 }
 
-Result<void> check_own_data(const Job& job, int rank) {
-  BP_TRY(load_own_rows(job, rank));
-  return {};
+Result<OwnData> OwnData::read(const Job& job, int rank) {
+  OwnData data;
+  for (std::uint32_t part = 0; part < job.owners.size(); ++part) {
+    const DataOwner& owner = job.owners[part];
+    if (static_cast<int>(owner.player) != rank) continue;
+    OwnRows own;
+    own.part = part;
+    BP_ASSIGN(own.data, read_dataset(owner.train_images, owner.train_labels, job));
+    BP_ASSIGN(own.rows, owned_rows(owner, own.data));
+    own.schedule = std::make_unique<RowSchedule>(
+        job.seed, owner.player, static_cast<std::uint32_t>(own.rows.size()), owner.rows_per_step);
+    data.rows_ = std::make_shared<OwnRows>(std::move(own));
+    break;
+  }
+  return data;
 }
 
-Result<Hash256> own_data_hash(const Job& job, int rank) {
-  BP_ASSIGN(const std::optional<OwnRows> own, load_own_rows(job, rank));
-  if (!own.has_value()) return Hash256{};
-  const Samples& images = own->data.images;
+Hash256 OwnData::hash() const {
+  if (rows_ == nullptr) return {};
+  const Samples& images = rows_->data.images;
   std::vector<std::uint8_t> bytes;
   const std::uint64_t size = images.image_size();
   hash_words(bytes, size);
-  for (const std::uint32_t row : own->rows) {
-    hash_words(bytes, own->data.labels[row]);
+  for (const std::uint32_t row : rows_->rows) {
+    hash_words(bytes, rows_->data.labels[row]);
     for (std::uint64_t i = row * size; i < (row + 1) * size; ++i) {
       if (images.reals.empty()) {
         bytes.push_back(images.pixels[i]);
@@ -202,6 +199,11 @@ Result<Hash256> own_data_hash(const Job& job, int rank) {
   return sha256(bytes);
 }
 
+Result<void> check_own_data(const Job& job, int rank) {
+  BP_TRY(OwnData::read(job, rank));
+  return {};
+}
+
 Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, Backend& backend,
                                    Transport& transport, const Session& session,
                                    BundleSource& bundles, const TrainOptions& options) {
@@ -210,7 +212,11 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
                                               " players, but " + std::to_string(transport.size()) +
                                               " are connected");
   }
-  BP_ASSIGN(std::optional<OwnRows> own, load_own_rows(job, transport.rank()));
+  std::optional<OwnData> read;
+  if (!options.own.has_value()) {
+    BP_ASSIGN(read, OwnData::read(job, transport.rank()));
+  }
+  OwnRows* const own = (options.own.has_value() ? *options.own : *read).rows();
   BP_ASSIGN(const std::unique_ptr<Engine> engine,
             make_engine(job, setup, backend, transport, session, options));
   RunInputs run;
@@ -222,7 +228,7 @@ Result<TrainReport> train_blocking(const Job& job, const TrainingSetup& setup, B
   };
   BP_ASSIGN(const std::uint64_t first, first_step(job, setup, session, options, *engine));
   for (std::uint64_t step = first; step < job.training.steps; ++step) {
-    if (own.has_value()) {
+    if (own != nullptr) {
       own->load_step(job, step);
       run.inputs[setup.training.image_slot(own->part)] = own->images;
       run.inputs[setup.training.label_slot(own->part)] = own->labels;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -43,6 +44,24 @@ struct TrainProgress {
   std::uint64_t bundles_left = 0;
 };
 
+struct OwnRows;
+
+/// The rows of a player's own, read once and used by any number of sessions of it, one at a time.
+class OwnData {
+ public:
+  /// Of who owns none: nothing is read. Errors: kConfig, kIo.
+  static Result<OwnData> read(const Job& job, int rank);
+
+  /// Of the rows, in the order in which the job takes them; zero for none. A checkpoint is bound to
+  /// it.
+  Hash256 hash() const;
+  /// Null for none.
+  OwnRows* rows() const { return rows_.get(); }
+
+ private:
+  std::shared_ptr<OwnRows> rows_;
+};
+
 /// Where a training keeps its checkpoints, and where it begins.
 struct TrainCheckpoints {
   CheckpointStore* store = nullptr;    ///< outlives the training
@@ -58,6 +77,7 @@ struct TrainOptions {
   std::function<void(const TrainProgress&)> on_progress;  ///< after every step
   bool keep_shares = false;  ///< the report gets this player's shares of the weights
   std::optional<TrainCheckpoints> checkpoints;
+  std::optional<OwnData> own;  ///< of this job and player; unset: train_blocking() reads it
 };
 
 struct TrainReport {
@@ -72,10 +92,6 @@ struct TrainReport {
 /// Reads what the player owns and forgets it: a mistake in a data file shows before anybody waits.
 /// Errors: kConfig, kIo.
 Result<void> check_own_data(const Job& job, int rank);
-
-/// Of the rows that the player owns, in the order in which the job takes them; zero for none. A
-/// checkpoint is bound to it. Errors: kConfig, kIo.
-Result<Hash256> own_data_hash(const Job& job, int rank);
 
 /// One player's part. All players call it with the same job; each reads only its own rows.
 /// Errors: kConfig, kIo (data), and those of Engine::run, BundleSource and CheckpointStore; with

@@ -92,7 +92,7 @@ class Interpreter {
       case OpCode::kTruncate:
       case OpCode::kReluTruncate:
       case OpCode::kTruncateTimesBit: return truncate(op);
-      case OpCode::kRelu: relu(op); return {};
+      case OpCode::kRelu: return relu(op);
       case OpCode::kMatMul:
       case OpCode::kConv2d:
       case OpCode::kConv2dGradWeight:
@@ -173,7 +173,10 @@ class Interpreter {
             "layer '" + op.layer + "': " + to_string(op.code) + " (operation " +
             std::to_string(index_) + "), element " + std::to_string(element) + ": word " +
             std::to_string(value) + " (" + std::to_string(scaled) +
-            " at its operand's scale) is outside [-2^62, 2^62); " +
+            " at its operand's scale) is outside [-2^62, 2^62)" +
+            (op.code == OpCode::kRelu ? ", where SecureNN compares rightly; use protocol = "
+                                        "\"securenn-fused\", which compares every word, or "
+                                      : "; ") +
             (run_.step.has_value()
                  ? "lower the learning rate, divide the features (data.divide_by), or lower "
                    "fraction_bits or master_extra_bits"
@@ -219,11 +222,15 @@ class Interpreter {
     return {};
   }
 
-  void relu(const Op& op) {
+  Result<void> relu(const Op& op) {
     Words out = x(op);
     Words bits(out.size());
     for (size_t i = 0; i < out.size(); ++i) {
       if constexpr (kFixed) {
+        const bool outside = (out[i] + kHalfDomain) >> 63 != 0;
+        if (outside && run_.protocol == Protocol::kSecurenn) {
+          return domain_error(op, i, as_real(out[i]));
+        }
         bits[i] = 1 - (out[i] >> 63);
       } else {
         bits[i] = out[i] >= 0 ? 1 : 0;
@@ -232,6 +239,7 @@ class Interpreter {
     }
     values_[op.bit] = std::move(bits);
     values_[op.out] = std::move(out);
+    return {};
   }
 
   template <class Number>

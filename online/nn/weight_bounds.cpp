@@ -31,7 +31,7 @@ Result<std::optional<std::string>> overflow_note(const Job& job,
     for (std::uint64_t& word : words) word = size_of(word);
   }
   std::vector<std::vector<std::uint64_t>> no_states;
-  const auto bound = run_fixed({inference.program, inputs, no_states});
+  const auto bound = run_fixed({inference.program, inputs, no_states, 1, {}, job.protocol});
   if (bound.ok()) return std::optional<std::string>();
   if (bound.error().code != ErrorCode::kDomain) return bound.error();
   return std::optional<std::string>(

@@ -4,6 +4,7 @@
 
 #include "kernels/device_module.h"
 #include "kernels/make_backend.h"
+#include "kernels/pinning.h"
 #include "offline/plan/certificate.h"
 #include "online/player/connection.h"
 #include "online/player/home_pool.h"
@@ -210,19 +211,31 @@ LeaseOptions lease_options(const Undertaking& what, const PlayerOptions& options
   return lease;
 }
 
-/// Players that share this one's host, itself among them: by what they are reached at.
-int players_on_host(const Roster& roster, int rank, const std::vector<std::string>& peers) {
+/// Players that share this one's host, by what they are reached at.
+struct OnHost {
+  int count = 0;  ///< this one among them
+  int place = 0;  ///< of this one, by rank
+};
+OnHost players_on_host(const Roster& roster, int rank, const std::vector<std::string>& peers) {
   const auto host_of = [&](std::size_t player) {
     return peers.empty() ? roster.players[player].host
                          : peers[player].substr(0, peers[player].rfind(':'));
   };
   const std::size_t players = peers.empty() ? roster.players.size() : peers.size();
   const auto mine = static_cast<std::size_t>(rank);
-  int count = 0;
+  OnHost here;
   for (std::size_t player = 0; player < players && mine < players; ++player) {
-    if (host_of(player) == host_of(mine)) ++count;
+    if (host_of(player) != host_of(mine)) continue;
+    if (player < mine) ++here.place;
+    ++here.count;
   }
-  return count;
+  return here;
+}
+
+std::string pinned_line(const std::vector<int>& cpus) {
+  std::string line = cpus.size() == 1 ? "pinned to CPU" : "pinned to CPUs";
+  for (const int cpu : cpus) line += " " + std::to_string(cpu);
+  return line;
 }
 
 }  // namespace
@@ -255,10 +268,13 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
                                               std::to_string(roster.players.size()));
   }
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
-  const int threads = options.threads > 0
-                          ? options.threads
-                          : threads_of_one(players_on_host(roster, rank, options.peers));
-  BP_ASSIGN(MadeBackend made, make_backend(options.device, threads));
+  const OnHost here = players_on_host(roster, rank, options.peers);
+  const int threads = options.threads > 0 ? options.threads : threads_of_one(here.count);
+  std::vector<int> cpus;
+  if (options.pin) {
+    BP_ASSIGN(cpus, cpus_of_one(threads, std::max(1, here.count), here.place));
+  }
+  BP_ASSIGN(MadeBackend made, make_backend(options.device, threads, cpus));
   if (options.on_notice) options.on_notice(made.line);
   BP_TRY(check_openings(options, roster, made));
   static PosixStorage storage;
@@ -272,14 +288,21 @@ Result<std::unique_ptr<Player>> Player::connect_blocking(const Undertaking& what
   Connections connections{std::move(connected.transport), nullptr};
   if (options.decorate) connections.tls = options.decorate(std::move(connections.tls));
   BP_TRY(connect_openings_blocking(options, tls, made.gpu, connections));
+  const std::uint64_t last_epoch = std::max(options.last_epoch + 1, roster.epoch) - 1;
   BP_ASSIGN(const Session session,
-            Session::create_blocking(connections.all(), steady_clock::now() + tls.connect_timeout));
+            Session::create_blocking(connections.all(), steady_clock::now() + tls.connect_timeout,
+                                     fill_random_blocking, last_epoch));
   auto player =
       std::make_unique<ConnectedPlayer>(std::move(roster), rank, std::move(pool),
                                         std::move(connections), session, std::move(made.backend));
   LeaseOptions lease = lease_options(what, options);
   BP_TRY(player->choose_plan_blocking(what, options, lease.key));
   player->lease_from(lease, milliseconds(what.network.pool_timeout_ms));
+  // Last: the threads of the connections, made above, stay free to be anywhere.
+  if (options.pin) {
+    BP_TRY(pin_thread(::pthread_self(), cpus[0]));
+    if (options.on_notice) options.on_notice(pinned_line(cpus));
+  }
   return std::unique_ptr<Player>(std::move(player));
 }
 

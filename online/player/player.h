@@ -49,9 +49,15 @@ struct PlayerOptions {
   /// host:port by rank; empty to use the roster's.
   std::vector<std::string> peers;
   std::uint32_t lane = 0;
+  /// The last membership epoch that this player knows of. The roster's, where it is later, is the
+  /// first.
+  std::uint64_t last_epoch = 0;
   std::string device = "auto";  ///< as make_backend() takes it
   /// That a CPU's products share; 0: the cores of this host, divided by the players on it.
   int threads = 0;
+  /// Each of them stays on a CPU that no other player of this host has: the thread that connects
+  /// too, from then on.
+  bool pin = false;
   /// What carries openings, on all players alike: "tls", or, where the roster trusts the fabric,
   /// "nccl" between GPUs or "mpi" among processes that mpirun started. All else goes over TLS.
   std::string transport = "tls";

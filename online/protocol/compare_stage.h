@@ -25,6 +25,28 @@ constexpr CompareStage after_stage(const CompareLayout& layout, CompareStage sta
   return CompareStage::kDone;
 }
 
+/// How a comparison or the opening of a mask of many elements is cut into pieces that open one
+/// after the other, so that one computes while another's words travel. A function of the count
+/// alone: all players cut alike.
+struct PieceCut {
+  std::uint64_t pieces = 1;
+  std::uint64_t piece_elements = 0;  ///< of each but the last, which may have fewer
+};
+
+/// A piece has at least so many elements (smaller messages gained nothing more: bench/README.md),
+/// and a device is waited for once a piece and round, so that there are never many.
+inline constexpr std::uint64_t kPieceElements = std::uint64_t{1} << 16;
+inline constexpr std::uint64_t kMaxPieces = 16;
+
+constexpr PieceCut piece_cut(std::uint64_t count) {
+  const std::uint64_t most = count / kPieceElements;
+  const std::uint64_t pieces = most < kMaxPieces ? most : kMaxPieces;
+  if (pieces < 2) return {1, count};
+  constexpr std::uint64_t kBlock = 512;  // elements that lie in one record
+  const std::uint64_t elements = (count + pieces * kBlock - 1) / (pieces * kBlock) * kBlock;
+  return {(count + elements - 1) / elements, elements};
+}
+
 /// Words to be summed in this stage's round.
 constexpr std::uint64_t stage_words(CompareStage stage, std::uint64_t count) {
   return stage == CompareStage::kOpen ? count : 0;

@@ -3,20 +3,24 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/backend.h"
 #include "online/protocol/compare_stage.h"
 
 namespace beaverpond {
 
-/// Memory and progress of one comparison operation. Buffers are allocated once and reused by every
-/// run. Not copyable, since CompareState points at its layout.
+/// Memory and progress of one comparison operation, in pieces that each go through the rounds by
+/// themselves. Buffers are allocated once and reused by every run. Not copyable, since
+/// CompareState points at its layout.
 class CompareTask {
  public:
   CompareTask(const CompareLayout& layout, std::uint64_t count, std::uint64_t constant)
-      : layout_(layout), count_(count), constant_(constant) {}
-  CompareTask(const CompareTask&) = delete;
-  CompareTask& operator=(const CompareTask&) = delete;
+      : CompareTask(layout, count, constant, PieceCut{1, count}) {}
+  CompareTask(const CompareLayout& layout, std::uint64_t count, std::uint64_t constant,
+              const PieceCut& cut);
+  CompareTask(const CompareTask&) = delete;             // its pieces point at its layout
+  CompareTask& operator=(const CompareTask&) = delete;  // its pieces point at its layout
 
   Result<void> allocate(Backend& backend);
 
@@ -24,20 +28,37 @@ class CompareTask {
   /// bit, where the use takes one.
   void start(const Material& material, ConstWords x, const BitShare& forward, Words out);
 
-  /// What the next round sends: words to be summed, plane words to be XORed. 0, 0 when done.
-  std::uint64_t round_words() const { return stage_words(stage_, count_); }
-  std::uint64_t round_planes() const { return stage_plane_words(layout_, stage_, count_); }
-  void write(Backend& backend, Words words, Words planes, StreamRef stream);
-  /// Takes the opened round in; `planes` must stay valid through the next write().
-  void read(Backend& backend, ConstWords words, ConstWords planes, StreamRef stream);
-  bool done() const { return stage_ == Stage::kDone; }
+  std::size_t pieces() const { return pieces_.size(); }
+  /// What a piece's next round sends: words to be summed, plane words to be XORed. 0, 0 when done.
+  std::uint64_t round_words(std::size_t piece = 0) const {
+    return stage_words(pieces_[piece].stage, pieces_[piece].state.count);
+  }
+  std::uint64_t round_planes(std::size_t piece = 0) const {
+    return stage_plane_words(layout_, pieces_[piece].stage, pieces_[piece].state.count);
+  }
+  void write(Backend& backend, Words words, Words planes, StreamRef stream, std::size_t piece = 0);
+  /// Takes the opened round in; `planes` must stay valid through the piece's next write().
+  void read(Backend& backend, ConstWords words, ConstWords planes, StreamRef stream,
+            std::size_t piece = 0);
+  bool piece_done(std::size_t piece) const { return pieces_[piece].stage == Stage::kDone; }
+  bool done() const { return pieces_left_ == 0; }
 
   /// The bit this operation made. Valid once done.
   BitShare bit() const { return {delta_.words(), b_.words()}; }
 
  private:
   using Stage = CompareStage;
-  void finish(Backend& backend, ConstWords final, StreamRef stream);
+  struct Piece {
+    std::uint64_t first = 0;  ///< element
+    CompareState state;
+    ConstWords x;
+    BitShare forward;
+    Words out;
+    Words b;
+    ConstWords last_planes;
+    Stage stage = Stage::kDone;
+  };
+  void finish(Backend& backend, Piece& piece, ConstWords final, StreamRef stream);
 
   CompareLayout layout_;
   std::uint64_t count_;
@@ -47,12 +68,8 @@ class CompareTask {
   Buffer delta_;
   Buffer b_;
 
-  CompareState state_;
-  ConstWords x_;
-  BitShare forward_;
-  Words out_;
-  ConstWords last_planes_;
-  Stage stage_ = Stage::kDone;
+  std::vector<Piece> pieces_;
+  std::size_t pieces_left_ = 0;
 };
 
 }  // namespace beaverpond

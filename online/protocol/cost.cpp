@@ -6,7 +6,6 @@
 
 #include "offline/plan/entry_layout.h"
 #include "online/protocol/compare_stage.h"
-#include "online/transport/frame.h"
 
 namespace beaverpond {
 namespace {
@@ -45,7 +44,7 @@ class Schedule {
   RunCost run() {
     if (plan_.protocol != Protocol::kAdditive) {
       add_offline();
-      count_layers();
+      count_layer_rounds(program_, cost_);
       return std::move(cost_);
     }
     keep_fixed_values();
@@ -54,7 +53,7 @@ class Schedule {
              "an operation never became ready");
     if (!options_.skip_reveals) reveal();
     add_offline();
-    count_layers();
+    count_layer_rounds(program_, cost_);
     return std::move(cost_);
   }
 
@@ -133,18 +132,28 @@ class Schedule {
   void exchange() {
     RoundCost round;
     std::vector<Flight> still;
+    std::vector<std::pair<std::uint32_t, OpTraffic>> sent_by;
+    OpTraffic together;  // what is not in pieces opens together
     for (Flight& flight : in_flight_) {
       const Op& op = program_.ops[flight.op];
       const std::uint64_t count = program_.value(flight.opening.value_or(op.out)).shape.count();
+      const PieceCut cut = is_lookup(flight) ? PieceCut{1, count} : piece_cut(count);
       OpTraffic sent;
-      sent.opened_words = stage_words(flight.stage, count);
-      if (flight.layout.has_value()) {
-        sent.opened_plane_words = stage_plane_words(*flight.layout, flight.stage, count);
-        flight.stage = after_stage(*flight.layout, flight.stage);
+      if (cut.pieces > 1) {
+        for (std::uint64_t first = 0; first < count; first += cut.piece_elements) {
+          OpTraffic piece = opened_by(flight, std::min(cut.piece_elements, count - first));
+          add_openings(round, piece);
+          piece.large_words = large_words(piece, piece);
+          sent += piece;
+        }
+        take_part(flight.op, sent);
       } else {
-        flight.stage = CompareStage::kDone;
+        sent = opened_by(flight, count);
+        together += sent;
+        sent_by.emplace_back(flight.op, sent);
       }
-      take_part(flight.op, sent);
+      flight.stage = flight.layout.has_value() ? after_stage(*flight.layout, flight.stage)
+                                               : CompareStage::kDone;
       round.words += sent.opened_words;
       round.plane_words += sent.opened_plane_words;
       if (flight.opening.has_value()) {
@@ -156,8 +165,35 @@ class Schedule {
         if (op.bit != kNoValue) value(op.bit).ready = true;
       }
     }
+    for (auto& [op, sent] : sent_by) {
+      sent.large_words = large_words(sent, together);
+      take_part(op, sent);
+    }
     in_flight_ = std::move(still);
-    cost_.rounds.push_back(round);
+    add_openings(round, together);
+    cost_.rounds.push_back(std::move(round));
+  }
+
+  static bool is_lookup(const Flight& flight) {
+    return !flight.layout.has_value() && !flight.opening.has_value();
+  }
+  static OpTraffic opened_by(const Flight& flight, std::uint64_t count) {
+    OpTraffic sent;
+    sent.opened_words = stage_words(flight.stage, count);
+    if (flight.layout.has_value()) {
+      sent.opened_plane_words = stage_plane_words(*flight.layout, flight.stage, count);
+    }
+    return sent;
+  }
+  /// Of what `part` opens as part of `whole`.
+  static std::uint64_t large_words(const OpTraffic& part, const OpTraffic& whole) {
+    return (is_large_opening(whole.opened_words) ? part.opened_words : 0) +
+           (is_large_opening(whole.opened_plane_words) ? part.opened_plane_words : 0);
+  }
+  static void add_openings(RoundCost& round, const OpTraffic& sent) {
+    for (const std::uint64_t words : {sent.opened_words, sent.opened_plane_words}) {
+      if (words != 0) round.openings.push_back(words);
+    }
   }
 
   void take_part(std::uint32_t op, const OpTraffic& sent) {
@@ -192,21 +228,6 @@ class Schedule {
     }
   }
 
-  void count_layers() {
-    const ProgramLayers layers = program_layers(program_);
-    std::vector<std::vector<bool>> in_round(layers.names.size(),
-                                            std::vector<bool>(cost_.rounds.size(), false));
-    for (std::uint32_t i = 0; i < cost_.ops.size(); ++i) {
-      for (const std::uint32_t round : cost_.ops[i].rounds) {
-        in_round[layers.of_op[i]][round] = true;
-      }
-    }
-    for (const std::vector<bool>& rounds : in_round) {
-      cost_.layer_rounds.push_back(
-          static_cast<std::uint64_t>(std::count(rounds.begin(), rounds.end(), true)));
-    }
-  }
-
   const Program& program_;
   const Plan& plan_;
   RunCostOptions options_;
@@ -229,31 +250,39 @@ std::uint64_t multiply_adds(const PlanEntry& entry) {
   return entry.conv.patch_rows() * entry.conv.patch_columns() * entry.conv.out_channels;
 }
 
+void count_layer_rounds(const Program& program, RunCost& cost) {
+  const ProgramLayers layers = program_layers(program);
+  std::vector<std::vector<bool>> in_round(layers.names.size(),
+                                          std::vector<bool>(cost.rounds.size(), false));
+  for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
+    for (const std::uint32_t round : cost.ops[i].rounds) in_round[layers.of_op[i]][round] = true;
+  }
+  cost.layer_rounds.clear();
+  for (const std::vector<bool>& rounds : in_round) {
+    cost.layer_rounds.push_back(
+        static_cast<std::uint64_t>(std::count(rounds.begin(), rounds.end(), true)));
+  }
+}
+
 RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions& options) {
   BP_CHECK(options.member < program.members, "the series has this member");
   return Schedule(program, plan, options).run();
 }
 
 std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank) {
-  std::uint64_t payload = 0;
-  std::uint64_t messages = 0;
-  bool reveals = false;
+  std::uint64_t bytes = cost.sent_bytes;
   for (std::uint32_t i = 0; i < cost.ops.size(); ++i) {
-    const Op& op = program.ops[i];
-    const OpTraffic& traffic = cost.ops[i].traffic;
-    payload += payload_bytes(op, traffic, players, rank);
-    if (traffic.revealed_words == 0) continue;
-    reveals = true;
-    messages += messages_of(traffic.revealed_words) *
-                static_cast<std::uint64_t>(receivers_besides(op, players, rank));
+    const std::uint64_t words = cost.ops[i].traffic.revealed_words;
+    if (words == 0) continue;
+    bytes += message_sent_bytes(words * 8) *
+             static_cast<std::uint64_t>(receivers_besides(program.ops[i], players, rank));
   }
-  const std::size_t openings = cost.rounds.size() - (reveals ? 1 : 0);
-  for (std::size_t round = 0; round < openings; ++round) {
-    messages +=
-        (messages_of(cost.rounds[round].words) + messages_of(cost.rounds[round].plane_words)) *
-        static_cast<std::uint64_t>(players - 1);
+  for (const RoundCost& round : cost.rounds) {
+    for (const std::uint64_t words : round.openings) {
+      bytes += opening_sent_bytes(words, players, rank);
+    }
   }
-  return payload + messages * (kFrameHeaderBytes + kTagBytes);
+  return bytes;
 }
 
 }  // namespace beaverpond

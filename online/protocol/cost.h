@@ -20,8 +20,9 @@ struct OpCost {
 };
 
 struct RoundCost {
-  std::uint64_t words = 0;        ///< opened or revealed
-  std::uint64_t plane_words = 0;  ///< of opened bits
+  std::uint64_t words = 0;              ///< opened or revealed
+  std::uint64_t plane_words = 0;        ///< of opened bits
+  std::vector<std::uint64_t> openings;  ///< words of each that begins by itself; reveals are none
 };
 
 struct RunCost {
@@ -30,16 +31,22 @@ struct RunCost {
   std::vector<std::uint64_t> layer_rounds;  ///< by layer of program_layers()
   std::vector<std::uint32_t> op_of_entry;   ///< by plan entry: a mask is its first user's; of
                                             ///< what a series keeps, 2^32 - 1
+  std::uint64_t sent_bytes = 0;             ///< under SecureNN: by the player, headers included
 };
 
 struct RunCostOptions {
   std::uint32_t member = 0;   ///< of a series: the first one, or any later
   bool skip_reveals = false;  ///< as RunInputs
+  int rank = 0;               ///< whose, under SecureNN; otherwise it is everybody's
 };
 
 /// `plan` must be the plan of `program`; options.member < program.members. Of a plan of another
-/// protocol than the additive one only what lies in the bundle is known: no rounds, no traffic.
+/// protocol than the additive one only what lies in the bundle is known: no rounds, no traffic
+/// (online/securenn/cost.h has those).
 RunCost run_cost(const Program& program, const Plan& plan, const RunCostOptions& options);
+
+/// Fills layer_rounds from the operations' rounds.
+void count_layer_rounds(const Program& program, RunCost& cost);
 
 /// All bytes that player `rank` of `players` sends in a run, frame headers included, as
 /// TransportStats counts them.

@@ -23,8 +23,8 @@ Result<void> EngineImpl::prepare() {
     const Op& op = program_.ops[entry.source];
     const std::uint64_t rounding =
         op.round_to_nearest && op.shift > 0 ? std::uint64_t{1} << (op.shift - 1) : 0;
-    auto task =
-        std::make_unique<CompareTask>(compare_layout(entry, plan_.profile), entry.count, rounding);
+    auto task = std::make_unique<CompareTask>(compare_layout(entry, plan_.profile), entry.count,
+                                              rounding, piece_cut(entry.count));
     BP_TRY(task->allocate(backend_));
     if (op.bit != kNoValue) task_of_bit_[op.bit] = task.get();
     tasks_[entry.source] = std::move(task);
@@ -104,12 +104,12 @@ Result<void> EngineImpl::run_member(const RunInputs& inputs) {
 }
 
 Result<void> EngineImpl::execute(const RunInputs& inputs) {
-  in_flight_.clear();
+  BP_CHECK(idle(), "a run ends with nothing in flight");
   deferred_.clear();
   while (true) {
     advance(inputs);
-    if (in_flight_.empty() && run_one_deferred()) continue;
-    if (in_flight_.empty()) break;
+    if (idle() && run_one_deferred()) continue;
+    if (idle()) break;
     BP_TRY(exchange_round());
   }
   for (const bool started : op_started_) BP_CHECK(started, "an operation never became ready");
@@ -153,14 +153,17 @@ bool EngineImpl::start_compare(std::uint32_t index, const Op& op) {
   InFlight flight;
   flight.task = tasks_[index].get();
   flight.op = index;
-  in_flight_.push_back(flight);
+  const std::size_t pieces = flight.task->pieces();
+  for (; flight.piece < pieces; ++flight.piece) {
+    (pieces == 1 ? main_ : new_strand()).flights.push_back(flight);
+  }
   return true;
 }
 
 bool EngineImpl::start_lookup(std::uint32_t index) {
   InFlight flight;
   flight.op = index;
-  in_flight_.push_back(flight);
+  main_.flights.push_back(flight);
   return true;
 }
 

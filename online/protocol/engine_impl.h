@@ -16,11 +16,14 @@
 
 namespace beaverpond {
 
-/// A mask opening, a comparison or a lookup (neither of the two) that takes part in the current
-/// round.
+/// A piece of a mask opening, a piece of a comparison or a lookup (neither of the two) that takes
+/// part in the current round.
 struct InFlight {
   ValueSlot* opening = nullptr;
   CompareTask* task = nullptr;
+  std::size_t piece = 0;         ///< of the task
+  std::uint64_t first = 0;       ///< of the mask: where its piece begins
+  std::uint64_t mask_words = 0;  ///< and how long it is
   std::uint32_t op = 0;
   std::uint64_t words_at = 0;
   std::uint64_t words = 0;
@@ -28,13 +31,28 @@ struct InFlight {
   std::uint64_t planes = 0;
 };
 
-/// Send and receive memory of one round; two of them alternate, since the planes of the last round
-/// are read while the next is written.
+/// Send and receive memory of one round of a strand; two of them alternate, since the planes of the
+/// last round are read while the next is written.
 struct RoundMemory {
   Buffer words;
   Buffer planes;
   Buffer host_words;  ///< what travels, where the transport takes other memory than the backend's
   Buffer host_planes;
+};
+
+/// Openings that travel together, round after round. All small ones are one strand, the main one;
+/// each piece of a large one is a strand of its own, so that it computes while the others'
+/// words travel.
+struct Strand {
+  std::vector<InFlight> flights;  ///< empty: not in use
+  std::vector<Operation> pending;
+  std::uint64_t words = 0;   ///< in flight
+  std::uint64_t planes = 0;  ///< likewise
+  std::uint64_t round = 0;   ///< which memory is next
+  RoundMemory memory[2];
+
+  RoundMemory& last_memory() { return memory[(round + 1) % 2]; }
+  bool sent() const { return !pending.empty(); }
 };
 
 class EngineImpl final : public Engine {
@@ -111,15 +129,20 @@ class EngineImpl final : public Engine {
   void compute_product(std::uint32_t index, const Op& op);
   bool run_one_deferred();
 
+  bool idle() const { return main_.flights.empty() && strands_in_use_.empty(); }
+  Strand& new_strand();
   Result<void> exchange_round();
-  Result<void> wait_all(std::vector<Operation>& pending);
+  Result<void> exchange_strands();
+  void abandon_all();
+  Result<void> send(Strand& strand);
+  Result<void> receive(Strand& strand);
+  Result<void> wait_all(Strand& strand);
   void start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending);
-  Result<RoundMemory*> lay_out_round(std::uint64_t& words, std::uint64_t& planes);
-  void write_round(const RoundMemory& memory);
-  void read_round(const RoundMemory& memory);
-  void finish_mask(ValueSlot& slot, ConstWords opened);
-  Result<void> start_exchange(RoundMemory& memory, std::uint64_t words, std::uint64_t planes,
-                              std::vector<Operation>& pending);
+  Result<void> lay_out(Strand& strand);
+  void write(const Strand& strand, const RoundMemory& memory);
+  void read(Strand& strand, const RoundMemory& memory);
+  void finish_mask(const InFlight& flight, ConstWords opened);
+  Result<void> start_exchange(Strand& strand, RoundMemory& memory);
   Error in_progress(Error error) const;
   Error in_operations(Error error, const std::vector<std::uint32_t>& ops) const;
   Result<void> settle();
@@ -148,10 +171,10 @@ class EngineImpl final : public Engine {
   std::vector<bool> op_started_;
   std::vector<std::uint32_t> deferred_;
   // Vectors are members so that a step after the first allocates nothing.
-  std::vector<InFlight> in_flight_;
-  std::vector<InFlight> still_;     ///< of one round: what another follows
-  std::vector<Operation> pending_;  ///< of one round
-  RoundMemory round_memory_[2];
+  Strand main_;
+  std::vector<std::unique_ptr<Strand>> strands_;  ///< all there ever were
+  std::vector<Strand*> strands_in_use_;           ///< in the order in which they began
+  std::vector<InFlight> still_;                   ///< of one round: what another follows
   std::vector<std::vector<std::uint64_t>> revealed_;
 
   std::set<std::uint32_t> state_serials_;  ///< that reveal_state used up
@@ -163,7 +186,6 @@ class EngineImpl final : public Engine {
   std::vector<std::uint32_t> computing_;  ///< operations given to the backend since settle()
   Result<void> backend_outcome_;          ///< its first failure
   std::uint32_t operation_ = 0;
-  std::uint64_t round_ = 0;
 };
 
 }  // namespace beaverpond

@@ -24,10 +24,16 @@ bool EngineImpl::masks_open(const Op& op) {
 void EngineImpl::send_mask(ValueSlot& slot, std::uint32_t op) {
   if (slot.mask_sent) return;
   slot.mask_sent = true;
+  slot.words_closed = slot.share.size();
+  const PieceCut cut = piece_cut(slot.share.size());
   InFlight flight;
   flight.opening = &slot;
   flight.op = op;
-  in_flight_.push_back(flight);
+  for (std::uint64_t i = 0; i < cut.pieces; ++i) {
+    flight.first = i * cut.piece_elements;
+    flight.mask_words = std::min(cut.piece_elements, slot.share.size() - flight.first);
+    (cut.pieces == 1 ? main_ : new_strand()).flights.push_back(flight);
+  }
 }
 
 bool EngineImpl::run_one_deferred() {

@@ -13,43 +13,58 @@ int table_bits(const Op& op) {
 
 }  // namespace
 
-Result<RoundMemory*> EngineImpl::lay_out_round(std::uint64_t& words, std::uint64_t& planes) {
-  words = planes = 0;
-  for (InFlight& flight : in_flight_) {
-    if (flight.task != nullptr) {
-      flight.words = flight.task->round_words();
-      flight.planes = flight.task->round_planes();
-    } else {
-      flight.words = flight.opening != nullptr ? flight.opening->share.size()
-                                               : values_[program_.ops[flight.op].out].share.size();
-    }
-    flight.words_at = words;
-    flight.planes_at = planes;
-    words += flight.words;
-    planes += flight.planes;
+/// One that is out of use, or another.
+Strand& EngineImpl::new_strand() {
+  const auto free = std::find_if(strands_.begin(), strands_.end(),
+                                 [](const auto& strand) { return strand->flights.empty(); });
+  Strand* strand = nullptr;
+  if (free != strands_.end()) {
+    strand = free->get();
+  } else {
+    strand = strands_.emplace_back(std::make_unique<Strand>()).get();
   }
-  RoundMemory& memory = round_memory_[round_++ % 2];
+  strand->round = 0;
+  strands_in_use_.push_back(strand);
+  return *strand;
+}
+
+Result<void> EngineImpl::lay_out(Strand& strand) {
+  strand.words = strand.planes = 0;
+  for (InFlight& flight : strand.flights) {
+    if (flight.task != nullptr) {
+      flight.words = flight.task->round_words(flight.piece);
+      flight.planes = flight.task->round_planes(flight.piece);
+    } else {
+      flight.words = flight.opening != nullptr ? flight.mask_words
+                                               : values_[program_.ops[flight.op].out].share.size();
+      flight.planes = 0;
+    }
+    flight.words_at = strand.words;
+    flight.planes_at = strand.planes;
+    strand.words += flight.words;
+    strand.planes += flight.planes;
+  }
+  RoundMemory& memory = strand.memory[strand.round++ % 2];
   const auto grow = [this](Buffer& buffer, std::uint64_t count, bool host) -> Result<void> {
     if (buffer.words().size() >= count) return {};
     const ByteCount size = bytes_of_words(ElementCount{count + count / 4});
     BP_ASSIGN(buffer, host ? backend_.allocate_host(size) : backend_.allocate(size));
     return {};
   };
-  BP_TRY(grow(memory.words, words, false));
-  BP_TRY(grow(memory.planes, planes, false));
-  if (!staged_) return &memory;
-  BP_TRY(grow(memory.host_words, words, true));
-  BP_TRY(grow(memory.host_planes, planes, true));
-  return &memory;
+  BP_TRY(grow(memory.words, strand.words, false));
+  BP_TRY(grow(memory.planes, strand.planes, false));
+  if (!staged_) return {};
+  BP_TRY(grow(memory.host_words, strand.words, true));
+  return grow(memory.host_planes, strand.planes, true);
 }
 
-void EngineImpl::write_round(const RoundMemory& memory) {
-  for (const InFlight& flight : in_flight_) {
+void EngineImpl::write(const Strand& strand, const RoundMemory& memory) {
+  for (const InFlight& flight : strand.flights) {
     const OpTimer timer(*this, flight.op);
     const Words words = memory.words.words().subspan(flight.words_at, flight.words);
     const Words planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
     if (flight.task != nullptr) {
-      flight.task->write(backend_, words, planes, kHostStream);
+      flight.task->write(backend_, words, planes, kHostStream, flight.piece);
       continue;
     }
     if (flight.opening == nullptr) {
@@ -59,29 +74,36 @@ void EngineImpl::write_round(const RoundMemory& memory) {
       continue;
     }
     ValueSlot& slot = *flight.opening;
+    const Words mask = slot.mask.words().subspan(flight.first, flight.words);
     backend_.prg_fill(bundle_.seed(), plan_.prg,
-                      plan_.mask_stream(static_cast<std::uint32_t>(slot.mask_entry), member_), 0,
-                      slot.mask.bytes(), kHostStream);
-    backend_.subtract(slot.share, slot.mask.words(), words, kHostStream);
+                      plan_.mask_stream(static_cast<std::uint32_t>(slot.mask_entry), member_),
+                      flight.first * 8, bytes_of(mask), kHostStream);
+    backend_.subtract(slot.share.subspan(flight.first, flight.words), mask, words, kHostStream);
   }
 }
 
-void EngineImpl::finish_mask(ValueSlot& slot, ConstWords opened) {
-  backend_.copy(opened, slot.opened.words(), kHostStream);
+void EngineImpl::finish_mask(const InFlight& flight, ConstWords opened) {
+  ValueSlot& slot = *flight.opening;
+  const auto piece = [&flight](const Buffer& buffer) {
+    return buffer.words().subspan(flight.first, flight.words);
+  };
+  backend_.copy(opened, piece(slot.opened), kHostStream);
   if (designated() && slot.second_factor) {
-    backend_.add(slot.mask.words(), opened, slot.shifted.words(), kHostStream);
+    backend_.add(piece(slot.mask), opened, piece(slot.shifted), kHostStream);
   }
-  slot.mask_open = true;
+  slot.words_closed -= flight.words;
+  slot.mask_open = slot.words_closed == 0;
 }
 
-void EngineImpl::read_round(const RoundMemory& memory) {
+/// Leaves in the strand what another round follows.
+void EngineImpl::read(Strand& strand, const RoundMemory& memory) {
   still_.clear();
-  for (const InFlight& flight : in_flight_) {
+  for (const InFlight& flight : strand.flights) {
     const OpTimer timer(*this, flight.op);
     const ConstWords words = memory.words.words().subspan(flight.words_at, flight.words);
     const ConstWords planes = memory.planes.words().subspan(flight.planes_at, flight.planes);
     if (flight.opening != nullptr) {
-      finish_mask(*flight.opening, words);
+      finish_mask(flight, words);
       continue;
     }
     const Op& op = program_.ops[flight.op];
@@ -91,43 +113,41 @@ void EngineImpl::read_round(const RoundMemory& memory) {
       values_[op.out].ready = true;
       continue;
     }
-    flight.task->read(backend_, words, planes, kHostStream);
-    if (!flight.task->done()) {
-      still_.push_back(flight);
-      continue;
-    }
+    flight.task->read(backend_, words, planes, kHostStream, flight.piece);
+    if (!flight.task->piece_done(flight.piece)) still_.push_back(flight);
+    if (!flight.task->done()) continue;
     values_[op.out].ready = true;
     if (op.bit != kNoValue) values_[op.bit].ready = true;
   }
-  std::swap(in_flight_, still_);
+  std::swap(strand.flights, still_);
 }
 
 /// In parts that every transport takes as one message.
 void EngineImpl::start_reduce(Words words, ReduceOp op, std::vector<Operation>& pending) {
-  for (std::size_t at = 0; at < words.size(); at += kMaxMessageWords) {
-    const Words part = words.subspan(at, std::min(kMaxMessageWords, words.size() - at));
+  const std::size_t part_words = opening_part_words(words.size());
+  for (std::size_t at = 0; at < words.size(); at += part_words) {
+    const Words part = words.subspan(at, std::min(part_words, words.size() - at));
     pending.push_back(transport_.start_all_reduce(part, op, next_tag(), kHostStream));
   }
 }
 
-Result<void> EngineImpl::wait_all(std::vector<Operation>& pending) {
+Result<void> EngineImpl::wait_all(Strand& strand) {
   const ScopedTimer timer = profiler_.time_exchange();
   const Deadline until = deadline();
   Result<void> outcome;
-  for (Operation& operation : pending) {
+  for (Operation& operation : strand.pending) {
     Result<void> result = operation.wait(until);
     if (outcome.ok() && !result.ok()) outcome = std::move(result);
   }
   return outcome;
 }
 
-Result<void> EngineImpl::start_exchange(RoundMemory& memory, std::uint64_t words,
-                                        std::uint64_t planes, std::vector<Operation>& pending) {
-  Words sums = memory.words.words().first(words);
-  Words bits = memory.planes.words().first(planes);
+Result<void> EngineImpl::start_exchange(Strand& strand, RoundMemory& memory) {
+  Words sums = memory.words.words().first(strand.words);
+  Words bits = memory.planes.words().first(strand.planes);
   if (staged_) {
-    const Words host_sums = memory.host_words.words().first(words);
-    const Words host_bits = memory.host_planes.words().first(planes);
+    const Words host_sums = memory.host_words.words().first(strand.words);
+    const Words host_bits = memory.host_planes.words().first(strand.planes);
     backend_.download(bytes_of(sums), bytes_of(host_sums), kHostStream);
     backend_.download(bytes_of(bits), bytes_of(host_bits), kHostStream);
     sums = host_sums;
@@ -135,40 +155,83 @@ Result<void> EngineImpl::start_exchange(RoundMemory& memory, std::uint64_t words
   }
   BP_TRY(settle());
   const ScopedTimer timer = profiler_.time_exchange();
-  start_reduce(sums, ReduceOp::kSum, pending);
-  start_reduce(bits, ReduceOp::kXor, pending);
+  start_reduce(sums, ReduceOp::kSum, strand.pending);
+  start_reduce(bits, ReduceOp::kXor, strand.pending);
   return {};
 }
 
-Result<void> EngineImpl::exchange_round() {
-  std::uint64_t words = 0;
-  std::uint64_t planes = 0;
-  BP_ASSIGN(RoundMemory * memory, lay_out_round(words, planes));
-  write_round(*memory);
-  std::vector<Operation>& pending = pending_;
-  BP_TRY(start_exchange(*memory, words, planes, pending));
-  run_one_deferred();
-  const Result<void> outcome = wait_all(pending);
-  const std::size_t reductions = pending.size();
-  pending.clear();
+/// Computes a strand's next messages and lets them go.
+Result<void> EngineImpl::send(Strand& strand) {
+  BP_TRY(lay_out(strand));
+  write(strand, strand.last_memory());
+  return start_exchange(strand, strand.last_memory());
+}
+
+/// Waits for a strand's messages and computes what follows from them.
+Result<void> EngineImpl::receive(Strand& strand) {
+  const Result<void> outcome = wait_all(strand);
+  strand.pending.clear();
   if (!outcome.ok()) return in_progress(outcome.error());
-  ++stats_.rounds;
-  stats_.opened_words += words;
-  stats_.opened_plane_words += planes;
-  profiler_.count_round(in_flight_, reductions);
+  stats_.opened_words += strand.words;
+  stats_.opened_plane_words += strand.planes;
+  profiler_.count_strand(strand.flights, strand.words, strand.planes);
+  const RoundMemory& memory = strand.last_memory();
   if (staged_) {
-    backend_.upload(memory->host_words.bytes().first(words * 8),
-                    memory->words.bytes().first(words * 8), kHostStream);
-    backend_.upload(memory->host_planes.bytes().first(planes * 8),
-                    memory->planes.bytes().first(planes * 8), kHostStream);
+    backend_.upload(memory.host_words.bytes().first(strand.words * 8),
+                    memory.words.bytes().first(strand.words * 8), kHostStream);
+    backend_.upload(memory.host_planes.bytes().first(strand.planes * 8),
+                    memory.planes.bytes().first(strand.planes * 8), kHostStream);
   }
-  read_round(*memory);
+  read(strand, memory);
   return {};
+}
+
+/// What has gone on from the round before is on its way already.
+Result<void> EngineImpl::exchange_strands() {
+  for (Strand* strand : strands_in_use_) {
+    if (!strand->sent()) BP_TRY(send(*strand));
+  }
+  const bool main_too = !main_.flights.empty();
+  if (main_too) BP_TRY(send(main_));
+  run_one_deferred();
+  for (Strand* strand : strands_in_use_) {
+    BP_TRY(receive(*strand));
+    if (!strand->flights.empty()) BP_TRY(send(*strand));  // while the next ones' words travel
+  }
+  return main_too ? receive(main_) : Result<void>();
+}
+
+Result<void> EngineImpl::exchange_round() {
+  const Result<void> outcome = exchange_strands();
+  if (!outcome.ok()) {
+    abandon_all();
+    return outcome;
+  }
+  std::erase_if(strands_in_use_, [](const Strand* strand) { return strand->flights.empty(); });
+  ++stats_.rounds;
+  profiler_.end_round();
+  return {};
+}
+
+/// After a failure nobody waits any more for what the other strands have sent.
+void EngineImpl::abandon_all() {
+  const Deadline now = std::chrono::steady_clock::now();
+  const auto abandon = [now](Strand& strand) {
+    for (Operation& operation : strand.pending) (void)operation.wait(now);
+    strand.pending.clear();
+    strand.flights.clear();
+  };
+  for (Strand* strand : strands_in_use_) abandon(*strand);
+  strands_in_use_.clear();
+  abandon(main_);
 }
 
 Error EngineImpl::in_progress(Error error) const {
   std::vector<std::uint32_t> ops;
-  for (const InFlight& flight : in_flight_) ops.push_back(flight.op);
+  for (const Strand* strand : strands_in_use_) {
+    for (const InFlight& flight : strand->flights) ops.push_back(flight.op);
+  }
+  for (const InFlight& flight : main_.flights) ops.push_back(flight.op);
   return in_operations(std::move(error), ops);
 }
 

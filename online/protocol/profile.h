@@ -21,7 +21,7 @@ struct EngineProfile {
   std::vector<std::uint64_t> layer_rounds;  ///< by layer: rounds in which some operation takes part
   double run_seconds = 0;                   ///< of whole runs
   double exchange_seconds = 0;              ///< of these: sending, and waiting for messages
-  std::uint64_t messages = 0;               ///< sent, to all players
+  std::uint64_t sent_bytes = 0;             ///< by this player over a mesh, headers included
 };
 
 /// Adds the time until its end to `seconds`, unless null.

@@ -22,24 +22,29 @@ void Profiler::take_part(std::uint32_t op) {
   last_round_of_layer_[layer] = round_;
 }
 
-void Profiler::count_round(const std::vector<InFlight>& in_flight, std::size_t reductions) {
+void Profiler::count_strand(const std::vector<InFlight>& in_flight, std::uint64_t words,
+                            std::uint64_t planes) {
   if (!enabled_) return;
   for (const InFlight& flight : in_flight) {
     take_part(flight.op);
-    profile_.ops[flight.op].traffic.opened_words += flight.words;
-    profile_.ops[flight.op].traffic.opened_plane_words += flight.planes;
+    OpTraffic& traffic = profile_.ops[flight.op].traffic;
+    traffic.opened_words += flight.words;
+    traffic.opened_plane_words += flight.planes;
+    if (is_large_opening(words)) traffic.large_words += flight.words;
+    if (is_large_opening(planes)) traffic.large_words += flight.planes;
   }
-  profile_.messages += reductions * static_cast<std::uint64_t>(transport_.size() - 1);
-  end_round();
+  for (const std::uint64_t opened : {words, planes}) {
+    profile_.sent_bytes += opening_sent_bytes(opened, transport_.size(), transport_.rank());
+  }
 }
 
 void Profiler::count_reveal(std::uint32_t op, std::uint64_t words) {
   if (!enabled_) return;
   take_part(op);
   profile_.ops[op].traffic.revealed_words += words;
-  profile_.messages +=
-      messages_of(words) * static_cast<std::uint64_t>(receivers_besides(
-                               program_.ops[op], transport_.size(), transport_.rank()));
+  profile_.sent_bytes +=
+      message_sent_bytes(words * 8) * static_cast<std::uint64_t>(receivers_besides(
+                                          program_.ops[op], transport_.size(), transport_.rank()));
 }
 
 }  // namespace beaverpond

@@ -28,8 +28,9 @@ class Profiler {
     return ScopedTimer(enabled_ ? &profile_.run_seconds : nullptr);
   }
 
-  /// A round is over, in which `reductions` messages went to each other player.
-  void count_round(const std::vector<InFlight>& in_flight, std::size_t reductions);
+  /// Openings of the current round that began together: so many words and plane words in all.
+  void count_strand(const std::vector<InFlight>& in_flight, std::uint64_t words,
+                    std::uint64_t planes);
   /// An operation has revealed `words` words. All reveals of a run share a round.
   void count_reveal(std::uint32_t op, std::uint64_t words);
   void end_round() { ++round_; }

@@ -1,8 +1,26 @@
 #include "online/protocol/traffic.h"
 
+#include <algorithm>
 #include <map>
 
 namespace beaverpond {
+
+std::uint64_t opening_sent_bytes(std::uint64_t words, int players, int rank) {
+  std::uint64_t bytes = 0;
+  const std::uint64_t part = opening_part_words(words);
+  for (std::uint64_t at = 0; at < words; at += part) {
+    bytes += all_reduce_sent_bytes(players, rank, std::min(part, words - at));
+  }
+  return bytes;
+}
+
+std::uint64_t message_sent_bytes(std::uint64_t size) {
+  constexpr std::uint64_t kPart = kMaxMessageWords * 8;
+  std::uint64_t bytes = 0;
+  for (std::uint64_t at = 0; at < size; at += kPart)
+    bytes += wire_bytes(std::min(kPart, size - at));
+  return bytes;
+}
 
 int receivers_besides(const Op& op, int players, int rank) {
   int count = 0;
@@ -14,12 +32,14 @@ int receivers_besides(const Op& op, int players, int rank) {
 
 std::uint64_t payload_bytes(const Op& op, const OpTraffic& traffic, int players, int rank) {
   const auto others = static_cast<std::uint64_t>(players - 1);
-  std::uint64_t words = (traffic.opened_words + traffic.opened_plane_words) * others;
+  const std::uint64_t ring_words = players >= 3 ? traffic.large_words : 0;
+  std::uint64_t words = (traffic.opened_words + traffic.opened_plane_words - ring_words) * others;
   if (traffic.revealed_words != 0) {
     words +=
         traffic.revealed_words * static_cast<std::uint64_t>(receivers_besides(op, players, rank));
   }
-  return words * 8;
+  return words * 8 + ring_words * 16 * others / static_cast<std::uint64_t>(players) +
+         traffic.sent_bytes;
 }
 
 ProgramLayers program_layers(const Program& program) {

@@ -19,10 +19,11 @@ struct ValueSlot {
   int mask_entry = -1;  ///< plan entry of its mask, or -1
   bool mask_sent = false;
   bool mask_open = false;
-  bool second_factor = false;  ///< some product has it on the right
-  Buffer mask;                 ///< [A]: share of the mask
-  Buffer opened;               ///< E = X - A, public
-  Buffer shifted;              ///< A_i + E, on the designated player only
+  std::uint64_t words_closed = 0;  ///< of a mask on its way: what is not yet open
+  bool second_factor = false;      ///< some product has it on the right
+  Buffer mask;                     ///< [A]: share of the mask
+  Buffer opened;                   ///< E = X - A, public
+  Buffer shifted;                  ///< A_i + E, on the designated player only
 };
 
 /// Owns the memory of all values of a program, allocated once.

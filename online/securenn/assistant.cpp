@@ -33,6 +33,7 @@ class Assistant final : public Role {
       const Op& op = context_.program.ops[index];
       if (op.owner != kAssistant) continue;
       const ConstWords words = inputs.inputs[op.slot];
+      context_.meter.part(index, words.size_bytes());
       Buffer& rest = rests.emplace_back();
       BP_ASSIGN(rest, context_.backend.allocate(bytes_of_words(ElementCount{words.size()})));
       context_.backend.upload(bytes_of(words), rest.bytes(), kHostStream);

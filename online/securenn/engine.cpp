@@ -8,6 +8,7 @@
 #include "online/protocol/run_checks.h"
 #include "online/protocol/sharing.h"
 #include "online/securenn/role.h"
+#include "online/securenn/truncations.h"
 
 namespace beaverpond {
 namespace securenn {
@@ -26,7 +27,10 @@ class SecurennEngine final : public Engine {
         keys_(std::move(keys)),
         options_(options),
         link_(transport, options),
-        state_link_(transport, options) {}
+        state_link_(transport, options),
+        meter_(options.profile, program, link_),
+        entries_(entries_of_operations(program, plan)),
+        truncations_(program, plan, entries_) {}
 
   Result<void> prepare();
   Result<void> run(Bundle bundle, const RunInputs& inputs) override;
@@ -41,7 +45,7 @@ class SecurennEngine final : public Engine {
   Result<std::vector<std::uint64_t>> reveal_state(std::uint32_t slot, std::uint64_t receivers,
                                                   std::uint32_t serial) override;
   const EngineStats& stats() const override { return stats_; }
-  const EngineProfile& profile() const override { return profile_; }
+  const EngineProfile& profile() const override { return meter_.profile(); }
 
  private:
   struct Reveal {
@@ -49,6 +53,7 @@ class SecurennEngine final : public Engine {
     std::uint64_t count = 0;
     std::uint64_t receivers = 0;
     std::uint64_t serial = 0;
+    std::optional<std::uint32_t> op;  ///< that is charged for it
   };
 
   bool holds_shares() const { return link_.rank() != kAssistant; }
@@ -57,12 +62,6 @@ class SecurennEngine final : public Engine {
   std::uint64_t run_number() const { return bundle_.number() * plan_.members + member_; }
   Result<void> run_member(const RunInputs& inputs);
   Result<void> execute(const RunInputs& inputs);
-  std::vector<std::uint32_t> ready_truncations(std::uint32_t index);
-  bool has_truncation(std::uint32_t index) const;
-  bool kept(std::uint32_t index) const {
-    const Op& op = program_.ops[index];
-    return member_ > 0 && op.out != kNoValue && fixed_[op.out];
-  }
   Result<std::vector<std::vector<std::uint64_t>>> reveal(const std::vector<Reveal>& reveals,
                                                          Link& link);
   Result<void> reveal_all();
@@ -75,14 +74,13 @@ class SecurennEngine final : public Engine {
   EngineOptions options_;
   Link link_;
   Link state_link_;  ///< of what is revealed between runs
-  std::unique_ptr<Role> role_;
+  Meter meter_;
   std::vector<std::vector<std::uint32_t>> entries_;
-  std::vector<bool> fixed_;      ///< by value: kept through all members of a series
-  std::vector<bool> ready_;      ///< by value, in this run
-  std::vector<bool> truncated_;  ///< by operation, in this run
+  ReadyTruncations truncations_;
+  std::unique_ptr<Role> role_;
+  std::vector<bool> fixed_;  ///< by value: kept through all members of a series
   std::vector<std::vector<std::uint64_t>> revealed_;
   EngineStats stats_;
-  EngineProfile profile_;
   std::set<std::uint32_t> state_serials_;
   Bundle bundle_;
   std::uint32_t member_ = 0;
@@ -91,17 +89,10 @@ class SecurennEngine final : public Engine {
 };
 
 Result<void> SecurennEngine::prepare() {
-  entries_.resize(program_.ops.size());
-  for (std::uint32_t index = 0; index < plan_.entries.size(); ++index) {
-    const PlanEntry& entry = plan_.entries[index];
-    if (entry.kind != EntryKind::kMask) entries_[entry.source].push_back(index);
-  }
   if (program_.members > 1) fixed_ = fixed_values(program_);
   revealed_.resize(program_.reveals);
-  if (options_.profile) profile_.ops.resize(program_.ops.size());
-  if (options_.profile) profile_.layer_rounds.resize(program_layers(program_).names.size());
   state_link_.begin_bundle(kNoBundle);
-  const RoleContext context{program_, plan_, backend_, link_, keys_, entries_};
+  const RoleContext context{program_, plan_, backend_, link_, meter_, keys_, entries_};
   BP_ASSIGN(role_, holds_shares() ? make_holder(context) : make_assistant(context));
   return {};
 }
@@ -141,55 +132,39 @@ Result<void> SecurennEngine::run_next(const RunInputs& inputs) {
 }
 
 Result<void> SecurennEngine::run_member(const RunInputs& inputs) {
-  const ScopedTimer timer(options_.profile ? &profile_.run_seconds : nullptr);
+  EngineProfile& profile = meter_.profile();
+  const ScopedTimer timer(options_.profile ? &profile.run_seconds : nullptr);
   Result<void> result = execute(inputs);
   // Also after an error: until then the backend reads the inputs and the bundle.
   const Result<void> settled = backend_.synchronize(kHostStream);
   if (result.ok()) result = settled;
   failed_ = !result.ok();
   stats_.rounds = link_.rounds();
-  ++profile_.runs;
-  profile_.exchange_seconds = link_.seconds();
-  profile_.messages = link_.messages();
+  ++profile.runs;
+  profile.exchange_seconds = link_.seconds();
+  profile.sent_bytes = link_.sent_bytes() + link_.header_bytes();
   if (failed_ || member_ + 1 == plan_.members) bundle_ = Bundle();
   return result;
 }
 
-bool SecurennEngine::has_truncation(std::uint32_t index) const {
-  return !entries_[index].empty() && plan_.entries[entries_[index][0]].kind == EntryKind::kTruncate;
-}
-
-/// Of operation `index`, if it has one still to do, and of all later ones whose input is there.
-std::vector<std::uint32_t> SecurennEngine::ready_truncations(std::uint32_t index) {
-  std::vector<std::uint32_t> found;
-  if (!has_truncation(index) || truncated_[index]) return found;
-  for (std::uint32_t i = index; i < program_.ops.size(); ++i) {
-    if (!has_truncation(i) || truncated_[i] || kept(i)) continue;
-    if (!ready_[program_.ops[i].inputs[0]]) continue;
-    truncated_[i] = true;
-    found.push_back(i);
-  }
-  return found;
-}
-
 Result<void> SecurennEngine::execute(const RunInputs& inputs) {
-  role_->begin({&bundle_, member_, run_number()}, member_ == 0 ? std::vector<bool>() : fixed_);
-  ready_.assign(program_.values.size(), false);
-  truncated_.assign(program_.ops.size(), false);
+  const std::vector<bool> kept = member_ == 0 ? std::vector<bool>() : fixed_;
+  role_->begin({&bundle_, member_, run_number()}, kept);
+  truncations_.begin(kept);
   std::vector<std::uint32_t> given;
   for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
-    const Op& op = program_.ops[index];
-    if (op.code == OpCode::kInput && !kept(index)) given.push_back(index);
-    const bool at_hand = op.code == OpCode::kInput || op.code == OpCode::kState || kept(index);
-    if (at_hand && op.out != kNoValue) ready_[op.out] = true;
+    if (program_.ops[index].code != OpCode::kInput || truncations_.kept(index)) continue;
+    given.push_back(index);
+    meter_.part(index, 0);
   }
   if (!given.empty()) BP_TRY(role_->share_inputs(given, inputs));
   for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
-    if (kept(index)) continue;
-    const ScopedTimer timer(options_.profile ? &profile_.ops[index].seconds : nullptr);
-    Result<void> done = role_->execute(index, ready_truncations(index));
+    if (truncations_.kept(index)) continue;
+    meter_.begin(index);
+    Result<void> done = role_->execute(index, truncations_.take(index));
+    meter_.end();
     if (!done.ok()) return in_operation(std::move(done).error(), index);
-    if (program_.ops[index].out != kNoValue) ready_[program_.ops[index].out] = true;
+    truncations_.done(index);
   }
   for (std::vector<std::uint64_t>& words : revealed_) words.clear();
   if (!inputs.skip_reveals) BP_TRY(reveal_all());
@@ -206,10 +181,12 @@ Error SecurennEngine::in_operation(Error error, std::uint32_t index) const {
 Result<void> SecurennEngine::reveal_all() {
   std::vector<Reveal> reveals;
   std::vector<std::uint32_t> slots;
-  for (const Op& op : program_.ops) {
+  for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
+    const Op& op = program_.ops[index];
     if (op.code != OpCode::kReveal) continue;
     reveals.push_back({role_->value_share(op.inputs[0]), program_.value(op.inputs[0]).shape.count(),
-                       op.receivers, Sharing::run_serial(run_number(), program_.reveals, op.slot)});
+                       op.receivers, Sharing::run_serial(run_number(), program_.reveals, op.slot),
+                       index});
     slots.push_back(op.slot);
   }
   if (reveals.empty()) return {};
@@ -241,12 +218,14 @@ Result<std::vector<std::vector<std::uint64_t>>> SecurennEngine::reveal(
   }
   BP_TRY(backend_.synchronize(kHostStream));
   for (std::size_t i = 0; i < reveals.size(); ++i) {
+    const std::uint64_t before = link.sent_bytes();
     for (int to = 0; holds_shares() && to < kPlayers; ++to) {
       if (to != rank && receives(reveals[i], to)) link.send(to, ConstWords(masked[i].words()));
     }
     for (int from = 0; from < kAssistant; ++from) {
       if (from != rank && receives(reveals[i], rank)) link.receive(from, Words(theirs[from][i]));
     }
+    if (reveals[i].op.has_value()) meter_.part(*reveals[i].op, link.sent_bytes() - before);
   }
   BP_TRY(link.finish());
   std::vector<std::vector<std::uint64_t>> values;
@@ -265,8 +244,9 @@ Result<std::vector<std::uint64_t>> SecurennEngine::reveal_state(std::uint32_t sl
                                                                 std::uint32_t serial) {
   BP_CHECK(state_serials_.insert(serial).second, "reveal_state: a serial is used twice");
   const Words state = role_->state(slot);
-  BP_ASSIGN(auto words,
-            reveal({{state, state.size(), receivers, Sharing::state_serial(serial)}}, state_link_));
+  BP_ASSIGN(
+      auto words,
+      reveal({{state, state.size(), receivers, Sharing::state_serial(serial), {}}}, state_link_));
   return std::move(words[0]);
 }
 

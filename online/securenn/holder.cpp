@@ -158,8 +158,10 @@ Result<void> Holder::truncate(const std::vector<std::uint32_t>& ops) {
     std::uint64_t words = 0;
     std::uint64_t planes = 0;
     for (const std::uint32_t index : ops) {
-      words += tasks_[index]->round_words();
-      planes += tasks_[index]->round_planes();
+      const CompareTask& task = *tasks_[index];
+      words += task.round_words();
+      planes += task.round_planes();
+      if (!task.done()) context_.meter.part(index, 8 * (task.round_words() + task.round_planes()));
     }
     if (words + planes == 0) break;
     BP_ASSIGN(Buffer memory, backend_.allocate(bytes_of_words(ElementCount{words + planes})));

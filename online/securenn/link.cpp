@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "online/protocol/traffic.h"
+#include "online/transport/frame.h"
 
 namespace beaverpond::securenn {
 namespace {
@@ -13,11 +14,12 @@ constexpr std::size_t kMaxMessageBytes = kMaxMessageWords * 8;
 }  // namespace
 
 void Link::send(int to, std::span<const std::uint8_t> bytes) {
+  sent_bytes_ += bytes.size();
   for (std::size_t at = 0; at < bytes.size(); at += kMaxMessageBytes) {
     const auto part = bytes.subspan(at, std::min(kMaxMessageBytes, bytes.size() - at));
     std::uint32_t& operation = sent_[static_cast<std::size_t>(to)];
     pending_.push_back(transport_.start_send(to, part, tag(operation++), kHostStream));
-    ++messages_;
+    header_bytes_ += wire_bytes(part.size()) - part.size();
   }
 }
 

@@ -42,7 +42,9 @@ class Link {
 
   std::uint64_t rounds() const { return rounds_; }
   double seconds() const { return seconds_; }
-  std::uint64_t messages() const { return messages_; }
+  std::uint64_t header_bytes() const { return header_bytes_; }
+  /// Without headers.
+  std::uint64_t sent_bytes() const { return sent_bytes_; }
 
  private:
   Tag tag(std::uint32_t operation) const {
@@ -56,7 +58,8 @@ class Link {
   std::array<std::uint32_t, kPlayers> sent_{};
   std::array<std::uint32_t, kPlayers> received_{};
   std::uint64_t rounds_ = 0;
-  std::uint64_t messages_ = 0;
+  std::uint64_t header_bytes_ = 0;
+  std::uint64_t sent_bytes_ = 0;
   double seconds_ = 0;  ///< spent waiting
 };
 

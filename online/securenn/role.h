@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "online/protocol/engine.h"
+#include "online/securenn/meter.h"
 #include "online/securenn/party.h"
 
 namespace beaverpond::securenn {
@@ -23,6 +24,7 @@ struct RoleContext {
   const Plan& plan;
   Backend& backend;
   Link& link;
+  Meter& meter;
   const PairKeys& keys;
   const std::vector<std::vector<std::uint32_t>>& entries;  ///< by operation, without masks
 };

@@ -79,7 +79,11 @@ Result<Bundle> Lease::next() {
 
 LeaseAgreement::LeaseAgreement(Pool& pool, Transport& transport, const Session& session,
                                LeaseOptions options)
-    : pool_(&pool), transport_(&transport), session_(session.id()), options_(std::move(options)) {
+    : pool_(&pool),
+      transport_(&transport),
+      session_(session.id()),
+      epoch_(session.epoch()),
+      options_(std::move(options)) {
   BP_CHECK(options_.max_bundles >= 1, "a lease is for at least one step");
   if (options_.live.empty()) {
     for (int player = 0; player < pool.identity().players; ++player) {
@@ -243,7 +247,7 @@ Result<void> LeaseAgreement::judge_rollbacks(const std::vector<Hello>& hellos) {
                                "; find out who put it back, then run once with rollback = \"burn\" "
                                "on all players");
   error.player = notices.front().player;
-  error.epoch = pool_->identity().epoch;
+  error.epoch = epoch_;
   return error;
 }
 
@@ -318,7 +322,7 @@ Result<void> LeaseAgreement::exchange_durable(const Durable& mine) {
       continue;
     }
     error.player = options_.live[i];
-    error.epoch = pool_->identity().epoch;
+    error.epoch = epoch_;
     return error;
   }
   return {};

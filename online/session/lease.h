@@ -132,6 +132,7 @@ class LeaseAgreement {
   Pool* pool_;
   Transport* transport_;
   std::uint64_t session_;
+  std::uint64_t epoch_;  // of the membership, for errors
   LeaseOptions options_;
   std::vector<Class> classes_;  // in rising order of key
   std::uint64_t round_ = 0;

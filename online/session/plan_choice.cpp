@@ -13,7 +13,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kRounds = 9;  // measured ones, after one in which the players meet
+constexpr int kPairs = 5;
+constexpr int kRounds = 1 + 2 * kPairs;  // in the first one the players meet
 
 /// Bundles of every player, the fewest; 0 if one has none.
 std::uint64_t ready(std::span<const PlanVote> votes, std::size_t option) {
@@ -26,22 +27,6 @@ std::uint64_t slowest_round(std::span<const PlanVote> votes) {
   std::uint64_t slowest = 0;
   for (const PlanVote& vote : votes) slowest = std::max(slowest, vote.round_ns);
   return slowest;
-}
-
-/// The median of a few empty rounds, each of which ends when all have been heard of: what an
-/// opening costs that has almost nothing to send.
-Result<std::uint64_t> measure_round_blocking(Transport& transport, Tag tag, Deadline deadline) {
-  std::array<std::uint64_t, kRounds> taken{};
-  for (int round = -1; round < kRounds; ++round) {
-    const auto start = Clock::now();
-    BP_TRY(transport.all_gather_messages_blocking({}, tag, deadline));
-    ++tag.bundle;
-    if (round < 0) continue;
-    taken[static_cast<std::size_t>(round)] = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
-  }
-  std::sort(taken.begin(), taken.end());
-  return taken[kRounds / 2];
 }
 
 std::vector<std::uint8_t> encode(const PlanVote& vote) {
@@ -83,6 +68,23 @@ std::string reason_of(std::span<const PlanOption> options, std::span<const PlanV
 
 }  // namespace
 
+Result<std::uint64_t> measure_round_blocking(Transport& transport, Tag tag, Deadline deadline) {
+  std::array<std::uint64_t, kPairs> taken{};
+  auto start = Clock::now();
+  for (int round = 0; round < kRounds; ++round) {
+    BP_TRY(transport.all_gather_messages_blocking({}, tag, deadline));
+    ++tag.bundle;
+    if (round % 2 != 0) continue;
+    const auto end = Clock::now();
+    const auto pair = std::chrono::duration_cast<std::chrono::nanoseconds>(end - start);
+    if (round > 0)
+      taken[static_cast<std::size_t>(round / 2 - 1)] = static_cast<std::uint64_t>(pair.count()) / 2;
+    start = end;
+  }
+  std::sort(taken.begin(), taken.end());
+  return taken[kPairs / 2];
+}
+
 std::size_t decide_plan(std::span<const PlanOption> options, std::span<const PlanVote> votes) {
   BP_CHECK(!options.empty() && !votes.empty(), "there is something to choose, and somebody");
   bool any = false;
@@ -115,7 +117,7 @@ Result<PlanChoice> choose_plan_blocking(Pool& pool, std::uint32_t lane, Transpor
   }
   Tag tag{session.id(), 0, lane, kPlanOperation};
   BP_ASSIGN(mine.round_ns, measure_round_blocking(transport, tag, deadline));
-  tag.bundle = kRounds + 1;
+  tag.bundle = kRounds;
   BP_ASSIGN(const auto messages,
             transport.all_gather_messages_blocking(encode(mine), tag, deadline));
   std::vector<PlanVote> votes;

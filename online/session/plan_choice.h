@@ -29,14 +29,22 @@ struct PlanVote {
   std::vector<std::uint64_t> bundles;  ///< of each option, ready in its pool
 };
 
-/// A byte of correction costs its holder about a nanosecond to read and unseal (`make bench`,
-/// pool/read-cached); a round costs everybody the slowest link.
-inline constexpr std::uint64_t kCorrectionBytesPerSecond = 1'000'000'000;
+/// What a step takes longer for a byte more of correction: its holder reads and unseals it. LeNet's
+/// step at batch 128 from pools in the page cache took 0.30 s longer for 522 MB more
+/// (bench/README.md, "Far apart"). A round costs everybody the slowest link.
+inline constexpr std::uint64_t kCorrectionBytesPerSecond = 1'750'000'000;
 
 /// The index of the option to take: among those that all pools can serve now (of all, if none is)
 /// the one with the least rounds x slowest round + bytes / kCorrectionBytesPerSecond; ties go to
 /// the first. Pure, the same on all players. `votes`: one per player, a count for each option.
 std::size_t decide_plan(std::span<const PlanOption> options, std::span<const PlanVote> votes);
+
+/// A collective: what an opening costs that has almost nothing to send, in nanoseconds. Half the
+/// median of five pairs of empty rounds, after one in which the players meet. Of a single round one
+/// cannot tell: players who are out of step by half a round trip wait a whole one and nothing in
+/// turn. Takes the bundles of `tag` from its own on, eleven of them. Errors: those of the
+/// transport.
+Result<std::uint64_t> measure_round_blocking(Transport& transport, Tag tag, Deadline deadline);
 
 struct PlanChoice {
   std::size_t index = 0;

@@ -21,16 +21,23 @@ inline constexpr std::uint32_t kPlanOperation = 0xffff0006u;
 class Session {
  public:
   /// Every player contributes 8 random bytes; the id is their hash, in order of rank, so no player
-  /// alone can bring an old one back. Errors: kPeerLost, kTimeout, kProtocolMismatch, kIo.
+  /// alone can bring an old one back. `last_epoch`: the last membership epoch that this player
+  /// knows of; the session begins the one after the latest that anybody knows. Errors: kPeerLost,
+  /// kTimeout, kProtocolMismatch, kIo.
   static Result<Session> create_blocking(Transport& transport, Deadline deadline,
-                                         const EntropySource& entropy = fill_random_blocking);
+                                         const EntropySource& entropy = fill_random_blocking,
+                                         std::uint64_t last_epoch = 0);
 
   /// For Tag.session; never 0, which is the tag of the nonce exchange itself.
   std::uint64_t id() const { return id_; }
+  /// The membership epoch: who was lost and came back belongs to another one than before. The same
+  /// for all players, at least 1.
+  std::uint64_t epoch() const { return epoch_; }
 
  private:
-  explicit Session(std::uint64_t id) : id_(id) {}
+  Session(std::uint64_t id, std::uint64_t epoch) : id_(id), epoch_(epoch) {}
   std::uint64_t id_;
+  std::uint64_t epoch_;
 };
 
 }  // namespace beaverpond

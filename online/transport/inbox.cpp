@@ -8,7 +8,7 @@ namespace {
 
 /// What a message took on the wire: an empty one is not free to keep either.
 std::uint64_t weight(const MessageBuffer& payload) {
-  return kFrameHeaderBytes + kTagBytes + payload.size();
+  return wire_bytes(payload.size());
 }
 
 Error during(Error error, const Tag& tag) {
@@ -40,7 +40,8 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   ticket->tag = tag;
   ticket->size_bytes = size_bytes;
   const std::scoped_lock lock(mutex_);
-  Channel& channel = channels_[{from, tag.lane}];
+  const ChannelKey key = key_of(from, tag);
+  Channel& channel = channels_[key];
   if (channel.early.empty()) {
     channel.waiting.push_back(ticket);
     return ticket;
@@ -48,6 +49,7 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   Message message = std::move(channel.early.front());
   channel.early.pop_front();
   peers_[static_cast<std::size_t>(from)].early_bytes -= weight(message.payload);
+  forget_if_spent(key);
   match(*ticket, message.tag, std::move(message.payload));
   return ticket;
 }
@@ -55,10 +57,12 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
 void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   received_bytes_.fetch_add(weight(payload), std::memory_order_relaxed);
   const std::scoped_lock lock(mutex_);
-  Channel& channel = channels_[{from, tag.lane}];
+  const ChannelKey key = key_of(from, tag);
+  Channel& channel = channels_[key];
   if (!channel.waiting.empty()) {
     const Ticket ticket = std::move(channel.waiting.front());
     channel.waiting.pop_front();
+    forget_if_spent(key);
     match(*ticket, tag, std::move(payload));
     if (ticket->awaited) received_.notify_all();
     return;
@@ -75,6 +79,14 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
     return;
   }
   channel.early.push_back({tag, std::move(payload)});
+}
+
+/// Steps of rings have a channel each, used once.
+void Inbox::forget_if_spent(const ChannelKey& key) {
+  const Channel& channel = channels_[key];
+  if (std::get<2>(key) > 1 && channel.waiting.empty() && channel.early.empty()) {
+    channels_.erase(key);
+  }
 }
 
 void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {
@@ -182,7 +194,7 @@ TransportStats Inbox::stats() const {
 }
 
 void Inbox::count_sent(std::uint64_t payload_bytes) {
-  sent_bytes_.fetch_add(kFrameHeaderBytes + kTagBytes + payload_bytes, std::memory_order_relaxed);
+  sent_bytes_.fetch_add(wire_bytes(payload_bytes), std::memory_order_relaxed);
 }
 
 void Inbox::fail(Error error) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -114,6 +115,14 @@ class Inbox {
     Tag tag;
     MessageBuffer payload;
   };
+  /// Sender and lane. What follows the first step of a ring has a channel of its own, with the rest
+  /// of its tag: operations of a lane may begin in one order and go on in another.
+  using ChannelKey =
+      std::tuple<int, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t, std::uint32_t>;
+  static ChannelKey key_of(int from, const Tag& tag) {
+    if (tag.step <= 1) return {from, tag.lane, 0, 0, 0, 0};
+    return {from, tag.lane, tag.step, tag.session, tag.bundle, tag.operation};
+  }
   struct Channel {
     std::deque<Ticket> waiting;
     std::deque<Message> early;
@@ -124,6 +133,7 @@ class Inbox {
     std::uint64_t early_bytes = 0;
   };
 
+  void forget_if_spent(const ChannelKey& key);
   void match(Slot& slot, const Tag& tag, MessageBuffer payload);
   void fail_locked(Error error);
   std::optional<Error> obstacle_locked(int peer);
@@ -134,7 +144,7 @@ class Inbox {
   // in the middle of a round.
   std::condition_variable received_;
   std::condition_variable sent_;
-  std::map<std::pair<int, std::uint32_t>, Channel> channels_;
+  std::map<ChannelKey, Channel> channels_;
   std::vector<Peer> peers_;
   std::optional<Error> failure_;
   BufferPool buffers_;

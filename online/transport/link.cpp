@@ -67,57 +67,97 @@ Result<void> Link::on_bytes(std::span<const std::uint8_t> bytes) {
 std::span<std::uint8_t> Link::missing() {
   switch (stage_) {
     case Stage::kHeader: return std::span<std::uint8_t>(header_bytes_).subspan(received_);
-    case Stage::kTag: return std::span<std::uint8_t>(tag_bytes_).subspan(received_);
-    case Stage::kPayload: break;
+    case Stage::kHead: return std::span<std::uint8_t>(head_bytes_).subspan(received_);
+    case Stage::kControl: return control_.bytes().subspan(received_);
+    case Stage::kPiece: break;
   }
-  return payload_.bytes().subspan(received_);
+  const std::size_t begin = current_->received + received_;
+  return current_->payload.bytes().subspan(begin, current_->piece_end - begin);
 }
 
 Result<void> Link::next_stage() {
   received_ = 0;
-  if (stage_ == Stage::kHeader) {
-    Result<FrameHeader> header = decode_frame_header(header_bytes_);
-    if (!header.ok()) return mismatch(player_, "a " + header.error().message);
-    header_ = *header;
-    if (header_.sequence != frames_received_++) {
-      return mismatch(player_, "frame number " + std::to_string(header_.sequence) + " where " +
-                                   std::to_string(frames_received_ - 1) + " was due");
-    }
-    if (header_.type != FrameType::kData) return begin_payload(header_.length);
-    if (state_ != State::kUp) return mismatch(player_, "data outside the connection's time");
-    stage_ = Stage::kTag;
-    return {};
+  switch (std::exchange(stage_, Stage::kHeader)) {
+    case Stage::kHeader: return on_header();
+    case Stage::kHead: return begin_message();
+    case Stage::kControl: return on_control();
+    case Stage::kPiece: break;
   }
-  if (stage_ == Stage::kTag) {
-    tag_ = decode_tag(tag_bytes_);
-    if (tag_.lane != header_.lane) return mismatch(player_, "a frame with two lanes");
-    return begin_payload(header_.length - kTagBytes);
-  }
-  return on_frame();
+  return on_piece();
 }
 
-Result<void> Link::begin_payload(std::size_t size) {
+Result<void> Link::on_header() {
+  Result<FrameHeader> header = decode_frame_header(header_bytes_);
+  if (!header.ok()) return mismatch(player_, "a " + header.error().message);
+  header_ = *header;
+  if (header_.sequence != frames_received_++) {
+    return mismatch(player_, "frame number " + std::to_string(header_.sequence) + " where " +
+                                 std::to_string(frames_received_ - 1) + " was due");
+  }
+  if (header_.type != FrameType::kData && header_.type != FrameType::kMore) {
+    control_ = MessageBuffer(header_.length);
+    stage_ = Stage::kControl;
+    return header_.length == 0 ? next_stage() : Result<void>{};
+  }
+  if (state_ != State::kUp) return mismatch(player_, "data outside the connection's time");
+  if (header_.type == FrameType::kMore) {
+    const auto begun = partial_.find(header_.lane);
+    if (begun == partial_.end()) return mismatch(player_, "a piece of a message never begun");
+    current_ = &begun->second;
+    return begin_piece(header_.length);
+  }
+  stage_ = Stage::kHead;
+  return {};
+}
+
+Result<void> Link::begin_message() {
+  const Result<MessageHead> head = decode_message_head(head_bytes_);
+  if (!head.ok()) return mismatch(player_, "a " + head.error().message);
+  if (head->tag.lane != header_.lane) return mismatch(player_, "a frame with two lanes");
+  const auto [place, is_new] = partial_.try_emplace(header_.lane);
+  if (!is_new) return mismatch(player_, "a message within another of its lane");
+  partial_bytes_ += head->size;
+  if (partial_bytes_ > Inbox::kMaxEarlyBytes) {
+    return mismatch(player_, "the beginnings of messages of more than " +
+                                 std::to_string(Inbox::kMaxEarlyBytes) + " bytes at once");
+  }
+  current_ = &place->second;
+  current_->tag = head->tag;
   try {
-    payload_ = inbox_.buffers().take(size);
+    current_->payload = inbox_.buffers().take(head->size);
   } catch (const std::bad_alloc&) {
-    return make_error(ErrorCode::kOutOfMemory, "no memory for the " + std::to_string(size) +
+    return make_error(ErrorCode::kOutOfMemory, "no memory for the " + std::to_string(head->size) +
                                                    " bytes that player " + std::to_string(player_) +
                                                    " sends; give this player more memory or use "
                                                    "a smaller batch");
   }
-  stage_ = Stage::kPayload;
-  return size == 0 ? on_frame() : Result<void>{};
+  return begin_piece(header_.length - kMessageHeadBytes);
 }
 
-Result<void> Link::on_frame() {
-  stage_ = Stage::kHeader;
-  if (header_.type != FrameType::kData) return on_control();
-  inbox_.deliver(player_, tag_, std::move(payload_));
+Result<void> Link::begin_piece(std::size_t size) {
+  if (size != current_->due()) {
+    return mismatch(player_, "a piece of " + std::to_string(size) + " bytes where " +
+                                 std::to_string(current_->due()) + " were due");
+  }
+  current_->piece_end = current_->received + size;
+  if (size == 0) return on_piece();
+  stage_ = Stage::kPiece;
+  return {};
+}
+
+Result<void> Link::on_piece() {
+  current_->received = current_->piece_end;
+  if (current_->received < current_->payload.size()) return {};
+  PartialMessage whole = std::move(*current_);
+  partial_bytes_ -= whole.payload.size();
+  partial_.erase(header_.lane);
+  current_ = nullptr;
+  inbox_.deliver(player_, whole.tag, std::move(whole.payload));
   return {};
 }
 
 Result<void> Link::on_control() {
-  const std::span<const std::uint8_t> bytes = payload_.bytes();
+  const std::span<const std::uint8_t> bytes = control_.bytes();
   const bool agreeing = state_ == State::kHello;
   switch (header_.type) {
     case FrameType::kHello:
@@ -150,7 +190,8 @@ Result<void> Link::on_control() {
       owner_.lost(player_, report);
       return {};
     }
-    case FrameType::kData: break;
+    case FrameType::kData:
+    case FrameType::kMore: break;
   }
   return mismatch(player_, "a frame of type " +
                                std::to_string(static_cast<unsigned>(header_.type)) +
@@ -158,7 +199,7 @@ Result<void> Link::on_control() {
 }
 
 Result<void> Link::on_hello() {
-  Result<LinkHello> hello = decode_link_hello(payload_.bytes());
+  Result<LinkHello> hello = decode_link_hello(control_.bytes());
   if (!hello.ok()) return refuse(hello.error());
   if (hello->rank != static_cast<std::uint32_t>(player_)) {
     return refuse(make_error(ErrorCode::kRosterMismatch,
@@ -219,7 +260,7 @@ Result<void> Link::come_up_if_agreed() {
 
 void Link::post(std::shared_ptr<Outgoing> message) {
   const std::scoped_lock lock(queue_mutex_);
-  messages_.push_back(std::move(message));
+  messages_.push(std::move(message));
 }
 
 void Link::post_control(FrameType type, std::vector<std::uint8_t> payload) {
@@ -248,38 +289,27 @@ Result<void> Link::fill_output() {
     BP_ASSIGN([[maybe_unused]] const bool done, session_.handshake());  // the client's first flight
   }
   if (state_ != State::kUp && !(ending_ && state_ == State::kHello)) return {};
-  bool consumed = false;
   while (output().size() < kBatchBytes) {
-    if (current_ == nullptr) {
-      BP_ASSIGN(const bool more, begin_next());
-      if (!more) break;
-      continue;
-    }
-    Result<void> written;
-    const bool all = current_->take(
-        kBatchBytes, [&](std::span<const std::uint8_t> bytes) { written = session_.write(bytes); });
-    BP_TRY(std::move(written));
-    if (all) {
-      current_ = nullptr;
-      consumed = true;
-    }
+    BP_ASSIGN(const bool more, write_next());
+    if (!more) break;
   }
-  if (consumed) inbox_.wake();
+  if (std::exchange(consumed_, false)) inbox_.wake();
   return {};
 }
 
-/// Starts the next frame of the queues, or goodbye after the last. False when there is none.
-Result<bool> Link::begin_next() {
+/// The next control frame or piece of the queues, or goodbye after the last. False when there is
+/// none.
+Result<bool> Link::write_next() {
   if (goodbye_sent_) return false;  // a heartbeat behind it would be a breach of the protocol
   std::pair<FrameType, std::vector<std::uint8_t>> control;
+  LaneQueue::Piece piece;
   {
     const std::scoped_lock lock(queue_mutex_);
     if (!controls_.empty()) {
       control = std::move(controls_.front());
       controls_.pop_front();
     } else if (!messages_.empty() && state_ == State::kUp) {
-      current_ = std::move(messages_.front());
-      messages_.pop_front();
+      piece = messages_.next();
     } else if (ending_) {
       goodbye_sent_ = true;
       control = {FrameType::kGoodbye, {end_reason_.begin(), end_reason_.end()}};
@@ -287,27 +317,38 @@ Result<bool> Link::begin_next() {
       return false;
     }
   }
-  if (current_ == nullptr) {
+  if (piece.message == nullptr) {
     BP_TRY(write_frame(control.first, control.second));
   } else {
-    BP_TRY(begin_message(*current_));
+    BP_TRY(write_piece(piece));
   }
   return true;
 }
 
-Result<void> Link::begin_message(const Outgoing& message) {
+Result<void> Link::write_piece(const LaneQueue::Piece& piece) {
+  Outgoing& message = *piece.message;
+  const bool first = piece.offset == 0;
   const FrameHeaderBytes header =
-      next_header(FrameType::kData, message.tag().lane, kTagBytes + message.size_bytes());
-  const TagBytes tag = encode_tag(message.tag());
+      next_header(first ? FrameType::kData : FrameType::kMore, message.tag().lane,
+                  piece.size + (first ? kMessageHeadBytes : 0));
   small_.assign(header.begin(), header.end());
-  small_.insert(small_.end(), tag.begin(), tag.end());
-  if (message.size_bytes() > Outgoing::kCopiedBytes) return session_.write(small_);
-  // A small message goes out whole, in one record with its header.
-  current_->take(message.size_bytes(), [&](std::span<const std::uint8_t> bytes) {
-    small_.insert(small_.end(), bytes.begin(), bytes.end());
-  });
-  current_ = nullptr;
-  return session_.write(small_);
+  if (first) {
+    const MessageHeadBytes head = encode_message_head({message.tag(), message.size_bytes()});
+    small_.insert(small_.end(), head.begin(), head.end());
+  }
+  if (message.size_bytes() <= Outgoing::kCopiedBytes) {
+    // A small message goes out whole, in one record with its header.
+    message.take(piece.size, [&](std::span<const std::uint8_t> bytes) {
+      small_.insert(small_.end(), bytes.begin(), bytes.end());
+    });
+    return session_.write(small_);
+  }
+  BP_TRY(session_.write(small_));
+  Result<void> written;
+  const bool all = message.take(
+      piece.size, [&](std::span<const std::uint8_t> bytes) { written = session_.write(bytes); });
+  consumed_ = consumed_ || all;
+  return written;
 }
 
 }  // namespace beaverpond

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -17,6 +18,7 @@
 #include "online/transport/control.h"
 #include "online/transport/frame.h"
 #include "online/transport/inbox.h"
+#include "online/transport/lanes.h"
 #include "online/transport/tls_session.h"
 
 namespace beaverpond {
@@ -63,7 +65,7 @@ class Link {
 
   /// Queues a message. Thread safe.
   void post(std::shared_ptr<Outgoing> message);
-  /// Queues a control frame, ahead of messages not yet begun.
+  /// Queues a control frame, ahead of all pieces of messages.
   void post_control(FrameType type, std::vector<std::uint8_t> payload);
   /// Says goodbye once all messages are out.
   void end(std::string reason);
@@ -81,19 +83,21 @@ class Link {
 
  private:
   enum class State : std::uint8_t { kTls, kHello, kUp, kEnded };
-  enum class Stage : std::uint8_t { kHeader, kTag, kPayload };
+  enum class Stage : std::uint8_t { kHeader, kHead, kPiece, kControl };
 
   std::span<std::uint8_t> missing();
   Result<void> next_stage();
-  Result<void> begin_payload(std::size_t size);
-  Result<void> on_frame();
+  Result<void> on_header();
+  Result<void> begin_message();
+  Result<void> begin_piece(std::size_t size);
+  Result<void> on_piece();
   Result<void> on_control();
   Result<void> on_hello();
   Result<void> refuse(Error error);
   Result<void> come_up_if_agreed();
   Result<void> write_frame(FrameType type, std::span<const std::uint8_t> payload);
-  Result<void> begin_message(const Outgoing& message);
-  Result<bool> begin_next();
+  Result<void> write_piece(const LaneQueue::Piece& piece);
+  Result<bool> write_next();
   FrameHeaderBytes next_header(FrameType type, std::uint32_t lane, std::uint64_t length);
 
   const LinkSettings& settings_;
@@ -112,16 +116,19 @@ class Link {
   std::size_t received_ = 0;  ///< bytes of this stage
   std::uint64_t frames_received_ = 0;
   FrameHeaderBytes header_bytes_{};
-  TagBytes tag_bytes_{};
+  MessageHeadBytes head_bytes_{};
   FrameHeader header_;
-  Tag tag_;
-  MessageBuffer payload_;
+  MessageBuffer control_;
+  /// By lane: at most one message each has begun and not ended.
+  std::map<std::uint32_t, PartialMessage> partial_;
+  std::uint64_t partial_bytes_ = 0;  ///< that these will have
+  PartialMessage* current_ = nullptr;
 
   std::mutex queue_mutex_;
-  std::deque<std::shared_ptr<Outgoing>> messages_;
+  LaneQueue messages_;
   std::deque<std::pair<FrameType, std::vector<std::uint8_t>>> controls_;
-  std::shared_ptr<Outgoing> current_;
   std::vector<std::uint8_t> small_;
+  bool consumed_ = false;  ///< a message, since the inbox was last told
   std::uint64_t frames_sent_ = 0;
   bool ending_ = false;
   bool goodbye_sent_ = false;

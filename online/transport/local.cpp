@@ -39,6 +39,10 @@ class LocalMesh final : public Mesh {
     to.deliver(rank_, message->tag(), std::move(payload));
   }
 
+  void tell_lost(const Error& error) override {
+    for_others([&](Inbox& other) { other.fail(error); });
+  }
+
   void abandon() {
     Error error = make_error(ErrorCode::kPeerLost,
                              "player " + std::to_string(rank_) + " abandoned the computation");

@@ -6,27 +6,18 @@
 #include <optional>
 #include <utility>
 
+#include "online/transport/all_reduce_form.h"
 #include "online/transport/frame.h"
+#include "online/transport/reduce.h"
+#include "online/transport/ring.h"
 
 namespace beaverpond {
 
 namespace {
 
-std::span<const std::uint8_t> bytes_of(std::span<const std::uint64_t> words) {
-  return {reinterpret_cast<const std::uint8_t*>(words.data()), words.size_bytes()};
-}
-
 void copy_bytes(std::span<const std::uint8_t> from, std::span<std::uint8_t> to) {
   BP_CHECK(from.size() == to.size(), "sizes were compared on arrival");
   if (!from.empty()) std::memmove(to.data(), from.data(), from.size());
-}
-
-template <class Combine>
-void combine_into(std::span<std::uint64_t> words, std::span<const std::uint8_t> bytes,
-                  Combine combine) {
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    words[i] = combine(words[i], load_le<std::uint64_t>(bytes.data() + i * 8));
-  }
 }
 
 }  // namespace
@@ -99,13 +90,10 @@ class MeshTransport::Exchange final : public Operation::Pending {
 
 Operation MeshTransport::start_all_reduce(std::span<std::uint64_t> words, ReduceOp op,
                                           const Tag& tag, StreamRef /*stream*/) {
+  if (reduces_in_ring(size(), words.size())) return start_ring_reduce(*mesh_, words, op, tag);
   auto exchange = std::make_unique<Exchange>(
       *mesh_, tag, [words, op](int /*from*/, std::span<const std::uint8_t> payload) {
-        if (op == ReduceOp::kSum) {
-          combine_into(words, payload, [](std::uint64_t x, std::uint64_t y) { return x + y; });
-        } else {
-          combine_into(words, payload, [](std::uint64_t x, std::uint64_t y) { return x ^ y; });
-        }
+        reduce_into(words, payload, op);
       });
   for (int player = 0; player < size(); ++player) {
     if (player != rank()) exchange->send(player, bytes_of(words));

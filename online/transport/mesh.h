@@ -1,5 +1,5 @@
 // Collectives over point-to-point messages: every player sends to every other, so that a reduction
-// costs one round.
+// costs one round; large reductions among three or more go in a ring.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,8 @@ class Mesh {
   virtual Inbox& inbox() = 0;
   /// Queues a message; never blocks. Wakes the inbox when the message is consumed. Thread safe.
   virtual void post(const std::shared_ptr<Outgoing>& message) = 0;
+  /// Tells the other players that `error.player` is lost, unless all know. Never blocks.
+  virtual void tell_lost(const Error& error) = 0;
 };
 
 /// The Transport over a Mesh. start_* posts what is to be sent at once, to all players; wait()

@@ -30,7 +30,7 @@ inline constexpr const char* kMpiModuleFile = "libbeaverpond_mpi.so";
 /// Loads the module: beside the program, in ../lib, else where the system looks. The first that is
 /// there decides. Never unloaded; later calls give the same answer. May set variables of Open MPI
 /// in the environment, so call it before there are threads. Errors: kConfig, in one line (no
-/// module, no MPI, another version).
+/// module, no MPI, one that is damaged, another version).
 Result<const MpiModule*> load_mpi_module();
 
 /// The same from `paths`: with a slash a file; without, as the system looks.

@@ -40,6 +40,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
   std::string name() const override { return "tls"; }
   Inbox& inbox() override { return inbox_; }
   void post(const std::shared_ptr<Outgoing>& message) override;
+  void tell_lost(const Error& error) override;
 
  private:
   struct Dial {
@@ -59,6 +60,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
   void look_after(const std::shared_ptr<Connection>& connection, Clock::time_point now);
   void begin_close();
   void on_loss(Error error);
+  void spread(const Error& error);
   std::vector<std::shared_ptr<Connection>> all_connections() const {
     return {connections_.begin(), connections_.end()};
   }
@@ -85,6 +87,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
   /// By rank; written on the I/O thread while connecting, constant afterwards.
   std::vector<std::shared_ptr<Connection>> peers_;
   bool closing_ = false;
+  bool told_ = false;  ///< the others were told of a loss
 
   std::mutex mutex_;  // guards all_closed_
   std::condition_variable changed_;
@@ -147,6 +150,10 @@ void TlsMesh::post(const std::shared_ptr<Outgoing>& message) {
   const std::shared_ptr<Connection>& connection = peers_[static_cast<std::size_t>(message->to())];
   connection->link().post(message);
   asio::post(io_, [connection] { connection->pump(); });
+}
+
+void TlsMesh::tell_lost(const Error& error) {
+  asio::post(io_, [this, error] { spread(error); });
 }
 
 // ---- The I/O thread ----
@@ -378,18 +385,21 @@ void TlsMesh::failed(Connection& connection, Error error) {
 
 /// The others are told, since they may wait for this player and would name it in their errors.
 void TlsMesh::on_loss(Error error) {
-  const int lost_player = *error.player;
-  if (!inbox_.failure().has_value() && !closing_) {
-    const std::vector<std::uint8_t> report =
-        encode(LostReport{static_cast<std::uint32_t>(lost_player), error.message});
-    for (const auto& connection : all_connections()) {
-      if (!connection->link().is_up() || connection->draining()) continue;
-      connection->link().post_control(FrameType::kLost, report);
-      connection->pump();
-    }
-  }
+  if (!inbox_.failure().has_value()) spread(error);
   inbox_.fail(error);
   roll_call_.fail(std::move(error));
+}
+
+/// Once: whoever hears of it fails, and spreads nothing itself.
+void TlsMesh::spread(const Error& error) {
+  if (closing_ || std::exchange(told_, true)) return;
+  const auto lost_player = static_cast<std::uint32_t>(*error.player);
+  const std::vector<std::uint8_t> report = encode(LostReport{lost_player, error.message});
+  for (const auto& connection : all_connections()) {
+    if (!connection->link().is_up() || connection->draining()) continue;
+    connection->link().post_control(FrameType::kLost, report);
+    connection->pump();
+  }
 }
 
 void TlsMesh::closed(Connection& connection) {

@@ -5,8 +5,10 @@
 #include <atomic>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "kernels/pinning.h"
 #include "tests/kernels/workspace.h"
 
 namespace beaverpond::cpu {
@@ -30,6 +32,49 @@ TEST(Crew, EveryPartRunsOnceInEveryPiece) {
       for (const std::atomic<int>& count : runs) ASSERT_EQ(count, piece);
     }
   }
+}
+
+TEST(Crew, PinnedHelpersStayWhereTheyAreSent) {
+  const std::vector<int> usable = usable_cpus();
+  ASSERT_FALSE(usable.empty());
+  std::vector<int> cpus(usable.rbegin(), usable.rend());  // not the order that the system has
+  if (cpus.size() > 4) cpus.resize(4);
+  cpus.push_back(usable[0]);  // so that there is a helper wherever this runs
+  Crew crew(static_cast<int>(cpus.size()));
+  ASSERT_TRUE(crew.pin(cpus).ok());
+  std::vector<std::vector<int>> where(cpus.size());
+  crew.run([&](int part) { where[static_cast<std::size_t>(part)] = usable_cpus(); });
+  EXPECT_EQ(where[0], usable);  // the caller pins itself
+  for (std::size_t i = 1; i < cpus.size(); ++i) EXPECT_EQ(where[i], std::vector<int>{cpus[i]});
+
+  const Result<void> nowhere = crew.pin(std::vector<int>(cpus.size(), 1'000'000));
+  ASSERT_FALSE(nowhere.ok());
+  EXPECT_EQ(nowhere.error().code, ErrorCode::kConfig);
+  EXPECT_NE(nowhere.error().message.find("CPU 1000000"), std::string::npos);
+}
+
+TEST(Pinning, PlayersOfAHostShareNoCpuAndTooFewAreRefused) {
+  const std::vector<int> usable = usable_cpus();
+  std::vector<int> all;
+  const auto players = static_cast<int>(usable.size());
+  for (int place = 0; place < players; ++place) {
+    const Result<std::vector<int>> mine = cpus_of_one(1, players, place);
+    ASSERT_TRUE(mine.ok()) << mine.error().message;
+    all.insert(all.end(), mine->begin(), mine->end());
+  }
+  EXPECT_EQ(all, usable);
+  EXPECT_EQ(cpus_of_one(players, 1, 0).value(), usable);
+  const Result<std::vector<int>> more = cpus_of_one(players + 1, 1, 0);
+  ASSERT_FALSE(more.ok());
+  EXPECT_EQ(more.error().code, ErrorCode::kConfig);
+  EXPECT_NE(more.error().message.find("--threads"), std::string::npos) << more.error().message;
+  // A thread that may use one CPU only, as under taskset.
+  std::thread([&] {
+    ASSERT_TRUE(pin_thread(::pthread_self(), usable.back()).ok());
+    EXPECT_EQ(usable_cpus(), std::vector<int>{usable.back()});
+    EXPECT_EQ(cpus_of_one(1, 1, 0).value(), std::vector<int>{usable.back()});
+    EXPECT_FALSE(cpus_of_one(1, 2, 1).ok());
+  }).join();
 }
 
 TEST(SharedProducts, MatricesAreThoseOfOneThread) {

@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <thread>
 
 #include "tests/offline/factory/factory_fixture.h"
 #include "tests/offline/pool/memory_disk.h"
@@ -235,6 +238,63 @@ TEST_F(FactoryTest, CorrectionsLieInMemoryOfTheDealersChoice) {
   EXPECT_EQ(live, 0);
 }
 
+/// Waits for another thread's count.
+bool reaches(const std::atomic<int>& count, int wanted) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (count < wanted && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  return count >= wanted;
+}
+
+TEST_F(FactoryTest, TheNextSegmentIsDealtWhileOneIsPublishedAndNoFurther) {
+  std::atomic<int> dealt = 0;
+  FactoryOptions options = factory_options(site_);
+  const DealFunction deal = [&](std::span<const Seed> seeds, int designated,
+                                std::span<std::uint8_t> correction) {
+    ++dealt;
+    return fake_deal(seeds, designated, correction);
+  };
+  options.dealers = {deal, deal};
+  std::vector<PublishedRange> published;
+  options.on_event = [&](const FactoryEvent& event) {
+    published.push_back(event.segment.range);
+    const auto out = static_cast<int>(event.segment.range.end());
+    const int ahead = out < 11 ? std::min(2, 11 - out) : 0;
+    EXPECT_TRUE(reaches(dealt, out + ahead)) << "the dealers wait for the disk";
+    EXPECT_EQ(dealt, out + ahead) << "more is dealt than there is memory for";
+  };
+  {
+    auto factory = open(options);
+    ASSERT_TRUE(factory.make_blocking(11).ok());
+    ASSERT_TRUE(factory.make_blocking(4).ok());
+  }
+  ASSERT_EQ(published.size(), 4u);  // 4 + 4 + 3, 4
+  EXPECT_EQ(published[3].first, 11u);
+  EXPECT_NE(published[0].set_id, published[1].set_id);
+  Consumer consumer(site_);  // checks every correction, and that no seed comes twice
+  EXPECT_EQ(consumer.consume(100), 15u);
+}
+
+TEST_F(FactoryTest, WhatWasDealtAheadOfOtherNumbersIsDropped) {
+  auto pools = PoolSet::open(site_.set_options());
+  ASSERT_TRUE(pools.ok());
+  FactoryClass made;
+  made.key = test_key();
+  made.correction_size.value = site_.correction_size;
+  made.dealers = {fake_deal, fake_deal};
+  made.segment_bundles = 4;
+  auto maker = SegmentMaker::create(*pools, made, fill_random_blocking);
+  ASSERT_TRUE(maker.ok());
+  EXPECT_EQ(maker->make_blocking(4, 3, nullptr)->range.end(), 4u);
+  // Another count than was announced, once below and once above; then a rest.
+  EXPECT_EQ(maker->make_blocking(2, 1, nullptr)->range.end(), 6u);
+  SegmentMaker moved = std::move(maker).value();
+  EXPECT_EQ(moved.make_blocking(3, 4, nullptr)->range.end(), 9u);
+  moved.rest_blocking();
+  EXPECT_EQ(moved.make_blocking(4, 0, nullptr)->range.end(), 13u);
+  Consumer consumer(site_);
+  EXPECT_EQ(consumer.consume(100), 13u);
+}
+
 TEST_F(FactoryTest, PowerLossAtEveryOperation) {
   Consumer consumer(site_);
   std::uint64_t runs = 0;
@@ -244,7 +304,7 @@ TEST_F(FactoryTest, PowerLossAtEveryOperation) {
       auto factory = Factory::open(factory_options(site_));
       ASSERT_TRUE(factory.ok()) << factory.error().message;
       disk_.stop_after("/f", runs);
-      finished = factory->make_blocking(5).ok();
+      finished = factory->make_blocking(9).ok();
     }
     disk_.crash("/f", runs % 2 == 0 ? Loss::kDropAll : Loss::kTornSectors, runs);
     consumer.consume(runs % 3);

@@ -199,6 +199,7 @@ class World {
     rejoin.pause = [this](std::chrono::milliseconds time) {
       net_.wait_until(net_.now() + time.count(), [] { return false; });
     };
+    std::uint64_t last_epoch = 0;
     return rejoin_blocking(rejoin, [&](SessionAttempt& attempt) -> Result<void> {
       const SimTime until = attempt.connect_within.has_value()
                                 ? net_.now() + attempt.connect_within->count()
@@ -208,18 +209,25 @@ class World {
       BP_ASSIGN(Pool pool, Pool::open(pool_options));
       BP_ASSIGN(const std::unique_ptr<Transport> transport, net_.connect(player, until));
       attempt.connected = true;
-      return session(player, storage, pool, *transport, attempt, weights);
+      return session(player, storage, pool, *transport, attempt, last_epoch, weights);
     });
   }
 
   Result<void> session(int player, Storage& storage, Pool& pool, Transport& transport,
-                       SessionAttempt& attempt, std::vector<WeightTensor>& weights) {
+                       SessionAttempt& attempt, std::uint64_t& last_epoch,
+                       std::vector<WeightTensor>& weights) {
     const auto soon = [] { return std::chrono::steady_clock::now() + std::chrono::seconds(30); };
     const EntropySource entropy = [this](std::span<std::uint8_t> bytes) {
       for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(fibers_.random());
       return Result<void>();
     };
-    BP_ASSIGN(const Session session, Session::create_blocking(transport, soon(), entropy));
+    BP_ASSIGN(const Session session,
+              Session::create_blocking(transport, soon(), entropy, last_epoch));
+    if (session.epoch() <= last_epoch) note("a rejoin began no new membership epoch");
+    last_epoch = session.epoch();
+    if (epoch_of_.emplace(session.id(), last_epoch).first->second != last_epoch) {
+      note("players of one session are in different membership epochs");
+    }
     CheckpointBinding binding;
     binding.pool = pool.identity();
     binding.plan = site_.pools.key.plan;
@@ -315,6 +323,7 @@ class World {
   MemoryDisk disk_;
   std::vector<Ending> endings_;
   std::map<std::uint64_t, std::uint64_t> session_of_;
+  std::map<std::uint64_t, std::uint64_t> epoch_of_;  // by session
   std::map<std::tuple<int, std::uint64_t, std::uint32_t>, Hash256> sent_;
   std::string problem_;
 };

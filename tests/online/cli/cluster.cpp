@@ -12,8 +12,9 @@ namespace beaverpond::testing {
 
 std::string JobText::str() const {
   std::string text = "[job]\nname = \"small\"\nseed = " + std::to_string(seed) +
-                     "\nplayers = " + std::to_string(players) + "\n[model]\ninput = [28, 28, 1]\n" +
-                     layers + "[training]\nbatch = " + std::to_string(2 * players) +
+                     "\nplayers = " + std::to_string(players) + "\nprotocol = \"" + protocol +
+                     "\"\n[model]\ninput = [28, 28, 1]\n" + layers +
+                     "[training]\nbatch = " + std::to_string(2 * players) +
                      "\nsteps = " + std::to_string(steps) + "\nmultiplier = 256\n" + training;
   const std::string labels = std::string(kDataFolder) + "/t10k-labels-idx1-ubyte.gz";
   for (int player = 0; player < players; ++player) {

@@ -18,6 +18,7 @@ struct JobText {
   int players = 3;
   std::uint64_t steps = 16;
   std::uint64_t seed = 5;
+  std::string protocol = "additive";
   std::string layers =
       "[[layer]]\nkind = \"dense\"\nunits = 6\n[[layer]]\nkind = \"relu\"\n"
       "[[layer]]\nkind = \"dense\"\nunits = 10\n";

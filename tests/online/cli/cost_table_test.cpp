@@ -20,6 +20,7 @@ class Costs : public ::testing::Test {
   void SetUp() override {
     JobText text;
     text.steps = kSteps;
+    text.protocol = protocol_;
     text.layers =
         "loss = \"softmax_cross_entropy\"\n[[layer]]\nkind = \"conv2d\"\nchannels = 2\n"
         "kernel = 5\nstride = 3\n[[layer]]\nkind = \"maxpool\"\nkernel = 2\n"
@@ -47,12 +48,15 @@ class Costs : public ::testing::Test {
     return cluster_.path("dealing.json");
   }
 
+  void expect_agreement() const;
+
+  std::string protocol_ = "additive";
   Cluster cluster_{3};
   std::string job_;
   std::string plan_;
 };
 
-TEST_F(Costs, PredictionAndRunAgree) {
+void Costs::expect_agreement() const {
   ASSERT_EQ(cluster_.make_bundles(plan_, 16).code, 0);
   const Outcome trained = cluster_.beaverpond(
       {"launch", "--homes", cluster_.folder(), "train", job_, "--profile", "--dealing", dealing(3)},
@@ -102,6 +106,23 @@ TEST_F(Costs, PredictionAndRunAgree) {
     EXPECT_GE(report["scheduling_seconds"], 0);
     EXPECT_GE(report["between_seconds"], 0);
   }
+}
+
+TEST_F(Costs, PredictionAndRunAgree) {
+  expect_agreement();
+}
+
+class SecurennCosts : public Costs, public ::testing::WithParamInterface<const char*> {
+ protected:
+  SecurennCosts() { protocol_ = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Protocols, SecurennCosts, ::testing::Values("securenn", "securenn-fused"));
+
+TEST_P(SecurennCosts, PredictionAndRunAgreeForEveryPlayer) {
+  expect_agreement();
+  const Json plan = plan_json({"--player", "2"});
+  EXPECT_EQ(plan["bytes_sent"], plan["bytes_sent_2"]);  // the assistant's, unlike player 0's
+  EXPECT_NE(plan["bytes_sent"], plan["bytes_sent_0"]);
 }
 
 TEST_F(Costs, RowsAddUpToTheTotal) {

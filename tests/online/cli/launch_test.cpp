@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <optional>
 #include <thread>
 
+#include "online/nn/emulate.h"
+#include "online/nn/weight_file.h"
 #include "tests/online/cli/cluster.h"
 
 namespace beaverpond::testing {
@@ -96,6 +99,99 @@ TEST_F(Launch, AKilledPlayerEndsTheRun) {
   EXPECT_EQ(launcher.wait(seconds(5)), static_cast<int>(ErrorCode::kPeerLost)) << err();
   EXPECT_NE(err().find("player 2 was killed by signal 9"), std::string::npos) << err();
   EXPECT_TRUE(players().empty());
+}
+
+/// A training with checkpoints, whose players are started again.
+class Restarts : public Launch {
+ protected:
+  void SetUp() override {
+    JobText text;
+    text.steps = 400;
+    text.network = "pool_timeout_ms = 30000";
+    job_ = cluster_.write_job("job.toml", text);
+    const std::string plan = cluster_.path("job.plan");
+    ASSERT_EQ(cluster_.beaverpond({"plan", job_, "-o", plan}).code, 0);
+    factory_.emplace(cluster_.start_factory(plan, 64, 128, 16));
+  }
+
+  Process start(const Arguments& more) const {
+    ProcessOptions options;
+    options.arguments = {BEAVERPOND_PROGRAM, "launch", "--homes", cluster_.folder(),
+                         "--restart",        "2",      "train",   job_};
+    options.arguments.insert(options.arguments.end(), more.begin(), more.end());
+    options.out = cluster_.path("out.txt");
+    options.err = cluster_.path("err.txt");
+    return Process::start(options);
+  }
+  bool step_is_done(int step) const {
+    return wait_for_text(cluster_.path("out.txt"), "\"step\":" + std::to_string(step) + ",",
+                         seconds(60));
+  }
+
+  /// The factory's command line names the homes as well.
+  void expect_nobody_left() const {
+    for (int rank = 0; rank < 3; ++rank) EXPECT_EQ(player(rank), -1) << rank;
+  }
+
+  std::optional<Process> factory_;
+};
+
+TEST_F(Restarts, KilledPlayersAreStartedAgainAndTheWeightsAreTheTwins) {
+  const std::string weights = cluster_.path("weights");
+  Process launcher = start({"--checkpoint-every", "10", "--weights-out", weights});
+  ASSERT_TRUE(step_is_done(20)) << err();
+  ASSERT_EQ(::kill(player(2), SIGKILL), 0);
+  ASSERT_TRUE(wait_for_text(cluster_.path("err.txt"), "in membership epoch 2", seconds(60)))
+      << err();
+  ASSERT_EQ(::kill(player(1), SIGSEGV), 0);
+  ASSERT_EQ(launcher.wait(seconds(120)), 0) << err();
+  EXPECT_NE(err().find("player 2 was killed by signal 9; restart 1 of 2, in 0.25 s"),
+            std::string::npos)
+      << err();
+  EXPECT_NE(err().find("player 1 was killed by signal 11; restart 1 of 2"), std::string::npos)
+      << err();
+  // Its log goes on where it ended.
+  const std::string log = read_text(cluster_.home(2) + "/player.log");
+  EXPECT_NE(log.find("\"step\":10,"), std::string::npos) << log;
+  EXPECT_NE(log.find("going on after step"), std::string::npos) << log;
+  const Result<Job> job = read_job(job_);
+  ASSERT_TRUE(job.ok());
+  const Result<EmulateReport> twin = emulate(*job, {});
+  const auto trained = read_weights(weights);
+  ASSERT_TRUE(twin.ok() && trained.ok());
+  EXPECT_TRUE(*trained == twin->weights);
+  expect_nobody_left();
+}
+
+TEST_F(Restarts, WhoDiesTooOftenEndsTheRun) {
+  Process launcher = start({"--checkpoint-every", "10", "--rejoin", "2"});
+  for (int kills = 0; kills < 3; ++kills) {
+    ASSERT_TRUE(step_is_done(10)) << err();
+    if (kills > 0) {
+      const std::string again = "restart " + std::to_string(kills) + " of 2";
+      ASSERT_TRUE(wait_for_text(cluster_.path("err.txt"), again, seconds(20))) << err();
+    }
+    pid_t found = -1;
+    for (int wait = 0; wait < 500 && (found = player(2)) < 0; ++wait) {
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    ASSERT_EQ(::kill(found, SIGKILL), 0) << err();
+  }
+  EXPECT_EQ(launcher.wait(seconds(30)), static_cast<int>(ErrorCode::kPeerLost)) << err();
+  EXPECT_NE(err().find("player 2 was killed by signal 9; its log"), std::string::npos) << err();
+  expect_nobody_left();
+}
+
+TEST_F(Restarts, WhatWasDecidedOnIsNotTriedAgain) {
+  // Without checkpoints there is nothing to go on from, and the players say so.
+  Process launcher = start({});
+  EXPECT_EQ(launcher.wait(seconds(20)), static_cast<int>(ErrorCode::kConfig)) << err();
+  EXPECT_NE(err().find("needs checkpoints"), std::string::npos) << err();
+  EXPECT_EQ(err().find("restart 1"), std::string::npos) << err();
+  const Outcome infer = cluster_.beaverpond(
+      {"launch", "--homes", cluster_.folder(), "--restart", "1", "infer", job_});
+  EXPECT_EQ(infer.code, static_cast<int>(ErrorCode::kConfig));
+  EXPECT_NE(infer.err.find("--restart is for `train`"), std::string::npos) << infer.err;
 }
 
 TEST_F(Launch, APlayerThatCannotStartEndsTheRun) {

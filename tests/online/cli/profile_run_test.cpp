@@ -76,6 +76,32 @@ TEST_F(ProfileRun, DealingTimesAreShownOfThePlanThatWasChosen) {
     EXPECT_EQ(outcome.err.find("dealing ms") != std::string::npos, chosen) << outcome.err;
     EXPECT_EQ(outcome.err.find("the players chose profile wan") != std::string::npos, !chosen);
   }
+  // Both at once: the run takes its own, the plan shows both, and two of one are a mistake.
+  std::vector<std::string> both;
+  for (const char* name : {"x.plan", "x.wan.plan"}) {
+    const Outcome times = run_program({TRIPLE_FACTORY, "profile", "--plan", cluster_.path(name),
+                                       "--players", "3", "--bundles", "1", "--json"},
+                                      cluster_.folder());
+    const std::string path = cluster_.path(std::string(name) + ".json");
+    write_text(path, times.out);
+    both.insert(both.end(), {"--dealing", path});
+  }
+  const auto planned = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"plan"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    arguments.push_back(file);
+    return cluster_.beaverpond(arguments);
+  };
+  const Outcome two = planned(both);
+  EXPECT_EQ(two.code, 0) << two.err;
+  EXPECT_NE(two.out.find("core hours"), std::string::npos) << two.out;
+  EXPECT_NE(two.out.find(" MB, dealt in "), std::string::npos) << two.out;
+  const Outcome wide = planned({both[2], both[3], "--json"});
+  EXPECT_NE(wide.out.find("\"wan_dealing_seconds\":"), std::string::npos) << wide.out << wide.err;
+  EXPECT_EQ(wide.out.find("\"dealing_seconds\":0."), std::string::npos) << wide.out;
+  const Outcome twice = planned({both[0], both[1], both[0], both[1]});
+  EXPECT_EQ(twice.code, static_cast<int>(ErrorCode::kConfig));
+  EXPECT_NE(twice.err.find("once for each plan"), std::string::npos) << twice.err;
 }
 
 }  // namespace

@@ -72,6 +72,14 @@ class Restart : public ::testing::Test {
     return start(player, run, {"--resume", "yes", "--rejoin", "60"}, job_);
   }
 
+  /// As its last line says.
+  std::uint64_t last_epoch(const std::string& run, int player) const {
+    const std::string text = read_text(cluster_.out_path(run, player));
+    const std::string key = "\"epoch\":";
+    const std::size_t at = text.rfind(key);
+    return at == std::string::npos ? 0 : std::stoull(text.substr(at + key.size()));
+  }
+
   void expect_twins_weights(int player) {
     const auto weights = read_weights(weights_path(player));
     ASSERT_TRUE(weights.ok()) << weights.error().message;
@@ -122,6 +130,9 @@ class Restart : public ::testing::Test {
       ASSERT_EQ(players[i]->wait(seconds(120)), 0)
           << read_text(cluster_.err_path(run_of[i], player));
       expect_twins_weights(player);
+      // Each loss began another epoch of the membership, the same for all.
+      EXPECT_GT(last_epoch(run_of[i], player), static_cast<std::uint64_t>(kills));
+      EXPECT_EQ(last_epoch(run_of[i], player), last_epoch(run_of[0], 0));
     }
     expect_no_bundle_twice();
     for (std::size_t victim = 0; victim < kPlayers; ++victim) {
@@ -256,23 +267,34 @@ TEST_F(Refused, BeyondItsTimeASurvivorGivesUpWithTheLoss) {
   JobText text = small_job(100000);
   const std::string job = cluster_.write_job("long.toml", text);
   for (int player = 0; player < kPlayers; ++player) {
-    players.push_back(start(player, "run", {"--rejoin", "2"}, job));
+    players.push_back(start(player, "run", {"--rejoin", "4"}, job));
   }
   ASSERT_TRUE(wait_for_text(cluster_.out_path("run", 0), "\"step\":12,", seconds(60)))
       << error("run", 0);
   players[1].send(SIGKILL);
+  ASSERT_EQ(players[1].wait(seconds(5)), 128 + SIGKILL);
+  Process again = start(1, "again", {"--resume", "yes", "--rejoin", "4"}, job);
+  ASSERT_TRUE(wait_for_text(cluster_.out_path("again", 1), "\"step\":", seconds(60)))
+      << error("again", 1);
+  again.send(SIGKILL);
   const Clock::time_point killed = Clock::now();
   for (const int player : {0, 2}) {
     EXPECT_EQ(players[static_cast<std::size_t>(player)].wait(seconds(30)),
               static_cast<int>(ErrorCode::kPeerLost))
         << error("run", player);
     const std::string text_of = error("run", player);
-    EXPECT_NE(text_of.find("came back within 2000 ms"), std::string::npos) << text_of;
+    EXPECT_NE(text_of.find("came back within 4000 ms"), std::string::npos) << text_of;
     EXPECT_NE(text_of.find("player 1, step "), std::string::npos) << text_of;
-    EXPECT_NE(text_of.find("epoch 1]"), std::string::npos) << text_of;
+    // Lost for the first time in epoch 1, for good in the one that its return began.
+    const std::size_t first = text_of.find("waiting 4 s for all players");
+    const std::size_t back = text_of.find("all players are back, in membership epoch ");
+    ASSERT_TRUE(first != std::string::npos && back != std::string::npos) << text_of;
+    EXPECT_LT(first, back);
+    EXPECT_EQ(text_of.find("epoch 1]"), std::string::npos) << text_of;
+    EXPECT_THAT(text_of, ::testing::ContainsRegex("player 1, step [0-9]+, epoch [2-9]\\]"));
   }
-  EXPECT_GT(Clock::now() - killed, milliseconds(1500));
-  EXPECT_LT(Clock::now() - killed, seconds(10));
+  EXPECT_GT(Clock::now() - killed, milliseconds(3500));
+  EXPECT_LT(Clock::now() - killed, seconds(12));
 }
 
 }  // namespace

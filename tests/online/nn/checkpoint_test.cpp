@@ -138,7 +138,7 @@ TEST_F(Checkpoints, ThoseOfAnotherJobRosterPlayerOrDataAreRefused) {
   binding_.own_data[5] ^= 1;
   refuse("other data");
   binding_.pool.epoch ^= 1;
-  refuse("another membership epoch");
+  refuse("another epoch of the roster");
   binding_.pool.roster_hash[5] ^= 1;
   refuse("another roster");
   binding_.pool.player = 1;
@@ -153,22 +153,27 @@ TEST_F(Checkpoints, ThoseOfAnotherJobRosterPlayerOrDataAreRefused) {
 
 TEST_F(Checkpoints, WhoHasNotTheLockLooksAndChangesNothing) {
   const PoolKey key = PoolKey::read(disk_, pool_key_path(site_.directory(0))).value();
-  const auto any = [&] { return CheckpointStore::any_blocking(disk_, kFolder, key, binding_); };
-  EXPECT_FALSE(any().value());  // no folder
+  const auto last = [&] {
+    return CheckpointStore::last_epoch_blocking(disk_, kFolder, key, binding_);
+  };
+  EXPECT_FALSE(last().value().has_value());  // no folder
   CheckpointStore store = open().value();
-  EXPECT_FALSE(any().value());
+  EXPECT_FALSE(last().value().has_value());
   // What the player that holds the lock is about to rename.
   const std::string unfinished = std::string(kFolder) + "/000000000007-0000000000000005.ckpt.tmp";
   ASSERT_TRUE(disk_.open(unfinished, Storage::Mode::kCreateNew).ok());
-  EXPECT_FALSE(any().value());
+  EXPECT_FALSE(last().value().has_value());
   EXPECT_TRUE(disk_.exists(unfinished).value());
-  ASSERT_TRUE(store.write_blocking(content(8)).ok());
-  EXPECT_TRUE(any().value());
+  Checkpoint later = content(8);
+  later.epoch = 3;
+  ASSERT_TRUE(store.write_blocking(later).ok());
+  EXPECT_EQ(last().value(), 3u);
+  EXPECT_EQ(store.read_blocking(name(8))->epoch, 3u);
   binding_.job[5] ^= 1;
-  EXPECT_EQ(any().error().code, ErrorCode::kCheckpointMismatch);
+  EXPECT_EQ(last().error().code, ErrorCode::kCheckpointMismatch);
   binding_.job[5] ^= 1;
   disk_.content(only_file())[0] ^= 1;  // damaged, and there all the same
-  EXPECT_TRUE(any().value());
+  EXPECT_EQ(last().value(), 0u);
   EXPECT_TRUE(disk_.exists(unfinished).value());
 }
 

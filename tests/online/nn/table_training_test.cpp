@@ -57,6 +57,11 @@ TEST(TableTraining, WeightsAreBitIdenticalToTheTwins) {
   for (std::uint64_t step = 0; step < job.training.steps; ++step) {
     bundles.push_back(dealer.deal(100 + step));
   }
+  const Result<OwnData> own = OwnData::read(job, 1);
+  ASSERT_TRUE(own.ok()) << own.error().message;
+  EXPECT_NE(own->hash(), Hash256{});
+  EXPECT_EQ(OwnData::read(job, 2)->hash(), Hash256{});  // owns nothing
+  write_test_file("b.csv", "no table");
   std::vector<std::unique_ptr<Transport>> transports = make_local_transports(2);
   std::vector<TrainReport> reports(2);
   std::vector<std::thread> threads;
@@ -67,8 +72,10 @@ TEST(TableTraining, WeightsAreBitIdenticalToTheTwins) {
       ASSERT_TRUE(session.ok()) << session.error().message;
       const std::unique_ptr<Backend> backend = testing::test_backend();
       DealtBundles source(bundles, rank);
+      TrainOptions options;
+      if (rank == 1) options.own = *own;  // read before; its file is no more
       Result<TrainReport> report =
-          train_blocking(job, *setup, *backend, *transports[rank], *session, source, {});
+          train_blocking(job, *setup, *backend, *transports[rank], *session, source, options);
       ASSERT_TRUE(report.ok()) << report.error().message;
       reports[rank] = std::move(report).value();
     });
@@ -76,6 +83,7 @@ TEST(TableTraining, WeightsAreBitIdenticalToTheTwins) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(reports[0].weights == twin->weights);
   EXPECT_EQ(weights_sha256(reports[0].weights), twin->sha256);
+  write_test_file("b.csv", points(2, 80));
   EXPECT_TRUE(check_own_data(job, 1).ok());
   write_test_file("b.csv", "x,y,kind\n1,2,d\n");
   EXPECT_TRUE(check_own_data(job, 0).ok());  // the other's file is not its business

@@ -325,6 +325,32 @@ TEST(Twin, UpdateThatLeavesTheDomainIsCaught) {
   EXPECT_FALSE(run_fixed({program, {words({1 << 30, 0})}, states, 1ull << 40, 0}).ok());
 }
 
+TEST(Twin, FaithfulSecurennRefusesWhatItsComparisonGetsWrong) {
+  ProgramBuilder b;
+  b.set_layer("pool1");
+  const ValueId pair = b.input(0, {2, 2}, 16);
+  b.reveal(max_rows(b, pair).max, 1);
+  const Program program = b.finish().value();
+  constexpr std::int64_t kQuarter = std::int64_t{1} << 61;
+  std::vector<Words> none;
+  // The second column's difference is the least that is too large, or the last that is not.
+  const auto run = [&](std::int64_t top, Protocol protocol) {
+    return run_fixed({program, {words({1, top, 2, -kQuarter})}, none, 1, 3, protocol});
+  };
+  const auto refused = run(kQuarter, Protocol::kSecurenn);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kDomain);
+  EXPECT_THAT(refused.error().message, HasSubstr("step 3: layer 'pool1': relu (operation"));
+  EXPECT_THAT(refused.error().message, HasSubstr("element 1: word 4611686018427387904"));
+  EXPECT_THAT(refused.error().message, HasSubstr("use protocol = \"securenn-fused\""));
+  EXPECT_TRUE(run(kQuarter - 1, Protocol::kSecurenn).ok());
+  for (const Protocol every : {Protocol::kAdditive, Protocol::kSecurennFused}) {
+    const auto taken = run(kQuarter, every);
+    ASSERT_TRUE(taken.ok()) << taken.error().message;
+    EXPECT_EQ(taken.value()[0], words({2, kQuarter}));
+  }
+}
+
 TEST(Twin, SlotsThatDoNotFitAreConfigErrors) {
   const Program program = update_program(32);
   std::vector<Words> states{words({0, 0}), words({0, 0})};

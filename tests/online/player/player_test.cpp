@@ -7,6 +7,7 @@
 #include <functional>
 #include <thread>
 
+#include "kernels/pinning.h"
 #include "online/transport/tls.h"
 #include "tests/online/transport/players.h"
 
@@ -55,6 +56,8 @@ class PlayerHomes : public ::testing::Test {
         PlayerOptions mine = options(rank);
         mine.peers = peers;
         mine.listen_descriptor = listeners[index].descriptor;
+        mine.pin = pin;
+        mine.threads = pin ? 1 : 0;
         if (rank == 1) change(what, mine);
         const auto player = Player::connect_blocking(what, mine);
         if (!player.ok()) {
@@ -62,6 +65,7 @@ class PlayerHomes : public ::testing::Test {
           return;
         }
         EXPECT_EQ((*player)->rank(), rank);
+        if (connected) connected(rank);
         const Result<void> finished = (*player)->finish_blocking();
         if (!finished.ok()) errors[index] = finished.error();
       });
@@ -70,6 +74,9 @@ class PlayerHomes : public ::testing::Test {
     return errors;
   }
 
+  std::function<void(int rank)> connected;  ///< called on the player's thread
+  bool pin = false;                         ///< both players
+
   TemporaryFolder folder_;
 };
 
@@ -77,6 +84,25 @@ TEST_F(PlayerHomes, ConnectWhenAllAgree) {
   for (const Error& error : connect([](Undertaking&, PlayerOptions&) {})) {
     EXPECT_EQ(error.message, "");
   }
+}
+
+TEST_F(PlayerHomes, PinnedPlayersOfOneHostGetCpusOfTheirOwn) {
+  const std::vector<int> usable = usable_cpus();
+  pin = true;
+  std::vector<int> where[kPlayers];
+  connected = [&](int rank) { where[rank] = usable_cpus(); };
+  const std::vector<Error> errors = connect([](Undertaking&, PlayerOptions&) {});
+  for (int rank = 0; rank < kPlayers; ++rank) {
+    const auto place = static_cast<std::size_t>(rank);
+    if (usable.size() >= kPlayers) {
+      EXPECT_EQ(errors[place].message, "");
+      EXPECT_EQ(where[rank], std::vector<int>{usable[place]});
+    } else {
+      EXPECT_EQ(errors[place].code, ErrorCode::kConfig);
+      EXPECT_THAT(errors[place].message, HasSubstr("--pin needs a CPU"));
+    }
+  }
+  EXPECT_EQ(usable_cpus(), usable);  // of a thread that nobody asked to pin
 }
 
 TEST_F(PlayerHomes, BothSidesAreToldWhatDiffers) {

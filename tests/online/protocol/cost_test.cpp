@@ -214,6 +214,23 @@ TEST(Cost, HoldsOverTls) {
   }
 }
 
+TEST(Cost, HoldsWhereOpeningsGoInARing) {
+  for (const int players : {3, 5}) {
+    ProgramBuilder b;
+    const ValueId x = b.input(0, {3, 50'001}, 16);
+    const ValueId y = b.input(1, {50'001, 1}, 16);
+    b.reveal(b.matmul(x, y), 1);
+    const Program program = b.finish().value();
+    const RunCost cost = run_cost(program, make_plan(program, PrgKind::kAes128Ctr).value(), {});
+    EXPECT_EQ(cost.ops[2].traffic.large_words, 4u * 50'001);
+    expect_as_predicted(program, {{0, false}}, make_local_transports(players));
+    if (players == 3) expect_as_predicted(program, {{0, false}}, make_tls_transports(players));
+    // Less than half of what five players would send to each other.
+    const std::uint64_t direct = static_cast<std::uint64_t>(players - 1) * 4 * 50'001 * 8;
+    EXPECT_LT(sent_bytes(program, cost, players, 0) * (players == 5 ? 2 : 1), direct);
+  }
+}
+
 TEST(Cost, ASeriesPaysForItsWeightsOnce) {
   for (const bool shared : {false, true}) {
     InferenceProgramOptions options;
@@ -249,17 +266,17 @@ TEST(Cost, AMaskBelongsToWhoeverNeedsItFirst) {
   const Program program = b.finish().value();
   const Plan plan = make_plan(program, PrgKind::kAes128Ctr).value();
   const RunCost cost = run_cost(program, plan, {});
-  EXPECT_EQ(cost.ops[3].traffic, (OpTraffic{4 * 6 + 6 * 5, 0, 0, 1}));
-  EXPECT_EQ(cost.ops[4].traffic, (OpTraffic{6 * 7, 0, 0, 1}));
-  EXPECT_EQ(cost.ops[6].traffic, (OpTraffic{0, 0, 4 * 7, 1}));
+  EXPECT_EQ(cost.ops[3].traffic, (OpTraffic{.opened_words = 4 * 6 + 6 * 5, .rounds = 1}));
+  EXPECT_EQ(cost.ops[4].traffic, (OpTraffic{.opened_words = 6 * 7, .rounds = 1}));
+  EXPECT_EQ(cost.ops[6].traffic, (OpTraffic{.revealed_words = 4 * 7, .rounds = 1}));
   EXPECT_EQ(cost.ops[3].multiply_adds, 4u * 6 * 5);
   EXPECT_EQ(cost.ops[3].bundle_bytes, 192u);  // 4 * 5 words are 160 bytes
   EXPECT_EQ(cost.op_of_entry, (std::vector<std::uint32_t>{3, 3, 3, 4, 4}));
   ASSERT_EQ(cost.rounds.size(), 2u);
   EXPECT_EQ(cost.rounds[0].words, 96u);
   // Player 0 opens 96 words to player 1, then reveals the second product to it; two messages.
-  EXPECT_EQ(sent_bytes(program, cost, 2, 0), (96u + 28u) * 8 + 2 * (28 + 24));
-  EXPECT_EQ(sent_bytes(program, cost, 2, 1), (96u + 20u + 28u) * 8 + 3 * (28 + 24));
+  EXPECT_EQ(sent_bytes(program, cost, 2, 0), (96u + 28u) * 8 + 2 * (28 + 36));
+  EXPECT_EQ(sent_bytes(program, cost, 2, 1), (96u + 20u + 28u) * 8 + 3 * (28 + 36));
 }
 
 TEST(Cost, AnEngineThatIsNotAskedKeepsNoProfile) {

@@ -77,7 +77,19 @@ struct Runner {
   Protocol protocol = Protocol::kAdditive;
   Result<std::unique_ptr<Engine>> (*create)(const Program&, const Plan&, Backend&, Transport&,
                                             PairKeys, const EngineOptions&) = &Engine::create;
+  /// Player 0's shares of the states, player 1's being the rest; else player 0 has all.
+  std::vector<WordVector> first_shares = {};
 };
+
+/// Sets a state to `words`, of which player 0 holds `first`.
+inline Result<void> set_shares(Engine& engine, int rank, std::uint32_t slot,
+                               const WordVector& words, const WordVector& first) {
+  WordVector own(words.size(), 0);
+  for (std::size_t i = 0; i < own.size() && rank < 2; ++i) {
+    own[i] = rank == 0 ? first[i] : words[i] - first[i];
+  }
+  return engine.set_state_share(slot, own);
+}
 
 /// One run of `program` by `players` threads. inputs by slot; states by slot, or empty.
 inline RunResult run_program(const Program& program, int players,
@@ -110,7 +122,10 @@ inline RunResult run_program(const Program& program, int players,
           runner.create(program, plan, *backend, transport, std::move(keys).value(), options);
       ASSERT_TRUE(engine.ok()) << engine.error().message;
       for (std::uint32_t s = 0; s < states.size(); ++s) {
-        ASSERT_TRUE((*engine)->set_public_state(s, states[s]).ok());
+        ASSERT_TRUE((runner.first_shares.empty()
+                         ? (*engine)->set_public_state(s, states[s])
+                         : set_shares(**engine, i, s, states[s], runner.first_shares[s]))
+                        .ok());
       }
       RunInputs run;
       run.inputs.resize(program.inputs);

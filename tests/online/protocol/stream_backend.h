@@ -116,11 +116,21 @@ struct ClaimBook {
   void claim(const Seed& seed, std::uint64_t stream, std::uint64_t begin, std::uint64_t size,
              const std::string& purpose) {
     if (seeds.count(seed_name(seed)) == 0) return;
-    const Claim mine{seed_name(seed), stream, begin, begin + size};
+    Claim mine{seed_name(seed), stream, begin, begin + size};
     for (auto it = claims.lower_bound({mine.seed, stream, 0, 0});
          it != claims.end() && it->seed == mine.seed && it->stream == stream; ++it) {
       if (it->begin < mine.end && mine.begin < it->end) {
         complaints.push_back("stream " + std::to_string(stream) + " once more for " + purpose);
+      }
+    }
+    // Pieces that follow one another are one claim.
+    const auto next = claims.lower_bound(mine);
+    if (next != claims.begin()) {
+      const Claim before = *std::prev(next);
+      if (before.seed == mine.seed && before.stream == stream && before.end == begin &&
+          (purpose_[{mine.seed, stream}]) == purpose) {
+        claims.erase(before);
+        mine.begin = before.begin;
       }
     }
     claims.insert(mine);
@@ -164,7 +174,7 @@ class RecordingBackend final : public ForwardingBackend {
   void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
                     StreamRef stream) override {
     const Material& m = state.material;
-    claim_compare(*m.seed, *state.layout, state.count, m.mask_stream,
+    claim_compare(*m.seed, *state.layout, state.first_block, state.count, m.mask_stream,
                   m.designated ? kNone : m.correction_stream, task_name(state));
     ForwardingBackend::compare_open(state, x, constant, out, stream);
   }
@@ -190,7 +200,7 @@ class RecordingBackend final : public ForwardingBackend {
   void deal_compare(const DealCompare& deal, StreamRef stream) override {
     for (std::size_t player = 0; player < deal.seeds.size(); ++player) {
       const bool corrected = static_cast<int>(player) == deal.designated;
-      claim_compare(deal.seeds[player], *deal.layout, deal.count, deal.mask_stream,
+      claim_compare(deal.seeds[player], *deal.layout, 0, deal.count, deal.mask_stream,
                     corrected ? kNone : deal.correction_stream, "deal of a comparison");
       if (deal.forward_layout == nullptr) continue;
       book_.revisit(deal.seeds[player], deal.forward_mask_stream, "deal of a comparison");
@@ -223,16 +233,19 @@ class RecordingBackend final : public ForwardingBackend {
  private:
   static constexpr std::uint64_t kNone = ~std::uint64_t{0};
 
+  /// The same for all pieces of a comparison, which share its layout.
   static std::string task_name(const CompareState& state) {
-    return "comparison " + std::to_string(reinterpret_cast<std::uintptr_t>(state.opened.data()));
+    return "comparison " + std::to_string(reinterpret_cast<std::uintptr_t>(state.layout));
   }
-  void claim_compare(const Seed& seed, const CompareLayout& layout, std::uint64_t count,
-                     std::uint64_t mask_stream, std::uint64_t correction_stream,
-                     const std::string& purpose) {
+  void claim_compare(const Seed& seed, const CompareLayout& layout, std::uint64_t first_block,
+                     std::uint64_t count, std::uint64_t mask_stream,
+                     std::uint64_t correction_stream, const std::string& purpose) {
     const std::uint64_t blocks = layout.blocks(count);
-    book_.claim(seed, mask_stream, 0, blocks * layout.mask_record_bytes(), purpose);
-    if (correction_stream == kNone) return;
-    book_.claim(seed, correction_stream, 0, blocks * layout.correction_record_bytes(), purpose);
+    const auto claim = [&](std::uint64_t stream, std::uint64_t record_bytes) {
+      book_.claim(seed, stream, first_block * record_bytes, blocks * record_bytes, purpose);
+    };
+    claim(mask_stream, layout.mask_record_bytes());
+    if (correction_stream != kNone) claim(correction_stream, layout.correction_record_bytes());
   }
   void revisit(const CompareState& state) {
     const Material& m = state.material;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "online/nn/model.h"
+#include "online/protocol/compare_stage.h"
 #include "tests/online/protocol/player_group.h"
 #include "tests/online/protocol/stream_backend.h"
 
@@ -117,6 +118,24 @@ TEST(Streams, NoWordServesTwiceInATrainingStep) {
 
 TEST(Streams, NoWordServesTwiceInASeries) {
   expect_no_word_twice(series_program(), PrgKind::kAes128Ctr);
+}
+
+TEST(Streams, NoWordServesTwiceInAComparisonThatIsCut) {
+  const auto count = static_cast<std::uint32_t>(2 * kPieceElements + 777);
+  ProgramBuilder b;
+  const ValueId x = b.input(0, Shape{count}, 40);
+  const ValueAndBit y = b.relu_truncate(x, 16, true);
+  b.reveal(b.truncate_times_bit(y.value, y.bit, 16, true), 1);
+  const Program program = b.finish().value();
+  Books books;
+  spend(program, PrgKind::kAes128Ctr, nullptr, books);
+  EXPECT_EQ(books.dealer.complaints, std::vector<std::string>());
+  std::set<testing::Claim> of_players;
+  for (const ClaimBook& book : books.players) {
+    EXPECT_EQ(book.complaints, std::vector<std::string>());
+    of_players.insert(book.claims.begin(), book.claims.end());
+  }
+  EXPECT_TRUE(of_players == books.dealer.claims);
 }
 
 TEST(StreamsMutant, MembersThatShareStreamsAreCaught) {

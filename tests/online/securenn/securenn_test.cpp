@@ -118,33 +118,170 @@ TEST_P(Securenn, AllOperationsAndOwners) {
   }
 }
 
-TEST_P(Securenn, DivisionAndMaximaAreThePlaintexts) {
-  constexpr int kFraction = 12;
-  const auto count = static_cast<std::uint32_t>(testing::campaign_size(4'000, 1'000'000));
-  std::mt19937_64 random(8);
-  WordVector x, y;
-  while (y.size() < count) {  // 0 <= x < y < 2^61
-    const std::uint64_t divisor = 1 + ((random() >> 3) >> (random() % 61));
-    const std::uint64_t edges[] = {0, divisor - 1, divisor / 2, random() % divisor};
-    x.push_back(edges[random() % 4]);
-    y.push_back(divisor);
-  }
+// ---- Division and maxima ----
+
+constexpr int kFraction = 12;
+/// A campaign goes in parts that fit into memory.
+const int kParts = testing::campaign_size(1, 10);
+
+Program division_program(std::uint32_t count, bool of_states) {
   ProgramBuilder b;
-  const ValueId top = b.input(0, {count}, kFraction);
-  const ValueId bottom = b.input(1, {count}, kFraction);
+  const ValueId top = of_states ? b.state({count}, kFraction) : b.input(0, {count}, kFraction);
+  const ValueId bottom = of_states ? b.state({count}, kFraction) : b.input(1, {count}, kFraction);
   b.reveal(divide(b, top, bottom, kFraction), 1);
-  const MaxTree tree = max_rows(b, b.reshape(top, {4, count / 4}));
-  b.reveal(tree.max, 4);
-  b.reveal(max_rows_grad(b, tree, tree.max), 4);
-  const Program program = b.finish().value();
-  const RunResult run = run_program(program, 3, {x, y}, {}, 0, PrgKind::kAes128Ctr, 0,
-                                    CompareProfile::kLan, runner());
-  for (std::size_t i = 0; i < count; ++i) {
+  return b.finish().value();
+}
+
+void expect_quotients(const WordVector& got, const WordVector& x, const WordVector& y) {
+  ASSERT_EQ(got.size(), x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
     const auto quotient =
         static_cast<std::uint64_t>((static_cast<unsigned __int128>(x[i]) << kFraction) / y[i]);
-    ASSERT_EQ(run.revealed[0][0][i], quotient) << x[i] << " / " << y[i];
+    ASSERT_EQ(got[i], quotient) << x[i] << " / " << y[i];
   }
-  compare(program, {x, y}, {}, 0, 1);
+}
+
+TEST_P(Securenn, DivisionIsThePlaintexts) {
+  const auto count = static_cast<std::uint32_t>(testing::campaign_size(4'000, 1'000'000));
+  std::mt19937_64 random(8);
+  const Program program = division_program(count, false);
+  for (int part = 0; part < kParts; ++part) {
+    WordVector x, y;
+    while (y.size() < count) {  // 0 <= x < y < 2^61
+      const std::uint64_t divisor = 1 + ((random() >> 3) >> (random() % 61));
+      const std::uint64_t edges[] = {0, divisor - 1, divisor / 2, random() % divisor};
+      x.push_back(edges[random() % 4]);
+      y.push_back(divisor);
+    }
+    const RunResult run =
+        run_program(program, 3, {x, y}, {}, 0, PrgKind::kAes128Ctr,
+                    static_cast<std::uint64_t>(part), CompareProfile::kLan, runner());
+    expect_quotients(run.revealed[0][0], x, y);
+    if (HasFatalFailure()) return;
+    if (part == 0) compare(program, {x, y}, {}, 0, 1);
+  }
+}
+
+TEST_P(Securenn, MaximaOfFourAndTheirGradientsAreThePlaintexts) {
+  const auto count = static_cast<std::uint32_t>(testing::campaign_size(4'000, 1'000'000));
+  ProgramBuilder b;
+  const ValueId x = b.input(0, {4, count}, 0);
+  const MaxTree tree = max_rows(b, x);
+  b.reveal(tree.max, 4);
+  b.reveal(max_rows_grad(b, tree, b.input(1, {1, count}, 0)), 2);
+  const Program program = b.finish().value();
+  std::mt19937_64 random(18);
+  constexpr std::uint64_t kEnd = std::uint64_t{1} << 61;
+  const std::uint64_t edges[] = {0, 1, ~std::uint64_t{0}, kEnd - 1, 0 - kEnd, 1 - kEnd};
+  for (int part = 0; part < kParts; ++part) {
+    WordVector words;  // -2^61 <= x < 2^61, many edges and ties
+    while (words.size() < 4 * std::size_t{count}) {
+      const std::uint64_t size = (random() >> 3) >> (random() % 61);
+      words.push_back(random() % 4 == 0 ? edges[random() % 6]
+                                        : ((random() & 1) != 0 ? 0 - size : size));
+    }
+    WordVector gradient(count);
+    for (std::uint64_t& word : gradient) word = random() >> 3;
+    compare(program, {words, gradient}, {}, 0, static_cast<std::uint64_t>(part));
+    if (HasFailure()) return;
+  }
+}
+
+// ---- Shares that wrap at every boundary ----
+
+constexpr std::uint64_t kTop = std::uint64_t{1} << 63;
+
+/// Shares of x, of one player, that together with the other's lie on either side of every wrap:
+/// of the word, of twice the word, of its sign.
+WordVector shares_about(std::uint64_t x) {
+  WordVector shares;
+  for (const std::uint64_t at :
+       {std::uint64_t{0}, kTop, kTop / 2, 0 - kTop / 2, kTop / 4, 0 - kTop / 4}) {
+    for (const std::uint64_t off : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0}}) {
+      shares.push_back(at + off);
+      shares.push_back(x - (at + off));
+    }
+  }
+  return shares;
+}
+
+/// Each word with each of its shares.
+void spread(const WordVector& words, WordVector& all, WordVector& first) {
+  for (const std::uint64_t x : words) {
+    for (const std::uint64_t share : shares_about(x)) {
+      all.push_back(x);
+      first.push_back(share);
+    }
+  }
+}
+
+TEST_P(Securenn, ReluOfSharesThatWrapAtEveryBoundary) {
+  WordVector x, first;
+  spread(signs(0), x, first);
+  const auto count = static_cast<std::uint32_t>(x.size());
+  ASSERT_GT(count, 500u);
+  ProgramBuilder b;
+  const ValueAndBit relu = b.relu(b.state({count}, 0));
+  b.reveal(relu.value, 1);
+  b.reveal(b.bit_to_word(relu.bit), 1);
+  const Program program = b.finish().value();
+  testing::Runner with = runner();
+  with.first_shares = {first};
+  for (const std::uint64_t bundle : {0, 1}) {
+    const RunResult run = run_program(program, 3, {}, {x}, 0, PrgKind::kAes128Ctr, bundle,
+                                      CompareProfile::kLan, with);
+    for (std::size_t i = 0; i < count; ++i) {
+      const bool negative = x[i] >> 63 != 0;
+      ASSERT_EQ(run.revealed[0][0][i], negative ? 0 : x[i]) << x[i] << ' ' << first[i];
+      ASSERT_EQ(run.revealed[0][1][i], negative ? 0 : 1) << x[i] << ' ' << first[i];
+    }
+  }
+}
+
+TEST_P(Securenn, MaximaAndQuotientsOfSharesThatWrapAtEveryBoundary) {
+  const std::uint64_t end = kTop / 4;
+  const WordVector words = {0, 1, ~std::uint64_t{0}, end - 1, 1 - end, 0 - end, end / 2};
+  WordVector all[2], first[2], top[2], top_first[2];
+  for (const std::uint64_t left : words) {
+    for (const std::uint64_t right : words) {
+      // Shares of the two in turn, shifted against each other so that all meet over the pairs.
+      const WordVector of_left = shares_about(left), of_right = shares_about(right);
+      for (std::size_t i = 0; i < of_left.size(); ++i) {
+        const std::size_t j = (i + all[0].size() / of_left.size()) % of_right.size();
+        const auto add = [&](WordVector* to, WordVector* shares) {
+          to[0].push_back(left);
+          to[1].push_back(right);
+          shares[0].push_back(of_left[i]);
+          shares[1].push_back(of_right[j]);
+        };
+        add(all, first);
+        if (left < right && right < end) add(top, top_first);  // 0 <= x < y < 2^61
+      }
+    }
+  }
+  const auto join = [](const WordVector* two) {
+    WordVector joined = two[0];
+    joined.insert(joined.end(), two[1].begin(), two[1].end());
+    return joined;
+  };
+  const auto count = static_cast<std::uint32_t>(all[0].size());
+  ProgramBuilder b;
+  b.reveal(max_rows(b, b.state({2, count}, 0)).max, 1);
+  testing::Runner with = runner();
+  with.first_shares = {join(first)};
+  const RunResult run = run_program(b.finish().value(), 3, {}, {join(all)}, 0, PrgKind::kAes128Ctr,
+                                    0, CompareProfile::kLan, with);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto largest =
+        std::max(static_cast<std::int64_t>(all[0][i]), static_cast<std::int64_t>(all[1][i]));
+    ASSERT_EQ(run.revealed[0][0][i], static_cast<std::uint64_t>(largest)) << i;
+  }
+  with.first_shares = {top_first[0], top_first[1]};
+  const auto quotients = static_cast<std::uint32_t>(top[0].size());
+  ASSERT_GT(quotients, 100u);
+  const RunResult divided = run_program(division_program(quotients, true), 3, {}, {top[0], top[1]},
+                                        0, PrgKind::kAes128Ctr, 0, CompareProfile::kLan, with);
+  expect_quotients(divided.revealed[0][0], top[0], top[1]);
 }
 
 // ---- Costs ----

@@ -312,5 +312,23 @@ TEST(Lease, EverySessionHasItsOwnId) {
   }
 }
 
+TEST(Session, BeginsTheEpochAfterTheLatestThatAnybodyKnows) {
+  Cluster cluster(3);
+  cluster.run([&](int player, Transport& transport) {
+    // One was lost and knows nothing, one was in the last epoch, one was not.
+    const std::uint64_t known[] = {0, 4, 2};
+    const auto session =
+        Session::create_blocking(transport, in_ms(20000), fill_random_blocking, known[player]);
+    ASSERT_TRUE(session.ok()) << session.error().message;
+    EXPECT_EQ(session->epoch(), 5u);
+    // Nobody drives the others to the end of the numbers.
+    const auto absurd = Session::create_blocking(transport, in_ms(20000), fill_random_blocking,
+                                                 player == 1 ? ~std::uint64_t{0} : 5);
+    ASSERT_FALSE(absurd.ok());
+    EXPECT_EQ(absurd.error().code, ErrorCode::kProtocolMismatch);
+    EXPECT_EQ(absurd.error().player, 1);
+  });
+}
+
 }  // namespace
 }  // namespace beaverpond::testing

@@ -7,7 +7,7 @@
 #include <random>
 #include <tuple>
 
-#include "online/transport/frame.h"
+#include "online/transport/all_reduce_form.h"
 #include "tests/online/transport/players.h"
 
 namespace beaverpond {
@@ -60,8 +60,10 @@ TEST_P(Collectives, RankSizeAndNameAreRight) {
 }
 
 TEST_P(Collectives, AllReduceOfAnySize) {
-  // Around the limits of copied messages and TLS records, and 16 MB.
-  const std::vector<std::size_t> counts = {0, 1, 2, 1535, 1536, 1537, 2048, 40'000, 2'000'000};
+  // Around the limits of copied messages, TLS records, pieces and rings, and 16 MB.
+  const std::vector<std::size_t> counts = {0,       1,       2,       1535,    1536,
+                                           1537,    2048,    32'768,  32'769,  40'000,
+                                           131'071, 131'072, 131'073, 300'001, 2'000'000};
   for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kXor}) {
     for (const std::size_t count : counts) {
       const std::vector<std::uint64_t> expected = reduced(count, op);
@@ -150,16 +152,50 @@ TEST_P(Collectives, ManyInFlightOnSeveralLanes) {
   });
 }
 
-TEST_P(Collectives, StatisticsCountPayloadsAndHeaders) {
+TEST_P(Collectives, LargeReductionsInFlightAreWaitedForInAnyOneOrder) {
+  const std::vector<std::size_t> counts = {140'000, 10, 200'003, 140'000};
   run_players(players_, [&](int rank) {
-    std::vector<std::uint64_t> words(1000);
-    ASSERT_TRUE(
-        transport(rank).all_reduce_blocking(words, ReduceOp::kSum, {}, in_ms(kPatience)).ok());
-    const std::uint64_t each = 8000 + kFrameHeaderBytes + kTagBytes;
-    const TransportStats stats = transport(rank).stats();
-    EXPECT_EQ(stats.sent_bytes, each * static_cast<std::uint64_t>(players_ - 1));
-    EXPECT_EQ(stats.received_bytes, each * static_cast<std::uint64_t>(players_ - 1));
+    std::deque<std::vector<std::uint64_t>> words;
+    std::vector<Operation> pending;
+    for (std::uint32_t i = 0; i < counts.size(); ++i) {
+      words.push_back(words_of(rank, counts[i]));
+      pending.push_back(transport(rank).start_all_reduce(words.back(), ReduceOp::kSum,
+                                                         {.operation = i}, kHostStream));
+    }
+    for (const std::size_t i : {2, 0, 3, 1}) {
+      const Result<void> result = pending[i].wait(in_ms(kPatience));
+      ASSERT_TRUE(result.ok()) << result.error().message;
+      EXPECT_TRUE(words[i] == reduced(counts[i], ReduceOp::kSum));
+    }
   });
+}
+
+TEST_P(Collectives, StatisticsCountPayloadsAndHeaders) {
+  const std::vector<std::uint64_t> counts = {1000, 40'001, 262'147};
+  run_players(players_, [&](int rank) {
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+    for (const std::uint64_t count : counts) {
+      std::vector<std::uint64_t> words(count);
+      ASSERT_TRUE(
+          transport(rank).all_reduce_blocking(words, ReduceOp::kSum, {}, in_ms(kPatience)).ok());
+      sent += all_reduce_sent_bytes(players_, rank, count);
+      EXPECT_EQ(transport(rank).stats().sent_bytes, sent);
+      // What comes is sent by the player before in a ring, else by all others alike.
+      received += all_reduce_sent_bytes(players_, (rank + players_ - 1) % players_, count);
+    }
+    EXPECT_EQ(transport(rank).stats().received_bytes, received);
+  });
+}
+
+TEST(AllReduceForm, ARingSendsTwoWholesLessTwoBlocks) {
+  constexpr std::uint64_t kWords = 3 << 20;
+  EXPECT_EQ(all_reduce_sent_bytes(2, 0, kWords), wire_bytes(kWords * 8));
+  EXPECT_EQ(all_reduce_sent_bytes(3, 1, 1000), 2 * wire_bytes(8000));
+  EXPECT_EQ(all_reduce_sent_bytes(3, 1, kWords), 4 * wire_bytes(kWords * 8 / 3));
+  // 1,000,003 words among five: blocks of 200,000, 200,001, 200,000, 200,001, 200,001.
+  EXPECT_EQ(all_reduce_sent_bytes(5, 0, 1'000'003),
+            4 * wire_bytes(200'000 * 8) - wire_bytes(1'600'000) + 5 * wire_bytes(200'001 * 8));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Collectives,

@@ -9,29 +9,40 @@ namespace {
 
 TEST(Frame, HeaderLiesOnTheWireAsDocumented) {
   const FrameHeaderBytes bytes =
-      encode_frame_header({FrameType::kData, 0x01020304, 0x1112131415161718, 0x18});
-  const FrameHeaderBytes expected = {'B',  'P', 'F',  'R',  1,    0,    1,    0,    4,    3,
+      encode_frame_header({FrameType::kData, 0x01020304, 0x1112131415161718, 0x28});
+  const FrameHeaderBytes expected = {'B',  'P', 'F',  'R',  2,    0,    1,    0,    4,    3,
                                      2,    1,   0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
-                                     0x18, 0,   0,    0,    0,    0,    0,    0};
+                                     0x28, 0,   0,    0,    0,    0,    0,    0};
   EXPECT_EQ(bytes, expected);
   const Result<FrameHeader> header = decode_frame_header(bytes);
   ASSERT_TRUE(header.ok());
   EXPECT_EQ(header->type, FrameType::kData);
   EXPECT_EQ(header->lane, 0x01020304u);
   EXPECT_EQ(header->sequence, 0x1112131415161718u);
-  EXPECT_EQ(header->length, 0x18u);
+  EXPECT_EQ(header->length, 0x28u);
 }
 
-TEST(Frame, TagLiesOnTheWireAsDocumented) {
-  const Tag tag{.session = 1, .bundle = 2, .lane = 3, .operation = 0x04000000};
-  const TagBytes expected = {1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0,
-                             0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 4};
-  EXPECT_EQ(encode_tag(tag), expected);
-  EXPECT_EQ(decode_tag(expected), tag);
+TEST(Frame, HeadOfAMessageLiesOnTheWireAsDocumented) {
+  const Tag tag{.session = 1, .bundle = 2, .lane = 3, .operation = 0x04000000, .step = 5};
+  MessageHeadBytes expected = {1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0,
+                               0, 0, 0, 0, 0, 4, 5, 0, 0, 0, 6, 7, 0, 0, 0, 0, 0, 0};
+  EXPECT_EQ(encode_message_head({tag, 0x0706}), expected);
+  const Result<MessageHead> head = decode_message_head(expected);
+  ASSERT_TRUE(head.ok());
+  EXPECT_EQ(head->tag, tag);
+  EXPECT_EQ(head->size, 0x0706u);
+  expected.back() = 1;
+  EXPECT_EQ(decode_message_head(expected).error().code, ErrorCode::kProtocolMismatch);
+}
+
+TEST(Frame, AMessageIsAsLongOnTheWireAsItsPieces) {
+  EXPECT_EQ(wire_bytes(0), 28u + 36);
+  EXPECT_EQ(wire_bytes(kPieceBytes), kPieceBytes + 28 + 36);
+  EXPECT_EQ(wire_bytes(kPieceBytes + 1), kPieceBytes + 1 + 2 * 28 + 36);
 }
 
 TEST(Frame, ForeignOrImpossibleHeadersAreRefused) {
-  const FrameHeaderBytes good = encode_frame_header({FrameType::kData, 0, 0, kTagBytes});
+  const FrameHeaderBytes good = encode_frame_header({FrameType::kData, 0, 0, kMessageHeadBytes});
   ASSERT_TRUE(decode_frame_header(good).ok());
   const auto refused = [](const FrameHeaderBytes& bytes, const std::string& what) {
     const Result<FrameHeader> header = decode_frame_header(bytes);
@@ -43,16 +54,18 @@ TEST(Frame, ForeignOrImpossibleHeadersAreRefused) {
   bytes[0] = 'X';
   refused(bytes, "magic");
   bytes = good;
-  bytes[kFrameVersionOffset] = 2;
-  refused(bytes, "version 2");
+  bytes[kFrameVersionOffset] = 1;
+  refused(bytes, "version 1");
   bytes = good;
-  bytes[kFrameTypeOffset] = 8;
-  refused(bytes, "unknown type 8");
+  bytes[kFrameTypeOffset] = 9;
+  refused(bytes, "unknown type 9");
   bytes[kFrameTypeOffset] = 0;
   refused(bytes, "unknown type 0");
-  refused(encode_frame_header({FrameType::kData, 0, 0, kTagBytes - 1}), "without a tag");
-  refused(encode_frame_header({FrameType::kData, 0, 0, kMaxPayloadBytes + kTagBytes + 1}),
+  refused(encode_frame_header({FrameType::kData, 0, 0, kMessageHeadBytes - 1}), "without a tag");
+  refused(encode_frame_header({FrameType::kData, 0, 0, kPieceBytes + kMessageHeadBytes + 1}),
           "above the limit");
+  refused(encode_frame_header({FrameType::kMore, 0, 0, kPieceBytes + 1}), "above the limit");
+  refused(encode_frame_header({FrameType::kMore, 0, 0, 0}), "an empty piece");
   refused(encode_frame_header({FrameType::kHello, 0, 0, kMaxControlBytes + 1}), "above the limit");
   refused(encode_frame_header({FrameType::kData, 0, 0, ~std::uint64_t{0}}), "above the limit");
 }

@@ -87,10 +87,19 @@ class LinkTest : public ::testing::Test {
     ASSERT_TRUE(peer_->write(payload).ok());
   }
 
-  static std::vector<std::uint8_t> tagged(const Tag& tag, std::vector<std::uint8_t> payload) {
-    const TagBytes bytes = encode_tag(tag);
-    payload.insert(payload.begin(), bytes.begin(), bytes.end());
+  /// The first frame's payload of a message of `size` bytes.
+  static std::vector<std::uint8_t> beginning(const Tag& tag, std::uint64_t size,
+                                             std::span<const std::uint8_t> piece) {
+    const MessageHeadBytes head = encode_message_head({tag, size});
+    std::vector<std::uint8_t> payload(head.size() + piece.size());
+    std::copy(head.begin(), head.end(), payload.begin());
+    std::copy(piece.begin(), piece.end(), payload.begin() + kMessageHeadBytes);
     return payload;
+  }
+
+  static std::vector<std::uint8_t> tagged(const Tag& tag,
+                                          const std::vector<std::uint8_t>& payload) {
+    return beginning(tag, payload.size(), payload);
   }
 
   LinkHello good_hello() const { return {1, settings_.roster_hash, {5, 6}}; }
@@ -205,13 +214,114 @@ TEST_F(LinkTest, AnEnormousLengthIsRefusedBeforeAnythingIsAllocated) {
 TEST_F(LinkTest, ATruncatedFrameIsNeverDelivered) {
   come_up();
   const Inbox::Ticket ticket = inbox_.expect(1, kTag, 4);
-  ASSERT_TRUE(
-      peer_->write(encode_frame_header({FrameType::kData, kTag.lane, sequence_, kTagBytes + 4}))
-          .ok());
-  const std::vector<std::uint8_t> part = tagged(kTag, {1, 2, 3});
+  ASSERT_TRUE(peer_
+                  ->write(encode_frame_header(
+                      {FrameType::kData, kTag.lane, sequence_, kMessageHeadBytes + 4}))
+                  .ok());
+  std::vector<std::uint8_t> part = tagged(kTag, {1, 2, 3, 4});
+  part.pop_back();
   ASSERT_TRUE(peer_->write(part).ok());
   ASSERT_TRUE(exchange().ok());
   EXPECT_EQ(inbox_.wait(ticket, in_ms(0)).error().code, ErrorCode::kTimeout);
+}
+
+/// What the peer has heard, frame by frame: type, lane and length.
+std::vector<FrameHeader> frames_of(std::span<const std::uint8_t> heard) {
+  std::vector<FrameHeader> frames;
+  while (heard.size() >= kFrameHeaderBytes) {
+    const auto header = decode_frame_header(heard.first<kFrameHeaderBytes>());
+    BP_CHECK(header.ok(), "a frame");
+    frames.push_back(*header);
+    heard = heard.subspan(std::min<std::size_t>(heard.size(), kFrameHeaderBytes + header->length));
+  }
+  return frames;
+}
+
+TEST_F(LinkTest, ASmallMessageWaitsForOnePieceOfAnotherLane) {
+  come_up();
+  heard_.clear();
+  const std::vector<std::uint8_t> large(5 * kPieceBytes + 1, 7);
+  const std::vector<std::uint8_t> small(100, 8);
+  Tag other = kTag;
+  other.lane = 9;
+  link_->post(std::make_shared<Outgoing>(1, kTag, large));
+  ASSERT_TRUE(link_->fill_output().ok());  // the first piece is on its way
+  link_->post(std::make_shared<Outgoing>(1, other, small));
+  ASSERT_TRUE(exchange().ok());
+  std::vector<std::uint64_t> lengths;
+  std::vector<std::uint32_t> lanes;
+  for (const FrameHeader& frame : frames_of(heard_)) {
+    lanes.push_back(frame.lane);
+    lengths.push_back(frame.length);
+  }
+  EXPECT_EQ(lanes, (std::vector<std::uint32_t>{3, 3, 9, 3, 3, 3, 3}));
+  EXPECT_EQ(lengths, (std::vector<std::uint64_t>{kPieceBytes + kMessageHeadBytes, kPieceBytes,
+                                                 100 + kMessageHeadBytes, kPieceBytes, kPieceBytes,
+                                                 kPieceBytes, 1}));
+}
+
+TEST_F(LinkTest, PiecesOfTwoLanesComeTogetherAgain) {
+  come_up();
+  Tag other = kTag;
+  other.lane = 9;
+  std::vector<std::uint8_t> bytes(2 * kPieceBytes + 5);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i / 100);
+  const std::span<const std::uint8_t> all(bytes);
+  const auto begin = [&](const Tag& tag) {
+    say(FrameType::kData, beginning(tag, bytes.size(), all.first(kPieceBytes)), tag.lane);
+  };
+  const auto go_on = [&](const Tag& tag, std::size_t at, std::size_t size) {
+    const auto piece = all.subspan(at, size);
+    say(FrameType::kMore, {piece.begin(), piece.end()}, tag.lane);
+  };
+  const Inbox::Ticket one = inbox_.expect(1, kTag, bytes.size());
+  const Inbox::Ticket two = inbox_.expect(1, other, bytes.size());
+  begin(kTag);
+  begin(other);
+  go_on(other, kPieceBytes, kPieceBytes);
+  go_on(kTag, kPieceBytes, kPieceBytes);
+  go_on(other, 2 * kPieceBytes, 5);
+  ASSERT_TRUE(exchange().ok());
+  EXPECT_EQ(inbox_.wait(one, in_ms(0)).error().code, ErrorCode::kTimeout);
+  go_on(kTag, 2 * kPieceBytes, 5);
+  ASSERT_TRUE(exchange().ok());
+  for (const Inbox::Ticket& ticket : {one, two}) {
+    const Result<MessageBuffer> got = inbox_.wait(ticket, in_ms(0));
+    ASSERT_TRUE(got.ok());
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), got->bytes().begin()));
+  }
+}
+
+TEST_F(LinkTest, PiecesThatDoNotFitAreRefused) {
+  come_up();
+  say(FrameType::kMore, {1}, kTag.lane);
+  expect_error(ErrorCode::kProtocolMismatch, "a piece of a message never begun");
+}
+
+TEST_F(LinkTest, AFirstPieceOfAnotherSizeIsRefused) {
+  come_up();
+  say(FrameType::kData, beginning(kTag, 5, std::vector<std::uint8_t>(4)), kTag.lane);
+  expect_error(ErrorCode::kProtocolMismatch, "a piece of 4 bytes where 5 were due");
+}
+
+TEST_F(LinkTest, AMessageWithinAnotherOfItsLaneIsRefused) {
+  come_up();
+  const std::vector<std::uint8_t> piece(kPieceBytes);
+  for (int i = 0; i < 2; ++i) {
+    say(FrameType::kData, beginning(kTag, kPieceBytes + 1, piece), kTag.lane);
+  }
+  expect_error(ErrorCode::kProtocolMismatch, "a message within another of its lane");
+}
+
+TEST_F(LinkTest, BeginningsAreBoundedBeforeAnythingIsAllocated) {
+  come_up();
+  const std::vector<std::uint8_t> piece(kPieceBytes);
+  for (std::uint32_t lane = 0; lane < 3; ++lane) {
+    Tag tag = kTag;
+    tag.lane = lane;
+    say(FrameType::kData, beginning(tag, kMaxPayloadBytes, piece), lane);
+  }
+  expect_error(ErrorCode::kProtocolMismatch, "the beginnings of messages of more than");
 }
 
 TEST_F(LinkTest, AFlippedBitOnTheWireEndsTheConnection) {

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "online/transport/frame.h"
 #include "online/transport/inbox.h"
 #include "tests/online/transport/players.h"
@@ -80,7 +82,7 @@ TEST(Mesh, AWrongLengthIsAMismatch) {
 }
 
 TEST(Inbox, EmptyMessagesCountAgainstTheBound) {
-  constexpr std::uint64_t kEmpty = kFrameHeaderBytes + kTagBytes;
+  constexpr std::uint64_t kEmpty = kFrameHeaderBytes + kMessageHeadBytes;
   Inbox inbox(2, 3 * kEmpty);
   for (int round = 0; round < 10; ++round) {
     inbox.deliver(1, kTag, MessageBuffer());
@@ -181,6 +183,79 @@ TEST(Local, ACleanEndIsALossOnlyForWhoWaits) {
   EXPECT_NE(lost.error().message.find("closed the connection"), std::string::npos);
   EXPECT_EQ(transports[0]->send_blocking(1, last, operation(5), in_ms(5000)).error().code,
             ErrorCode::kPeerLost);
+}
+
+constexpr std::size_t kRingWords = 150'001;
+
+TEST(Ring, WhoEndsBeforeItIsNamedByAllAndTheWordsStay) {
+  // Two behind the one that left, nobody hears from it directly.
+  auto transports = make_local_transports(5);
+  transports[2].reset();
+  std::vector<Operation> pending;
+  std::vector<std::vector<std::uint64_t>> words(5, std::vector<std::uint64_t>(kRingWords, 5));
+  for (const std::size_t rank : {0u, 1u, 3u, 4u}) {
+    const Result<void> result =
+        transports[rank]->all_reduce_blocking(words[rank], ReduceOp::kSum, kTag, in_ms(20'000));
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code, ErrorCode::kPeerLost);
+    EXPECT_EQ(result.error().player, 2);
+    EXPECT_EQ(words[rank], std::vector<std::uint64_t>(kRingWords, 5));
+  }
+}
+
+TEST(Ring, WhoEndsInTheMiddleIsNamedByAll) {
+  auto transports = make_local_transports(5);
+  const Deadline start = in_ms(0);
+  run_players(5, [&](int rank) {
+    const auto me = static_cast<std::size_t>(rank);
+    std::vector<std::uint64_t> words(kRingWords, 5);
+    if (rank == 2) {
+      // It begins, so that the others are under way, and is gone when it should pass on.
+      Operation mine = transports[me]->start_all_reduce(words, ReduceOp::kSum, kTag, kHostStream);
+      EXPECT_EQ(mine.wait(in_ms(0) - std::chrono::seconds(1)).error().code, ErrorCode::kTimeout);
+      return transports[me].reset();
+    }
+    const Result<void> result =
+        transports[me]->all_reduce_blocking(words, ReduceOp::kSum, kTag, in_ms(20'000));
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code, ErrorCode::kPeerLost);
+    EXPECT_EQ(result.error().player, 2) << result.error().message;
+    EXPECT_EQ(words, std::vector<std::uint64_t>(kRingWords, 5));
+  });
+  EXPECT_LT(seconds_since(start), 10.0);
+}
+
+TEST(Ring, ADeadlineNamesThePlayerBeforeIfThatHasNotBegun) {
+  auto transports = make_local_transports(4);
+  run_players(4, [&](int rank) {
+    if (rank == 1) return;
+    std::vector<std::uint64_t> words(kRingWords, 5);
+    const Result<void> late = transports[static_cast<std::size_t>(rank)]->all_reduce_blocking(
+        words, ReduceOp::kXor, kTag, in_ms(200));
+    ASSERT_FALSE(late.ok());
+    EXPECT_EQ(late.error().code, ErrorCode::kTimeout);
+    EXPECT_EQ(late.error().player, rank == 2 ? std::optional<int>(1) : std::nullopt);
+    EXPECT_EQ(words, std::vector<std::uint64_t>(kRingWords, 5));
+  });
+}
+
+TEST(Ring, AnotherSizeOrOperationIsAMismatch) {
+  // By one block's size; a message to all where a ring was begun; another tag.
+  for (int difference = 0; difference < 3; ++difference) {
+    auto transports = make_local_transports(3);
+    std::atomic<int> mismatches = 0;
+    run_players(3, [&](int rank) {
+      const bool differs = rank == 1;
+      std::vector<std::uint64_t> words(!differs ? kRingWords : kRingWords + 3, 5);
+      if (differs && difference == 1) words.resize(10);
+      const Tag tag = differs && difference == 2 ? operation(9) : kTag;
+      const Result<void> result = transports[static_cast<std::size_t>(rank)]->all_reduce_blocking(
+          words, ReduceOp::kSum, tag, in_ms(400));
+      EXPECT_FALSE(result.ok());
+      if (result.error().code == ErrorCode::kProtocolMismatch) ++mismatches;
+    });
+    EXPECT_GE(mismatches, 1) << difference;
+  }
 }
 
 TEST(Operation, DroppingOneThatWasNotWaitedForAborts) {

@@ -436,7 +436,7 @@ TEST(Tls, HeartbeatsKeepAnIdleConnection) {
   std::this_thread::sleep_for(std::chrono::milliseconds(2'500));
   expect_works(connected);
   // They are not traffic of the application.
-  EXPECT_EQ(connected[0]->transport->stats().sent_bytes, 28u + 24u + 8u);
+  EXPECT_EQ(connected[0]->transport->stats().sent_bytes, 28u + 36u + 8u);
 }
 
 TEST(Tls, ADeadlineNamesThePlayerAndBuffersMayGo) {

@@ -39,6 +39,27 @@ TEST(MpiModule, WhatIsNotThereIsSaid) {
   EXPECT_THAT(foreign.error().message, HasSubstr("not a module of Beaverpond"));
 }
 
+TEST(MpiModule, WhatIsDamagedIsRefused) {
+  const std::string file = std::filesystem::path(::testing::TempDir()) / "beaverpond_mpi_cut.so";
+  const std::array<std::string, 1> path = {file};
+  const auto refused = [&path] {
+    const auto module = load_mpi_module_from(path);
+    EXPECT_FALSE(module.ok());
+    return module.ok() ? std::string("loaded") : module.error().message;
+  };
+  std::ofstream(file) << "no library at all";
+  EXPECT_THAT(refused(), HasSubstr(file + " is damaged"));
+  if (!std::filesystem::exists(MPI_MODULE)) GTEST_SKIP() << "built without MPI";
+  const std::uintmax_t size = std::filesystem::file_size(MPI_MODULE);
+  // The loader of the system would map the parts that are gone, and die of it.
+  for (const std::uintmax_t kept : {std::uintmax_t{64}, size / 2, size - 1}) {
+    std::filesystem::copy_file(MPI_MODULE, file, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(file, kept);
+    EXPECT_THAT(refused(), HasSubstr(file + " is damaged")) << kept;
+  }
+  std::filesystem::remove(file);
+}
+
 TEST(MpiModule, FabricsThatNobodyTrustsAreRefused) {
   EXPECT_TRUE(check_mpi_fabric(true).ok());
   const Result<void> refused = check_mpi_fabric(false);
