@@ -54,16 +54,17 @@ Result<Bundle> DealtBundles::next_blocking(std::uint64_t /*step*/, std::uint64_t
   return std::move(bundles_[next_++]);
 }
 
-void set_protocol(Job& job, Protocol protocol) {
-  job.protocol = protocol;
-  if (protocol != Protocol::kAdditive) job.players = 3;
+void set_protocol(Job& job, const Setting& setting) {
+  job.protocol = setting.protocol;
+  if (setting.protocol != Protocol::kAdditive) job.players = 3;
+  if (setting.players != 0) job.players = setting.players;
 }
 
 Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64_t steps,
-                                        Protocol protocol) {
+                                        const Setting& setting) {
   TrainingCase test;
   BP_ASSIGN(test.job, read_job(job_path));
-  set_protocol(test.job, protocol);
+  set_protocol(test.job, setting);
   test.job.training.steps = steps;
   test.job.test_images.clear();
   test.job.test_labels.clear();

@@ -68,12 +68,16 @@ struct TrainingCase {
   std::vector<WeightTensor> expected;
 };
 
-/// The job under another protocol: SecureNN's have a third player, who owns nothing.
-void set_protocol(Job& job, Protocol protocol);
+/// Who computes a job, and how.
+struct Setting {
+  Protocol protocol = Protocol::kAdditive;
+  std::uint32_t players = 0;  ///< 0: the job's own, under SecureNN three; a third owns nothing
+};
+void set_protocol(Job& job, const Setting& setting);
 
 /// The job file with `steps` steps and without a test set. Errors: those of read_job(), emulate().
 Result<TrainingCase> make_training_case(const std::string& job_path, std::uint64_t steps,
-                                        Protocol protocol = Protocol::kAdditive);
+                                        const Setting& setting = {});
 
 /// One player's part of a case, over any transport, on the CPU where `backend` is null. Errors:
 /// those of train_blocking().

@@ -30,10 +30,10 @@ Result<std::vector<std::uint32_t>> classes_by_the_twin(const InferenceCase& test
 }  // namespace
 
 Result<InferenceCase> make_inference_case(const std::string& job_path, std::uint32_t batch,
-                                          std::uint32_t batches, Protocol protocol) {
+                                          std::uint32_t batches, const Setting& setting) {
   InferenceCase test;
   BP_ASSIGN(test.job, read_job(job_path));
-  set_protocol(test.job, protocol);
+  set_protocol(test.job, setting);
   test.job.reveal.predictions = {kAsker};
   test.job.reveal.answer = Answer::kClass;
   InferenceOptions ask;

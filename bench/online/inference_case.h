@@ -22,7 +22,7 @@ struct InferenceCase {
 
 /// `batches` batches of one series. Errors: those of read_job(), prepare_inference(), the twin.
 Result<InferenceCase> make_inference_case(const std::string& job_path, std::uint32_t batch,
-                                          std::uint32_t batches, Protocol protocol);
+                                          std::uint32_t batches, const Setting& setting);
 
 /// One player's part. `on_batch` is called after each. Errors: those of infer_blocking().
 Result<InferenceReport> infer_player_blocking(const InferenceCase& test, Transport& transport,

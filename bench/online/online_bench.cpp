@@ -3,6 +3,8 @@
 // by the final weights, which must be the plaintext twin's bit for bit.
 //
 //   beaverpond-online-bench [--json FILE] [--examples DIR] [--only NAME] [--quick]
+//
+// `--only compare` sets the protocols side by side: the same work in turns under each, and a table.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -24,8 +26,9 @@
 namespace beaverpond {
 namespace {
 
-int players_of(Protocol protocol) {
-  return protocol == Protocol::kAdditive ? 2 : 3;
+int players_of(const Setting& setting) {
+  if (setting.players != 0) return static_cast<int>(setting.players);
+  return setting.protocol == Protocol::kAdditive ? 2 : 3;
 }
 
 struct Repetitions {
@@ -54,7 +57,6 @@ BenchRow cost_row(const std::string& name, const std::vector<PlayerResult>& resu
                 {"rounds", results[0].rounds},
                 {"fastest", *std::min_element(wall.begin(), wall.end())},
                 {"repetitions", static_cast<double>(repetitions.timed)}}};
-  if (results.size() == 2) return row;
   // Each by itself: SecureNN's players do different work.
   double all_bytes = 0;
   for (std::size_t player = 0; player < results.size(); ++player) {
@@ -94,9 +96,9 @@ Result<void> train_and_measure(const TrainingCase& test, std::vector<Bundle> bun
 }
 
 Result<void> bench_training(BenchReport& report, const std::string& name,
-                            const std::string& job_path, Protocol protocol,
+                            const std::string& job_path, const Setting& setting,
                             const Repetitions& repetitions, std::optional<Reference> reference) {
-  BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all(), protocol));
+  BP_ASSIGN(const TrainingCase test, make_training_case(job_path, repetitions.all(), setting));
   const auto players = static_cast<int>(test.job.players);
   double offline = 0;
   BP_ASSIGN(Dealt dealt, timed_dealing(test.setup.plan, players, repetitions.all(), offline));
@@ -262,10 +264,10 @@ Result<void> op_and_measure(const OpCase& test, std::vector<Bundle> bundles, Tra
 }
 
 Result<void> bench_op(BenchReport& report, const std::string& name, Result<OpCase> (*make)(),
-                      Protocol protocol, const Repetitions& repetitions) {
+                      const Setting& setting, const Repetitions& repetitions) {
   BP_ASSIGN(OpCase test, make());
-  BP_TRY(plan_for(protocol, test));
-  const int players = players_of(protocol);
+  BP_TRY(plan_for(setting.protocol, test));
+  const int players = players_of(setting);
   double offline = 0;
   BP_ASSIGN(Dealt dealt, timed_dealing(test.plan, players, repetitions.all(), offline));
   BP_ASSIGN(const std::vector<PlayerResult> results,
@@ -304,11 +306,12 @@ Result<void> infer_and_measure(const InferenceCase& test, std::vector<Bundle> bu
 
 /// Batches of one series; the first, which opens the weights, is the warm-up.
 Result<void> bench_inference(BenchReport& report, const std::string& name,
-                             const std::string& job_path, std::uint32_t batch, Protocol protocol,
-                             const Repetitions& repetitions, std::optional<Reference> reference) {
-  BP_ASSIGN(const InferenceCase test,
-            make_inference_case(job_path, batch, static_cast<std::uint32_t>(repetitions.all()),
-                                protocol));
+                             const std::string& job_path, std::uint32_t batch,
+                             const Setting& setting, const Repetitions& repetitions,
+                             std::optional<Reference> reference) {
+  BP_ASSIGN(
+      const InferenceCase test,
+      make_inference_case(job_path, batch, static_cast<std::uint32_t>(repetitions.all()), setting));
   const auto players = static_cast<int>(test.job.players);
   BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, 1));
   BP_ASSIGN(const std::vector<PlayerResult> results,
@@ -329,6 +332,48 @@ Result<void> bench_inference(BenchReport& report, const std::string& name,
   return {};
 }
 
+// ---- Protocols side by side ----
+
+const char* const kCompare = "compare";
+
+struct Compared {
+  const char* name;
+  Setting setting;
+};
+constexpr Compared kCompared[] = {{"additive-2", {Protocol::kAdditive, 2}},
+                                  {"additive-3", {Protocol::kAdditive, 3}},
+                                  {"securenn", {Protocol::kSecurenn, 3}},
+                                  {"securenn-fused", {Protocol::kSecurennFused, 3}}};
+
+/// A line for each work and protocol, as Markdown: what does not depend on other load comes first.
+void print_comparison(const std::vector<BenchRow>& rows) {
+  std::printf(
+      "\n| work | protocol | CPU s, all | by player | MB sent, all | rounds | wall s |\n"
+      "|---|---|---|---|---|---|---|\n");
+  for (const BenchRow& row : rows) {
+    if (row.name.rfind(kCompare, 0) != 0) continue;
+    const auto value = [&row](const std::string& key) {
+      for (const auto& [name, number] : row.extra) {
+        if (name == key) return number;
+      }
+      return -1.0;
+    };
+    const std::size_t work = std::string(kCompare).size() + 1;
+    const std::size_t last = row.name.rfind('/');
+    std::string by_player;
+    for (int player = 0; value("cpu_seconds_" + std::to_string(player)) >= 0; ++player) {
+      char text[32];
+      std::snprintf(text, sizeof text, "%s%.3f", player == 0 ? "" : " ",
+                    value("cpu_seconds_" + std::to_string(player)));
+      by_player += text;
+    }
+    std::printf("| `%s` | %s | %.3f | %s | %.1f | %.0f | %.3f |\n",
+                row.name.substr(work, last - work).c_str(), row.name.substr(last + 1).c_str(),
+                value("cpu_seconds"), by_player.c_str(), value("bytes_all") / 1e6, value("rounds"),
+                row.value);
+  }
+}
+
 int run(const BenchOptions& options) {
   BenchReport report;
   const auto bench = [&](const std::string& name, auto function) {
@@ -339,24 +384,24 @@ int run(const BenchOptions& options) {
   const auto recorded = [](double seconds) {
     return Reference{"SecureNN's public code, another machine", "recorded", seconds};
   };
-  Protocol protocol = Protocol::kAdditive;
+  Setting setting;
   const auto steps = [&](const std::string& name, const std::string& file,
                          const Repetitions& repetitions, std::optional<Reference> reference) {
     bench(name, [&](const std::string& row) {
-      return bench_training(report, row, options.examples + "/" + file, protocol,
+      return bench_training(report, row, options.examples + "/" + file, setting,
                             options.quick ? Repetitions{1, 2} : repetitions, reference);
     });
   };
   const auto inference = [&](const std::string& name, const std::string& file, std::uint32_t batch,
                              const Repetitions& repetitions, double reference) {
     bench(name, [&](const std::string& row) {
-      return bench_inference(report, row, options.examples + "/" + file, batch, protocol,
+      return bench_inference(report, row, options.examples + "/" + file, batch, setting,
                              options.quick ? Repetitions{1, 2} : repetitions, recorded(reference));
     });
   };
   const auto op = [&](const std::string& name, Result<OpCase> (*make)()) {
     bench(name, [&](const std::string& row) {
-      return bench_op(report, row, make, protocol,
+      return bench_op(report, row, make, setting,
                       options.quick ? Repetitions{1, 2} : Repetitions{2, 9});
     });
   };
@@ -377,7 +422,7 @@ int run(const BenchOptions& options) {
   inference("online/infer/lenet-b128", "lenet.toml", 128, {1, 7}, 13.5);
   inference("online/infer/netA-b128", "netA.toml", 128, {1, 7}, 0.245);
   for (const Protocol other : {Protocol::kSecurenn, Protocol::kSecurennFused}) {
-    protocol = other;
+    setting = {other, 0};
     const std::string prefix = std::string(to_string(other)) + "/";
     op(prefix + "relu-1M", &plain_relu_case);
     op(prefix + "maxpool-24x24x20-b128", &maxpool_case);
@@ -390,6 +435,34 @@ int run(const BenchOptions& options) {
     steps(prefix + "step/minionn-b128", "minionn.toml", {1, 5}, std::nullopt);
     steps(prefix + "step/lenet-b128", "lenet.toml", {1, 5}, recorded(18.0));
   }
+  if (options.only.find(kCompare) == std::string::npos) return report.finish(options.json_path);
+  // The same work under each, one after another: what disturbs one disturbs its neighbours.
+  const auto each = [&](const std::string& what, auto function) {
+    for (const Compared& compared : kCompared) {
+      setting = compared.setting;
+      function(kCompare + ("/" + what) + "/" + compared.name);
+    }
+  };
+  const auto each_op = [&](const std::string& what, Result<OpCase> (*make)()) {
+    each(what, [&](const std::string& name) { op(name, make); });
+  };
+  each_op("relu-1M", &plain_relu_case);
+  each_op("maxpool-24x24x20-b128", &maxpool_case);
+  each_op("matmul-1024", &matmul_case);
+  for (const char* const net : {"netA", "minionn", "lenet"}) {
+    if (options.quick && net != std::string("netA")) continue;
+    const std::string file = std::string(net) + ".toml";
+    each(std::string("infer/") + net + "-b128", [&](const std::string& name) {
+      bench(name, [&](const std::string& row) {
+        return bench_inference(report, row, options.examples + "/" + file, 128, setting,
+                               options.quick ? Repetitions{1, 2} : Repetitions{1, 5}, std::nullopt);
+      });
+    });
+    each(std::string("step/") + net + "-b128", [&](const std::string& name) {
+      steps(name, file, {1, 5}, std::nullopt);
+    });
+  }
+  print_comparison(report.rows());
   return report.finish(options.json_path);
 }
 

@@ -60,6 +60,7 @@ class BenchReport {
   void add(BenchRow row);
   /// A row that could not be measured, or whose result was wrong.
   void fail(const std::string& name, const std::string& why);
+  const std::vector<BenchRow>& rows() const { return rows_; }
   /// Writes the rows as a JSON list. Returns the exit code: 0 if nothing failed.
   int finish(const std::string& json_path) const;
 

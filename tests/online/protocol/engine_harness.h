@@ -17,6 +17,7 @@
 #include "online/protocol/engine.h"
 #include "online/transport/local.h"
 #include "tests/kernels/test_backend.h"
+#include "tests/soak.h"
 
 namespace beaverpond::testing {
 
@@ -118,6 +119,7 @@ inline RunResult run_program(const Program& program, int players,
       const std::unique_ptr<Backend> backend = test_backend();
       EngineOptions options;
       options.session = 1;
+      options.round_timeout_ms = static_cast<std::uint32_t>(campaign_size(30'000, 600'000));
       Result<std::unique_ptr<Engine>> engine =
           runner.create(program, plan, *backend, transport, std::move(keys).value(), options);
       ASSERT_TRUE(engine.ok()) << engine.error().message;
