@@ -7,6 +7,7 @@
 #include "online/nn/inference.h"
 #include "online/nn/trainer.h"
 #include "online/protocol/cost.h"
+#include "online/protocol/memory_plan.h"
 
 namespace beaverpond {
 namespace {
@@ -72,6 +73,11 @@ void print_json(const PlanOptions& options, const Job& job, const Planned& plann
                        {"bytes_sent", planned.bundle.total.bytes_sent},
                        {"bundle_bytes", planned.bundle.total.bundle_bytes},
                        {"multiply_adds", planned.bundle.total.multiply_adds}};
+  if (planned.plan.protocol == Protocol::kAdditive) {
+    const MemoryPlan memory = plan_memory(planned.program, planned.plan);
+    fields.emplace_back("tensor_bytes", memory.size.value);
+    fields.emplace_back("tensor_bytes_apart", memory.apart.value);
+  }
   if (planned.wide_plan.has_value()) {
     fields.emplace_back("wan_plan", to_hex(plan_hash(*planned.wide_plan)));
     fields.emplace_back("wan_bundle_bytes", planned.wide_plan->correction_size.value);
@@ -116,6 +122,14 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
       "mult-adds, spending it %s on every player\n",
       to_hex(plan_hash(planned.plan)).c_str(), to_string(planned.plan.prg), bundle_bytes / 1e6,
       with_unit(products).c_str(), with_unit(2 * products).c_str());
+  if (planned.plan.protocol == Protocol::kAdditive) {
+    const MemoryPlan memory = plan_memory(planned.program, planned.plan);
+    std::printf(
+        "a player's tensors take %.2f MB, in places they take turns in (%.2f MB side by side); "
+        "states, bundle and messages in flight not included\n",
+        static_cast<double>(memory.size.value) / 1e6,
+        static_cast<double>(memory.apart.value) / 1e6);
+  }
   if (planned.bundles == 0) return;
   const CostRow& total = planned.job.total;
   const auto all_bytes = static_cast<double>(total.bundle_bytes);
