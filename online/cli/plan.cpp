@@ -8,6 +8,7 @@
 #include "online/nn/inference.h"
 #include "online/nn/trainer.h"
 #include "online/protocol/cost.h"
+#include "online/protocol/memory_plan.h"
 
 namespace beaverpond {
 namespace {
@@ -91,6 +92,11 @@ void print_json(const PlanOptions& options, const Job& job, const Planned& plann
   for (std::size_t player = 0; player < planned.bytes_by_player.size(); ++player) {
     fields.emplace_back("bytes_sent_" + std::to_string(player), planned.bytes_by_player[player]);
   }
+  if (planned.plan.protocol == Protocol::kAdditive) {
+    const MemoryPlan memory = plan_memory(planned.program, planned.plan);
+    fields.emplace_back("tensor_bytes", memory.size.value);
+    fields.emplace_back("tensor_bytes_apart", memory.apart.value);
+  }
   if (planned.wide_plan.has_value()) {
     fields.emplace_back("wan_plan", to_hex(plan_hash(*planned.wide_plan)));
     fields.emplace_back("wan_bundle_bytes", planned.wide_plan->correction_size.value);
@@ -143,6 +149,14 @@ void print_job(const PlanOptions& options, const Job& job, const Planned& planne
     std::printf("%s: players 0, 1 and the assistant send %.2f, %.2f and %.2f MB a bundle\n",
                 to_string(planned.plan.protocol), static_cast<double>(bytes[0]) / 1e6,
                 static_cast<double>(bytes[1]) / 1e6, static_cast<double>(bytes[2]) / 1e6);
+  }
+  if (planned.plan.protocol == Protocol::kAdditive) {
+    const MemoryPlan memory = plan_memory(planned.program, planned.plan);
+    std::printf(
+        "a player's tensors take %.2f MB, in places they take turns in (%.2f MB side by side); "
+        "states, bundle and messages in flight not included\n",
+        static_cast<double>(memory.size.value) / 1e6,
+        static_cast<double>(memory.apart.value) / 1e6);
   }
   if (planned.bundles == 0) return;
   const CostRow& total = planned.job.total;

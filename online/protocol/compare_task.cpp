@@ -28,15 +28,27 @@ CompareTask::CompareTask(const CompareLayout& layout, std::uint64_t count, std::
   BP_CHECK(pieces_.back().first + pieces_.back().state.count == count, "pieces are all");
 }
 
+void CompareTask::use(Words opened, Words kept, Words delta, Words b) {
+  BP_CHECK(opened.size() == count_ && kept.size() == compare_kept_words(layout_, count_),
+           "a comparison's memory fits it");
+  opened_ = opened;
+  kept_ = kept;
+  delta_ = delta;
+  b_ = b;
+}
+
 Result<void> CompareTask::allocate(Backend& backend) {
-  const ByteCount words = bytes_of_words(ElementCount{count_});
-  BP_ASSIGN(opened_, backend.allocate(words));
-  BP_ASSIGN(kept_,
-            backend.allocate(bytes_of_words(ElementCount{compare_kept_words(layout_, count_)})));
+  const auto allocate = [&](Buffer& buffer, std::uint64_t words) -> Result<void> {
+    BP_ASSIGN(buffer, backend.allocate(bytes_of_words(ElementCount{words})));
+    return {};
+  };
+  BP_TRY(allocate(own_[0], count_));
+  BP_TRY(allocate(own_[1], compare_kept_words(layout_, count_)));
   if (layout_.wants_sign) {
-    BP_ASSIGN(delta_, backend.allocate(bytes_of_words(ElementCount{packed_words(1, count_)})));
-    BP_ASSIGN(b_, backend.allocate(words));
+    BP_TRY(allocate(own_[2], packed_words(1, count_)));
+    BP_TRY(allocate(own_[3], count_));
   }
+  use(own_[0].words(), own_[1].words(), own_[2].words(), own_[3].words());
   return {};
 }
 
@@ -47,11 +59,11 @@ void CompareTask::start(const Material& material, ConstWords x, const BitShare& 
     CompareState& state = piece.state;
     state.layout = &layout_;
     state.material = material;
-    state.opened = part_of(opened_.words(), piece.first, count);
-    state.kept = kept_.words().subspan(compare_kept_words(layout_, piece.first),
-                                       compare_kept_words(layout_, count));
-    state.delta = part_of(delta_.words(), piece.first, count, 64);
-    piece.b = part_of(b_.words(), piece.first, count);
+    state.opened = part_of(opened_, piece.first, count);
+    state.kept =
+        kept_.subspan(compare_kept_words(layout_, piece.first), compare_kept_words(layout_, count));
+    state.delta = part_of(delta_, piece.first, count, 64);
+    piece.b = part_of(b_, piece.first, count);
     piece.x = part_of(x, piece.first, count);
     piece.forward = {part_of(forward.delta, piece.first, count, 64),
                      part_of(forward.b, piece.first, count)};

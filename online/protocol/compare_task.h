@@ -10,8 +10,8 @@
 
 namespace beaverpond {
 
-/// Memory and progress of one comparison operation, in pieces that each go through the rounds by
-/// themselves. Buffers are allocated once and reused by every run. Not copyable, since
+/// Progress of one comparison operation, in pieces that each go through the rounds by themselves.
+/// Its memory is given once, or allocated, and reused by every run. Not copyable, since
 /// CompareState points at its layout.
 class CompareTask {
  public:
@@ -22,6 +22,10 @@ class CompareTask {
   CompareTask(const CompareTask&) = delete;             // its pieces point at its layout
   CompareTask& operator=(const CompareTask&) = delete;  // its pieces point at its layout
 
+  /// The caller's memory: `opened` and `kept` are the task's while it is in flight, `delta` and `b`
+  /// (of a layout with a sign) from then on as long as bit() is read.
+  void use(Words opened, Words kept, Words delta, Words b);
+  /// Instead: its own.
   Result<void> allocate(Backend& backend);
 
   /// Starts a run. `x` is the input's share, `out` receives the result's. `forward` is the earlier
@@ -44,7 +48,7 @@ class CompareTask {
   bool done() const { return pieces_left_ == 0; }
 
   /// The bit this operation made. Valid once done.
-  BitShare bit() const { return {delta_.words(), b_.words()}; }
+  BitShare bit() const { return {delta_, b_}; }
 
  private:
   using Stage = CompareStage;
@@ -63,10 +67,11 @@ class CompareTask {
   CompareLayout layout_;
   std::uint64_t count_;
   std::uint64_t constant_;
-  Buffer opened_;
-  Buffer kept_;
-  Buffer delta_;
-  Buffer b_;
+  Words opened_;
+  Words kept_;
+  Words delta_;
+  Words b_;
+  Buffer own_[4];
 
   std::vector<Piece> pieces_;
   std::size_t pieces_left_ = 0;

@@ -8,7 +8,7 @@
 
 namespace beaverpond {
 
-Result<void> EngineImpl::prepare() {
+void EngineImpl::prepare() {
   entry_of_op_.assign(program_.ops.size(), -1);
   tasks_.resize(program_.ops.size());
   task_of_bit_.assign(program_.values.size(), nullptr);
@@ -25,30 +25,19 @@ Result<void> EngineImpl::prepare() {
         op.round_to_nearest && op.shift > 0 ? std::uint64_t{1} << (op.shift - 1) : 0;
     auto task = std::make_unique<CompareTask>(compare_layout(entry, plan_.profile), entry.count,
                                               rounding, piece_cut(entry.count));
-    BP_TRY(task->allocate(backend_));
+    const MemoryPlan::OfOp& place = memory_.ops[entry.source];
+    task->use(values_.words(place.opened), values_.words(place.kept), values_.words(place.delta),
+              values_.words(place.b));
     if (op.bit != kNoValue) task_of_bit_[op.bit] = task.get();
     tasks_[entry.source] = std::move(task);
   }
-  find_deferrable();
-  return {};
 }
 
-/// An operation whose result feeds only local operations and updates can be computed while a round
-/// is on its way.
-void EngineImpl::find_deferrable() {
-  std::vector<bool> awaited(program_.values.size(), false);
-  deferrable_.assign(program_.ops.size(), false);
-  for (std::size_t i = program_.ops.size(); i-- > 0;) {
-    const Op& op = program_.ops[i];
-    const bool interactive = entry_of_op_[i] >= 0;
-    const bool out_awaited = op.out != kNoValue && awaited[op.out];
-    deferrable_[i] = interactive &&
-                     is_product(plan_.entries[static_cast<std::size_t>(entry_of_op_[i])].kind) &&
-                     !out_awaited;
-    if (interactive || out_awaited) {
-      for (const ValueId input : op.inputs) awaited[input] = true;
-    }
-  }
+/// The memory plan stands on when things happen: had they another order, a tensor would lie where
+/// another one still does.
+void EngineImpl::passes(std::uint32_t op) const {
+  const RunTicks& ticks = member_ == 0 ? memory_.first : memory_.later;
+  BP_CHECK(ticks.of_op[op] == tick_, "the engine runs as the memory plan says");
 }
 
 Result<void> EngineImpl::check_bundle(const Bundle& bundle) const {
@@ -106,10 +95,15 @@ Result<void> EngineImpl::run_member(const RunInputs& inputs) {
 Result<void> EngineImpl::execute(const RunInputs& inputs) {
   BP_CHECK(idle(), "a run ends with nothing in flight");
   deferred_.clear();
+  tick_ = 0;
   while (true) {
     advance(inputs);
-    if (idle() && run_one_deferred()) continue;
-    if (idle()) break;
+    if (idle() && deferred_.empty()) break;
+    ++tick_;
+    if (idle()) {
+      run_one_deferred();
+      continue;
+    }
     BP_TRY(exchange_round());
   }
   for (const bool started : op_started_) BP_CHECK(started, "an operation never became ready");
@@ -135,6 +129,8 @@ bool EngineImpl::start_op(std::uint32_t index, const RunInputs& inputs) {
     if (!values_[input].ready) return false;
   }
   if (entry_of_op_[index] < 0) {
+    ++tick_;
+    passes(index);
     run_local(index, op, inputs);
     if (op.out != kNoValue) values_[op.out].ready = true;
     return true;
@@ -228,10 +224,11 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program& program, const Pla
                                               " does not have; choose a device or another "
                                               "transport");
   }
-  BP_ASSIGN(ValueStore values, ValueStore::create(program, plan, backend));
+  MemoryPlan memory = plan_memory(program, plan);
+  BP_ASSIGN(ValueStore values, ValueStore::create(program, plan, memory, backend));
   auto engine = std::make_unique<EngineImpl>(program, plan, backend, transport, std::move(keys),
-                                             options, std::move(values));
-  BP_TRY(engine->prepare());
+                                             options, std::move(memory), std::move(values));
+  engine->prepare();
   return std::unique_ptr<Engine>(std::move(engine));
 }
 

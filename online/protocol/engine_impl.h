@@ -58,7 +58,7 @@ struct Strand {
 class EngineImpl final : public Engine {
  public:
   EngineImpl(const Program& program, const Plan& plan, Backend& backend, Transport& transport,
-             PairKeys keys, const EngineOptions& options, ValueStore values)
+             PairKeys keys, const EngineOptions& options, MemoryPlan memory, ValueStore values)
       : program_(program),
         plan_(plan),
         backend_(backend),
@@ -66,10 +66,11 @@ class EngineImpl final : public Engine {
         sharing_(transport, std::move(keys)),
         options_(options),
         staged_(backend.memory() != transport.memory()),
+        memory_(std::move(memory)),
         values_(std::move(values)),
         profiler_(options.profile, program, transport) {}
 
-  Result<void> prepare();
+  void prepare();
   Result<void> run(Bundle bundle, const RunInputs& inputs) override;
   Result<void> run_next(const RunInputs& inputs) override;
   std::uint32_t members_left() const override {
@@ -127,7 +128,7 @@ class EngineImpl final : public Engine {
   bool masks_open(const Op& op);
   void send_mask(ValueSlot& slot, std::uint32_t op);
   void compute_product(std::uint32_t index, const Op& op);
-  bool run_one_deferred();
+  void run_one_deferred();
 
   bool idle() const { return main_.flights.empty() && strands_in_use_.empty(); }
   Strand& new_strand();
@@ -151,7 +152,7 @@ class EngineImpl final : public Engine {
   Result<std::vector<std::uint64_t>> reveal(ConstWords share, std::uint64_t receivers,
                                             std::uint64_t serial, const Tag& tag);
   Result<void> reveal_all();
-  void find_deferrable();
+  void passes(std::uint32_t op) const;
 
   const Program& program_;
   const Plan& plan_;
@@ -160,6 +161,7 @@ class EngineImpl final : public Engine {
   Sharing sharing_;
   EngineOptions options_;
   bool staged_;  ///< what travels is copied through the host
+  MemoryPlan memory_;
   ValueStore values_;
   EngineStats stats_;
   Profiler profiler_;
@@ -167,7 +169,6 @@ class EngineImpl final : public Engine {
   std::vector<int> entry_of_op_;
   std::vector<std::unique_ptr<CompareTask>> tasks_;  ///< by operation
   std::vector<CompareTask*> task_of_bit_;            ///< by value
-  std::vector<bool> deferrable_;                     ///< no message waits for its result
   std::vector<bool> op_started_;
   std::vector<std::uint32_t> deferred_;
   // Vectors are members so that a step after the first allocates nothing.
@@ -186,6 +187,7 @@ class EngineImpl final : public Engine {
   std::vector<std::uint32_t> computing_;  ///< operations given to the backend since settle()
   Result<void> backend_outcome_;          ///< its first failure
   std::uint32_t operation_ = 0;
+  std::uint32_t tick_ = 0;  ///< of the run, as in RunTicks
 };
 
 }  // namespace beaverpond

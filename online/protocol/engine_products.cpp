@@ -8,9 +8,10 @@ namespace beaverpond {
 bool EngineImpl::start_product(std::uint32_t index, const Op& op) {
   for (const ValueId input : op.inputs) send_mask(values_[input], index);
   if (!masks_open(op)) return false;
-  if (deferrable_[index]) {
+  if (memory_.deferred[index]) {
     deferred_.push_back(index);
   } else {
+    ++tick_;
     compute_product(index, op);
   }
   return true;
@@ -36,15 +37,15 @@ void EngineImpl::send_mask(ValueSlot& slot, std::uint32_t op) {
   }
 }
 
-bool EngineImpl::run_one_deferred() {
-  if (deferred_.empty()) return false;
+void EngineImpl::run_one_deferred() {
+  if (deferred_.empty()) return;
   const std::uint32_t index = deferred_.back();
   deferred_.pop_back();
   compute_product(index, program_.ops[index]);
-  return true;
 }
 
 void EngineImpl::compute_product(std::uint32_t index, const Op& op) {
+  passes(index);
   const OpTimer timer(*this, index);
   const auto entry = static_cast<std::uint32_t>(entry_of_op_[index]);
   multiply_open(backend_, program_, op, material(entry), values_);

@@ -84,7 +84,7 @@ void EngineImpl::write(const Strand& strand, const RoundMemory& memory) {
 
 void EngineImpl::finish_mask(const InFlight& flight, ConstWords opened) {
   ValueSlot& slot = *flight.opening;
-  const auto piece = [&flight](const Buffer& buffer) {
+  const auto piece = [&flight](const StoredWords& buffer) {
     return buffer.words().subspan(flight.first, flight.words);
   };
   backend_.copy(opened, piece(slot.opened), kHostStream);
@@ -110,12 +110,14 @@ void EngineImpl::read(Strand& strand, const RoundMemory& memory) {
     if (flight.task == nullptr) {
       backend_.lookup_finish(material(static_cast<std::uint32_t>(entry_of_op_[flight.op])),
                              table_bits(op), words, values_[op.out].share, kHostStream);
+      passes(flight.op);
       values_[op.out].ready = true;
       continue;
     }
     flight.task->read(backend_, words, planes, kHostStream, flight.piece);
     if (!flight.task->piece_done(flight.piece)) still_.push_back(flight);
     if (!flight.task->done()) continue;
+    passes(flight.op);
     values_[op.out].ready = true;
     if (op.bit != kNoValue) values_[op.bit].ready = true;
   }

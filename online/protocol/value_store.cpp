@@ -4,21 +4,21 @@
 
 namespace beaverpond {
 
-Result<ValueStore> ValueStore::create(const Program& program, const Plan& plan, Backend& backend) {
+Result<ValueStore> ValueStore::create(const Program& program, const Plan& plan,
+                                      const MemoryPlan& memory, Backend& backend) {
   ValueStore store;
   store.slots_.resize(program.values.size());
   store.alias_.resize(program.values.size());
   for (ValueId id = 0; id < program.values.size(); ++id) store.alias_[id] = id;
+  BP_ASSIGN(store.block_, backend.allocate(memory.size));
+  for (ValueId id = 0; id < program.values.size(); ++id) {
+    store.slots_[id].share = store.words(memory.values[id].share);
+  }
   BP_TRY(store.allocate_states(program, backend));
   for (const Op& op : program.ops) {
     if (op.code == OpCode::kReshape) store.alias_[op.out] = store.alias_[op.inputs[0]];
-    if (op.out == kNoValue || op.code == OpCode::kReshape || op.code == OpCode::kState) continue;
-    ValueSlot& slot = store.slots_[op.out];
-    const ElementCount count{program.value(op.out).shape.count()};
-    BP_ASSIGN(slot.storage, backend.allocate(bytes_of_words(count)));
-    slot.share = slot.storage.words();
   }
-  BP_TRY(store.allocate_masks(plan, backend));
+  store.place_masks(plan, memory);
   return store;
 }
 
@@ -36,24 +36,18 @@ Result<void> ValueStore::allocate_states(const Program& program, Backend& backen
   return {};
 }
 
-Result<void> ValueStore::allocate_masks(const Plan& plan, Backend& backend) {
+void ValueStore::place_masks(const Plan& plan, const MemoryPlan& memory) {
   for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
     const PlanEntry& entry = plan.entries[index];
-    if (entry.kind == EntryKind::kMask) {
-      ValueSlot& slot = slots_[entry.source];
-      slot.mask_entry = static_cast<int>(index);
-      const ByteCount size = bytes_of_words(ElementCount{entry.count});
-      BP_ASSIGN(slot.mask, backend.allocate(size));
-      BP_ASSIGN(slot.opened, backend.allocate(size));
-    } else if (is_product(entry.kind)) {
-      const PlanEntry& second = plan.entries[entry.mask_y];
-      ValueSlot& slot = slots_[second.source];
-      if (slot.second_factor) continue;
-      slot.second_factor = true;
-      BP_ASSIGN(slot.shifted, backend.allocate(bytes_of_words(ElementCount{second.count})));
-    }
+    if (entry.kind == EntryKind::kMask) slots_[entry.source].mask_entry = static_cast<int>(index);
+    if (is_product(entry.kind)) slots_[plan.entries[entry.mask_y].source].second_factor = true;
   }
-  return {};
+  for (ValueId id = 0; id < slots_.size(); ++id) {
+    const MemoryPlan::OfValue& value = memory.values[id];
+    slots_[id].mask = StoredWords(words(value.mask));
+    slots_[id].opened = StoredWords(words(value.opened));
+    slots_[id].shifted = StoredWords(words(value.shifted));
+  }
 }
 
 void ValueStore::begin_run(const std::vector<bool>& kept) {

@@ -154,7 +154,7 @@ TEST_F(Device, StatesComeAndGoAsHostWords) {
 
 TEST_F(Device, AFullDeviceIsAnErrorOfCreate) {
   FarBackend probe;
-  probe.allow_allocations(3);
+  probe.allow_allocations(1);  // the block, and then a state
   const auto transports = make_local_transports(2);
   const auto engine = Engine::create(program_, plan_, probe, *transports[0], PairKeys{}, {});
   ASSERT_FALSE(engine.ok());
