@@ -16,6 +16,7 @@
 #include "kernels/gemm/conv.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/math/compare_block.h"
+#include "kernels/securenn_backend.h"
 
 namespace beaverpond {
 namespace {
@@ -227,6 +228,8 @@ class CpuBackend final : public Backend {
     }
     cpu::best_compare_kernels().deal(deal, views);
   }
+
+  securenn::SecurennBackend& securenn() override { return securenn::cpu_operations(); }
 
  private:
   static beaverpond::Factors views_of(const MatMulShape& s, const Factors& f, Words out) {

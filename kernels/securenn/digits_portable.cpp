@@ -39,18 +39,6 @@ void draw_below(Reader& reader, unsigned below, std::size_t count, std::uint8_t*
   }
 }
 
-/// Without a table, whose addresses would tell.
-unsigned power_of_generator(unsigned exponent) {
-  unsigned power = 1;
-  unsigned square = kGenerator;
-  for (int i = 0; i < 7; ++i) {
-    const unsigned bit = (exponent >> i) & 1;
-    power = power * (1 + bit * (square - 1)) % Product::kPrime;
-    square = square * square % Product::kPrime;
-  }
-  return power;
-}
-
 template <class Function>
 void for_blocks(std::uint64_t count, Function function) {
   for (std::uint64_t first = 0, block = 0; first < count; first += kBlockElements, ++block) {
@@ -123,8 +111,8 @@ void compare(const Comparison& args, Bytes out) {
       }
       for (unsigned j = 0; j < kDigits; ++j) {
         const std::size_t at = i * kDigits + j;
-        sent[Product::place(j, places.bytes[i] & 63u)] = Product::blind(
-            args.player, c[j], power_of_generator(exponents.bytes[at]), masks.bytes[at]);
+        sent[Product::place(j, places.bytes[i] & 63u)] =
+            Product::blind(args.player, c[j], factor_of(exponents.bytes[at]), masks.bytes[at]);
       }
       pack(sent, out.data() + packed_bytes(first + i));
     }

@@ -15,6 +15,14 @@ using testing::run_program;
 using testing::RunResult;
 using testing::WordVector;
 
+/// How much is tried: less where a device is emulated.
+std::uint32_t usual(int on_a_cpu, int soak) {
+#ifdef BEAVERPOND_TEST_ON_FAKE_CUDA
+  return static_cast<std::uint32_t>(on_a_cpu / 20);
+#endif
+  return static_cast<std::uint32_t>(testing::campaign_size(on_a_cpu, soak));
+}
+
 class Securenn : public ::testing::TestWithParam<Protocol> {
  protected:
   testing::Runner runner() const { return {GetParam(), &create_securenn_engine}; }
@@ -68,7 +76,7 @@ WordVector signs(std::size_t count) {
 }
 
 TEST_P(Securenn, ReluAndItsDerivativeAreThePlaintexts) {
-  const auto count = static_cast<std::uint32_t>(testing::campaign_size(150'001, 10'000'000));
+  const std::uint32_t count = usual(150'001, 10'000'000);
   for (const std::uint64_t bundle : {0, 1}) {  // the correction is player 0's, then player 1's
     ProgramBuilder b;
     const ValueId x = b.input(0, {count}, 0);
@@ -120,7 +128,7 @@ TEST_P(Securenn, AllOperationsAndOwners) {
 
 TEST_P(Securenn, DivisionAndMaximaAreThePlaintexts) {
   constexpr int kFraction = 12;
-  const auto count = static_cast<std::uint32_t>(testing::campaign_size(4'000, 1'000'000));
+  const std::uint32_t count = usual(4'000, 1'000'000);
   std::mt19937_64 random(8);
   WordVector x, y;
   while (y.size() < count) {  // 0 <= x < y < 2^61
@@ -252,7 +260,7 @@ TEST_P(SecurennCosts, AProductOpensItsFactorsOnce) {
 
 // ---- Refusals ----
 
-TEST(SecurennRefuses, AnythingButThreePlayersOnACpu) {
+TEST(SecurennRefuses, AnythingButThreePlayers) {
   const Program program = relu_program(3);
   const Plan plan =
       make_plan(program, PrgKind::kAes128Ctr, CompareProfile::kLan, Protocol::kSecurenn).value();
