@@ -18,7 +18,7 @@ using testing::WordVector;
 /// How much is tried: less where a device is emulated.
 std::uint32_t usual(int on_a_cpu, int soak) {
 #ifdef BEAVERPOND_TEST_ON_FAKE_CUDA
-  return static_cast<std::uint32_t>(on_a_cpu / 20);
+  return static_cast<std::uint32_t>(on_a_cpu / 100);
 #endif
   return static_cast<std::uint32_t>(testing::campaign_size(on_a_cpu, soak));
 }
