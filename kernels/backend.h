@@ -17,6 +17,10 @@
 
 namespace beaverpond {
 
+namespace securenn {
+class SecurennBackend;  // kernels/securenn_backend.h
+}
+
 /// Owns memory, 64-byte aligned, and wipes it at its end. Made by a Backend only, the one
 /// allocator; ends before its Backend, and after a synchronize() that follows its last use.
 class Buffer {
@@ -269,6 +273,9 @@ class Backend {
     Words correction;  ///< count * table.size()
   };
   virtual void deal_lookup(const DealLookup& deal, StreamRef stream) = 0;
+
+  /// What this device does for SecureNN, in the same streams. Lives as long as the backend.
+  virtual securenn::SecurennBackend& securenn() = 0;
 };
 
 /// The CPU backend. One thread at a time may use it; large products share `threads`, that one

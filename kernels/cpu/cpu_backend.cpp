@@ -18,6 +18,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/math/compare_block.h"
 #include "kernels/pinning.h"
+#include "kernels/securenn_backend.h"
 
 namespace beaverpond {
 namespace {
@@ -240,6 +241,8 @@ class CpuBackend final : public Backend {
     }
     cpu::best_compare_kernels().deal(deal, views);
   }
+
+  securenn::SecurennBackend& securenn() override { return securenn::cpu_operations(); }
 
  private:
   static beaverpond::Factors views_of(const MatMulShape& s, const Factors& f, Words out) {

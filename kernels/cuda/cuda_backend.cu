@@ -9,6 +9,7 @@
 #include "kernels/cuda/launch_elements.cuh"
 #include "kernels/cuda/probe.h"
 #include "kernels/cuda/products.h"
+#include "kernels/cuda/securenn_ops.h"
 #include "kernels/cuda/streams.h"
 #include "kernels/cuda/work.h"
 
@@ -276,6 +277,7 @@ class CudaBackend final : public Backend {
     const Call call(*this, ref);
     cuda::deal_lookup(work_, deal, call.stream);
   }
+  securenn::SecurennBackend& securenn() override { return securenn_; }
 
  private:
   /// One call: its stream, and the device made the thread's.
@@ -301,6 +303,7 @@ class CudaBackend final : public Backend {
   }
 
   Work work_;
+  SecurennOps securenn_{work_};
   Stream copies_;  ///< carries downloads
   Event mark_;
   ProductOptions options_;

@@ -15,6 +15,7 @@ set(beaverpond_cuda_sources
     rates.cpp
     residue_stages.cu
     runtime.cpp
+    securenn_ops.cu
     streams.cu
     synthetic.cpp
     xor_parts.cu)

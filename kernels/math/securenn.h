@@ -66,27 +66,42 @@ struct Formulas {
   /// P0 adds the constants. `x`: its shares of the bits, bit 0 first.
   BP_MATH_INLINE static void terms(int player, const std::uint8_t* x, const Question& q,
                                    std::uint8_t* c) {
-    const unsigned mine = player == 0 ? 1 : 0;
-    // All ones or nothing: what P2 must not know chooses no branch, as P2 sees when words arrive.
-    const unsigned beta = 0u - static_cast<unsigned>(q.beta);
-    const unsigned zero = 0u - static_cast<unsigned>(q.always_zero);
+    const Choices choices(q);
     unsigned above = 0;
     for (int j = Bits - 1; j >= 0; --j) {
       const unsigned t = static_cast<unsigned>((q.threshold >> j) & 1);
-      const unsigned all = 0u - t;
-      const unsigned minus = digit_subtract(0, x[j]);
-      const unsigned w = (x[j] & ~all) | (digit_add(minus, mine) & all);
-      const unsigned constant = 1 + t - (2 * t & beta);
-      const unsigned own = (x[j] & beta) | (minus & ~beta);
-      const unsigned term = digit_add(digit_add(own, mine * constant), above);
-      const unsigned none = j == 0 ? 0 : mine;
-      c[j] = static_cast<std::uint8_t>((none & zero) | (term & ~zero));
-      above = digit_add(above, w);
+      c[j] = static_cast<std::uint8_t>(term(player, j, x[j], t, choices, above));
+      above = digit_add(above, weight(player, x[j], t));
     }
   }
 
-  /// What a player sends of a term: times a common factor 1 .. Prime-1, plus (P0) or minus (P1) a
-  /// common mask. Without the mask P2, who deals digits itself, could tell terms by their shares.
+  /// All ones or nothing: what P2 must not know chooses no branch, as P2 sees when words arrive.
+  struct Choices {
+    unsigned beta, zero;
+    BP_MATH_INLINE explicit Choices(const Question& q)
+        : beta(0u - static_cast<unsigned>(q.beta)),
+          zero(0u - static_cast<unsigned>(q.always_zero)) {}
+  };
+  /// w of a digit whose share is x, t its bit of T.
+  BP_MATH_INLINE static unsigned weight(int player, unsigned x, unsigned t) {
+    const unsigned all = 0u - t;
+    const unsigned flipped = digit_add(digit_subtract(0, x), player == 0 ? 1 : 0);
+    return (x & ~all) | (flipped & all);
+  }
+  /// c of digit j. `above`: W, or any number that is W mod Prime.
+  BP_MATH_INLINE static unsigned term(int player, int j, unsigned x, unsigned t,
+                                      const Choices& choices, unsigned above) {
+    const unsigned mine = player == 0 ? 1 : 0;
+    const unsigned constant = 1 + t - (2 * t & choices.beta);
+    const unsigned own = (x & choices.beta) | (digit_subtract(0, x) & ~choices.beta);
+    const unsigned sum = (own + mine * constant + above) % Prime;
+    const unsigned none = j == 0 ? 0 : mine;
+    return (none & choices.zero) | (sum & ~choices.zero);
+  }
+
+  /// What a player sends of a term: times a common factor, not 0 mod Prime and below 2^16, plus
+  /// (P0) or minus (P1) a common mask. Without the mask P2, who deals digits itself, could tell
+  /// terms by their shares.
   BP_MATH_INLINE static std::uint8_t blind(int player, unsigned term, unsigned factor,
                                            unsigned mask) {
     const unsigned scaled = term * factor % Prime;
@@ -143,6 +158,30 @@ struct Formulas {
 };
 
 using Product = Formulas<64, 67>;
+
+/// Nonzero digits mod 67: factors are drawn by their exponents, and 2's powers are all of them.
+inline constexpr unsigned kFactors = 66;
+inline constexpr unsigned kGenerator = 2;
+
+/// `count` powers of the generator, by steps of `step`, 7 bits each from the lowest on.
+constexpr std::uint64_t powers_in_a_word(int step, int count) {
+  std::uint64_t word = 0;
+  unsigned power = 1;
+  for (int i = 0; i < count; ++i) {
+    word |= std::uint64_t{power} << (7 * i);
+    for (int k = 0; k < step; ++k) power = power * kGenerator % Product::kPrime;
+  }
+  return word;
+}
+/// A number that is 2^exponent mod 67, below 2^13, for exponent < 66. The tables are constants that
+/// are shifted, since addresses would tell.
+BP_MATH_INLINE unsigned factor_of(unsigned exponent) {
+  constexpr std::uint64_t kLow = powers_in_a_word(1, 8);
+  constexpr std::uint64_t kHigh = powers_in_a_word(8, 9);
+  const auto low = static_cast<unsigned>(kLow >> (7 * (exponent & 7))) & 127;
+  const auto high = static_cast<unsigned>(kHigh >> (7 * (exponent >> 3))) & 127;
+  return low * high;
+}
 
 /// Digits of an element; and bytes that they take on the wire, 7 bits each.
 inline constexpr int kDigits = 64;

@@ -1,7 +1,5 @@
-// Digits mod 67 over whole tensors on the CPU: drawing, dealing, comparing and testing them.
-// An element has 64 digits, one for each bit, and takes 56 bytes: digit i is bits 7i .. 7i + 6,
-// little endian. Randomness is drawn by block of 64 elements: block b of a draw uses stream
-// `stream` + b of its generator and nothing else does.
+// Digits mod 67 over whole tensors on the CPU: drawing, dealing, comparing and testing them, as
+// kernels/securenn_backend.h says.
 #pragma once
 
 #include <cstdint>
@@ -9,23 +7,9 @@
 
 #include "kernels/cpu/prg.h"
 #include "kernels/math/securenn.h"
+#include "kernels/securenn_backend.h"
 
 namespace beaverpond::securenn {
-
-using Words = std::span<std::uint64_t>;
-using ConstWords = std::span<const std::uint64_t>;
-using Bytes = std::span<std::uint8_t>;
-using ConstBytes = std::span<const std::uint8_t>;
-
-inline constexpr std::uint64_t kBlockElements = 64;
-
-/// Streams that a draw for `count` elements takes.
-constexpr std::uint64_t blocks_of(std::uint64_t count) {
-  return (count + kBlockElements - 1) / kBlockElements;
-}
-constexpr std::uint64_t packed_bytes(std::uint64_t count) {
-  return count * kPackedBytes;
-}
 
 /// Where a draw's randomness comes from.
 struct Draw {
@@ -33,15 +17,15 @@ struct Draw {
   std::uint64_t stream = 0;  ///< of the first block
 };
 
-/// One player's side of PrivateCompare.
+/// PrivateComparison, with its generator expanded.
 struct Comparison {
-  int player = 0;         ///< 0 or 1
-  bool at_least = false;  ///< asks x >= bound, else x > bound
-  int bits = 64;          ///< lower bits of x and bound that are compared: 63 or 64
-  ConstBytes x;           ///< packed shares of the bits
-  ConstWords bound;       ///< known to both players
-  ConstWords beta;        ///< common bits, packed, ceil(count / 64) words
-  Draw common;            ///< factors, masks and permutations, the same on both players
+  int player = 0;
+  bool at_least = false;
+  int bits = 64;
+  ConstBytes x;
+  ConstWords bound;
+  ConstWords beta;
+  Draw common;
 };
 
 /// One table of functions per instruction set; all give the same bytes.

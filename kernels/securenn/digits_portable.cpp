@@ -57,18 +57,6 @@ void permute(unsigned flips, std::uint8_t* digits) {
   }
 }
 
-/// Without a table, whose addresses would tell.
-unsigned power_of_generator(unsigned exponent) {
-  unsigned power = 1;
-  unsigned square = kGenerator;
-  for (int i = 0; i < 7; ++i) {
-    const unsigned bit = (exponent >> i) & 1;
-    power = power * (1 + bit * (square - 1)) % Product::kPrime;
-    square = square * square % Product::kPrime;
-  }
-  return power;
-}
-
 template <class Function>
 void for_blocks(std::uint64_t count, Function function) {
   for (std::uint64_t first = 0, block = 0; first < count; first += kBlockElements, ++block) {
@@ -141,8 +129,8 @@ void compare(const Comparison& args, Bytes out) {
       }
       for (unsigned j = 0; j < kDigits; ++j) {
         const std::size_t at = i * kDigits + j;
-        sent[j] = Product::blind(args.player, c[j], power_of_generator(exponents.bytes[at]),
-                                 masks.bytes[at]);
+        sent[j] =
+            Product::blind(args.player, c[j], factor_of(exponents.bytes[at]), masks.bytes[at]);
       }
       permute(places.bytes[i] & 63u, sent);
       pack(sent, out.data() + packed_bytes(first + i));

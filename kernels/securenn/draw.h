@@ -19,8 +19,6 @@
 
 namespace beaverpond::securenn {
 
-inline constexpr unsigned kFactors = 66;   ///< nonzero digits
-inline constexpr unsigned kGenerator = 2;  ///< its powers are all of them
 inline constexpr std::size_t kPieceBytes = 64;
 
 /// Drawn numbers, or digits of shares, gone when their holder is. `Isa` as below.

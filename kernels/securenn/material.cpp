@@ -12,15 +12,11 @@ namespace {
 constexpr std::uint64_t kPiece = 1024;
 static_assert(kPiece % kBlockElements == 0);
 
-std::uint64_t digit_stream(std::uint64_t correction_stream) {
-  return (std::uint64_t{1} << 63) + (correction_stream << 26);
-}
-
 void fill(const Prg& prg, std::uint64_t stream, std::uint64_t first, Words out) {
   prg.fill(stream, first * 8, {reinterpret_cast<std::uint8_t*>(out.data()), out.size_bytes()});
 }
 
-void wipe(std::span<std::uint64_t> words) {
+void wipe(Words words) {
   std::memset(words.data(), 0, words.size_bytes());
   asm volatile("" : : "r"(words.data()) : "memory");
 }
@@ -51,7 +47,7 @@ void deal_sign(const SignDeal& deal) {
     for (std::uint64_t i = 0; i < n; ++i) share[i] = (converted ? x[i] & 1 : x[i]) - share[i];
     std::memcpy(deal.correction.data() + at * 8, share, n * 8);
     digit_kernels().share_bits(
-        masks, converted ? 64 : 63,
+        masks, sign_bits(deal.kind),
         {&other, digit_stream(deal.correction_stream) + at / kBlockElements},
         deal.correction.subspan(deal.count * 8 + packed_bytes(at), packed_bytes(n)));
   }
@@ -59,8 +55,7 @@ void deal_sign(const SignDeal& deal) {
   wipe(share);
 }
 
-std::span<const std::uint8_t> read_sign(SignKind kind, const Material& material,
-                                        const SignShares& out) {
+ConstBytes read_sign(SignKind kind, const Material& material, const SignShares& out) {
   const Prg prg(*material.seed, material.prg);
   if (kind == SignKind::kConverted) {
     fill(prg, material.mask_stream, 0, out.mask);
@@ -74,10 +69,6 @@ std::span<const std::uint8_t> read_sign(SignKind kind, const Material& material,
   fill(prg, converted ? material.correction_stream : material.mask_stream, 0, out.words);
   digit_kernels().draw({&prg, digit_stream(material.correction_stream)}, out.memory);
   return out.memory;
-}
-
-void read_opened_mask(const Seed& seed, PrgKind prg, std::uint64_t mask_stream, Words out) {
-  fill(Prg(seed, prg), mask_stream, 0, out);
 }
 
 }  // namespace beaverpond::securenn

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "kernels/securenn/material.h"
+#include "kernels/securenn_backend.h"
 #include "offline/plan/entry_layout.h"
 
 namespace beaverpond {
@@ -41,17 +41,9 @@ Result<Dealer> Dealer::create(const Plan& plan, int players, Backend& backend) {
     return make_error(ErrorCode::kConfig,
                       "a dealer needs at least 2 players, not " + std::to_string(players));
   }
-  if (plan.protocol != Protocol::kAdditive) {
-    if (players != 3) {
-      return make_error(ErrorCode::kConfig, std::string("a plan of ") + to_string(plan.protocol) +
-                                                " is for 3 players, not " +
-                                                std::to_string(players));
-    }
-    if (backend.memory() != MemoryKind::kHost) {
-      return make_error(ErrorCode::kConfig,
-                        std::string("a plan of ") + to_string(plan.protocol) +
-                            " is dealt on a CPU only; give the factory --device cpu");
-    }
+  if (plan.protocol != Protocol::kAdditive && players != 3) {
+    return make_error(ErrorCode::kConfig, std::string("a plan of ") + to_string(plan.protocol) +
+                                              " is for 3 players, not " + std::to_string(players));
   }
   auto state = std::make_unique<State>();
   state->plan = &plan;
@@ -169,7 +161,7 @@ struct Dealer::Job {
     deal.mask_stream = plan().mask_stream(index, member);
     deal.correction_stream = plan().correction_stream(index, member);
     deal.correction = target;
-    securenn::deal_sign(deal);
+    backend().securenn().deal_sign(deal, stream);
   }
 
   void lookup(std::uint32_t index, std::uint32_t member, std::span<std::uint8_t> target) const {

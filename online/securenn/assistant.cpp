@@ -1,5 +1,4 @@
 // Player 2: shares its own inputs, and answers comparisons.
-#include "kernels/securenn/material.h"
 #include "online/securenn/role.h"
 #include "online/securenn/sign.h"
 
@@ -41,7 +40,6 @@ class Assistant final : public Role {
                                     run_.number * context_.program.inputs + op.slot, rest.words(),
                                     kHostStream);
     }
-    BP_TRY(context_.backend.synchronize(kHostStream));
     for (const Buffer& rest : rests) context_.link.send(1, ConstWords(rest.words()));
     return context_.link.finish();
   }
@@ -55,8 +53,10 @@ class Assistant final : public Role {
       return assist_derivative_of_relu(party_, count);
     }
     BP_ASSIGN(const Words mask, scratch_.words(Scratch::kMask, count));
-    read_opened_mask(run_.bundle->seed(), context_.plan.prg,
-                     context_.plan.mask_stream(context_.entries[index].back(), run_.member), mask);
+    context_.backend.prg_fill(
+        run_.bundle->seed(), context_.plan.prg,
+        context_.plan.mask_stream(context_.entries[index].back(), run_.member), 0, bytes_of(mask),
+        kHostStream);
     return assist_fused_relu(party_, mask);
   }
 

@@ -26,8 +26,8 @@ class SecurennEngine final : public Engine {
         backend_(backend),
         keys_(std::move(keys)),
         options_(options),
-        link_(transport, options),
-        state_link_(transport, options),
+        link_(transport, backend, options),
+        state_link_(transport, backend, options),
         meter_(options.profile, program, link_),
         entries_(entries_of_operations(program, plan)),
         truncations_(program, plan, entries_) {}
@@ -203,37 +203,40 @@ Result<std::vector<std::vector<std::uint64_t>>> SecurennEngine::reveal(
     return ((one.receivers >> player) & 1) != 0;
   };
   std::vector<Buffer> masked;
-  std::vector<std::vector<std::uint64_t>> theirs[kAssistant];
+  std::vector<std::vector<std::uint64_t>> of_player[kAssistant];
   for (const Reveal& one : reveals) {
-    if (holds_shares()) {
-      const auto peer = static_cast<std::size_t>(link.peer());
-      Buffer& mine = masked.emplace_back();
-      BP_ASSIGN(mine, backend_.allocate(bytes_of_words(ElementCount{one.count})));
-      backend_.copy(one.share, mine.words(), kHostStream);
-      backend_.prg_add(keys_.sent[peer], PrgKind::kChaCha20, one.serial, mine.words(), kHostStream);
-      backend_.prg_subtract(keys_.received[peer], PrgKind::kChaCha20, one.serial, mine.words(),
-                            kHostStream);
+    for (int player = 0; player < kAssistant; ++player) {
+      const bool here = player == rank || receives(one, rank);
+      of_player[player].emplace_back(here ? one.count : 0);
     }
-    for (auto& of_player : theirs) of_player.emplace_back(receives(one, rank) ? one.count : 0);
+    if (!holds_shares()) continue;
+    const auto peer = static_cast<std::size_t>(link.peer());
+    Buffer& mine = masked.emplace_back();
+    BP_ASSIGN(mine, backend_.allocate(bytes_of_words(ElementCount{one.count})));
+    backend_.copy(one.share, mine.words(), kHostStream);
+    backend_.prg_add(keys_.sent[peer], PrgKind::kChaCha20, one.serial, mine.words(), kHostStream);
+    backend_.prg_subtract(keys_.received[peer], PrgKind::kChaCha20, one.serial, mine.words(),
+                          kHostStream);
+    backend_.download(mine.bytes(), bytes_of(Words(of_player[rank].back())), kHostStream);
   }
   BP_TRY(backend_.synchronize(kHostStream));
   for (std::size_t i = 0; i < reveals.size(); ++i) {
     const std::uint64_t before = link.sent_bytes();
     for (int to = 0; holds_shares() && to < kPlayers; ++to) {
-      if (to != rank && receives(reveals[i], to)) link.send(to, ConstWords(masked[i].words()));
+      if (to != rank && receives(reveals[i], to)) link.send_host(to, of_player[rank][i]);
     }
     for (int from = 0; from < kAssistant; ++from) {
-      if (from != rank && receives(reveals[i], rank)) link.receive(from, Words(theirs[from][i]));
+      if (from != rank && receives(reveals[i], rank)) link.receive_host(from, of_player[from][i]);
     }
     if (reveals[i].op.has_value()) meter_.part(*reveals[i].op, link.sent_bytes() - before);
   }
   BP_TRY(link.finish());
   std::vector<std::vector<std::uint64_t>> values;
   for (std::size_t i = 0; i < reveals.size(); ++i) {
-    std::vector<std::uint64_t>& value = values.emplace_back(theirs[0][i].size(), 0);
-    for (int from = 0; from < kAssistant; ++from) {
-      const ConstWords part = from == rank ? ConstWords(masked[i].words()) : theirs[from][i];
-      for (std::size_t at = 0; at < value.size(); ++at) value[at] += part[at];
+    std::vector<std::uint64_t>& value = values.emplace_back(
+        receives(reveals[i], rank) ? reveals[i].count : std::uint64_t{0}, std::uint64_t{0});
+    for (const auto& parts : of_player) {
+      for (std::size_t at = 0; at < value.size(); ++at) value[at] += parts[i][at];
     }
   }
   return values;
@@ -252,8 +255,10 @@ Result<std::vector<std::uint64_t>> SecurennEngine::reveal_state(std::uint32_t sl
 
 Result<std::vector<std::uint64_t>> SecurennEngine::state_share(std::uint32_t slot) {
   const Words state = role_->state(slot);
+  std::vector<std::uint64_t> words(state.size());
+  backend_.download(bytes_of(ConstWords(state)), bytes_of(Words(words)), kHostStream);
   BP_TRY(backend_.synchronize(kHostStream));
-  return std::vector<std::uint64_t>(state.begin(), state.end());
+  return words;
 }
 
 Result<void> SecurennEngine::set_public_state(std::uint32_t slot, ConstWords words) {
@@ -277,9 +282,11 @@ Result<void> check_setting(const Program& program, const Backend& backend,
                                               std::to_string(transport.size()) +
                                               " are connected; set players = 3");
   }
-  if (backend.memory() != MemoryKind::kHost || transport.memory() != MemoryKind::kHost) {
-    return make_error(ErrorCode::kConfig,
-                      "SecureNN computes on the CPU only; give --device cpu and --transport tls");
+  if (backend.memory() == MemoryKind::kHost && transport.memory() == MemoryKind::kDevice) {
+    return make_error(
+        ErrorCode::kConfig,
+        "the transport carries openings between GPUs, but this player computes on the "
+        "CPU; add --device cuda, or use --transport tls");
   }
   return check_players(program, kPlayers);
 }

@@ -128,20 +128,14 @@ Result<void> Holder::share_inputs(const std::vector<std::uint32_t>& ops, const R
 
 /// words := their sum over both players, xors := their XOR; one round.
 Result<void> Holder::open_sum(Words words, Words xors) {
-  const std::uint64_t count = words.size() + xors.size();
-  if (round_theirs_.words().size() < count) {
-    BP_ASSIGN(round_theirs_, backend_.allocate(bytes_of_words(ElementCount{count})));
-  }
+  BP_TRY(grow(backend_, round_theirs_, words.size() + xors.size()));
   const Words theirs = round_theirs_.words().first(words.size());
   const Words their_bits = round_theirs_.words().subspan(words.size(), xors.size());
-  BP_TRY(backend_.synchronize(kHostStream));
-  link_.send(link_.peer(), ConstWords(words));
-  link_.send(link_.peer(), ConstWords(xors));
-  link_.receive(link_.peer(), theirs);
-  link_.receive(link_.peer(), their_bits);
+  link_.open(words, theirs);
+  link_.open(xors, their_bits);
   BP_TRY(link_.finish());
   backend_.add(words, theirs, words, kHostStream);
-  for (std::uint64_t i = 0; i < xors.size(); ++i) xors[i] ^= their_bits[i];
+  backend_.securenn().run(XorWords{their_bits.data(), xors.data()}, xors.size(), kHostStream);
   return {};
 }
 
@@ -220,14 +214,10 @@ Result<void> Holder::open_masks(const Op& op) {
   if (slots.empty()) return {};
   std::uint64_t count = 0;
   for (const ValueSlot* slot : slots) count += slot->share.size();
-  if (round_theirs_.words().size() < count) {
-    BP_ASSIGN(round_theirs_, backend_.allocate(bytes_of_words(ElementCount{count})));
-  }
-  BP_TRY(backend_.synchronize(kHostStream));
+  BP_TRY(grow(backend_, round_theirs_, count));
   std::uint64_t at = 0;
   for (const ValueSlot* slot : slots) {
-    link_.send(link_.peer(), ConstWords(slot->opened.words()));
-    link_.receive(link_.peer(), round_theirs_.words().subspan(at, slot->share.size()));
+    link_.open(slot->opened.words(), round_theirs_.words().subspan(at, slot->share.size()));
     at += slot->share.size();
   }
   BP_TRY(link_.finish());
@@ -246,20 +236,18 @@ Result<void> Holder::open_masks(const Op& op) {
 Result<void> Holder::product(const Op& op, std::uint32_t entry) {
   BP_TRY(open_masks(op));
   multiply_open(backend_, program_, op, material(entry), values_);
-  return backend_.synchronize(kHostStream);
+  return {};
 }
 
 Result<void> Holder::look_up(const Op& op, std::uint32_t entry) {
   const Words out = values_[op.out].share;
-  if (round_mine_.words().size() < out.size()) {
-    BP_ASSIGN(round_mine_, backend_.allocate(bytes_of_words(ElementCount{out.size()})));
-  }
+  BP_TRY(grow(backend_, round_mine_, out.size()));
   const Words opened = round_mine_.words().first(out.size());
   const int bits = std::countr_zero(op.words.size());
   backend_.lookup_open(material(entry), bits, values_[op.inputs[0]].share, opened, kHostStream);
   BP_TRY(open_sum(opened, {}));
   backend_.lookup_finish(material(entry), bits, opened, out, kHostStream);
-  return backend_.synchronize(kHostStream);
+  return {};
 }
 
 Result<void> Holder::execute(std::uint32_t index, const std::vector<std::uint32_t>& truncations) {
@@ -275,16 +263,12 @@ Result<void> Holder::execute(std::uint32_t index, const std::vector<std::uint32_
     case OpCode::kAssign:
     case OpCode::kReveal: break;
     case OpCode::kReluTruncate: BP_TRY(relu(op, entries, 1, truncated_.at(index).words())); break;
-    case OpCode::kRelu:
-      BP_TRY(backend_.synchronize(kHostStream));
-      BP_TRY(relu(op, entries, 0, values_[op.inputs[0]].share));
-      break;
+    case OpCode::kRelu: BP_TRY(relu(op, entries, 0, values_[op.inputs[0]].share)); break;
     case OpCode::kTruncateTimesBit:
       BP_TRY(multiply(*party_, material(entries[1]), truncated_.at(index).words(),
                       bit(op.inputs[1]), values_[op.out].share));
       break;
     case OpCode::kMultiplyBit:
-      BP_TRY(backend_.synchronize(kHostStream));
       BP_TRY(multiply(*party_, material(entries[0]), values_[op.inputs[0]].share, bit(op.inputs[1]),
                       values_[op.out].share));
       break;

@@ -4,34 +4,38 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 
 #include "kernels/backend.h"
-#include "kernels/securenn/digits.h"
+#include "kernels/securenn_backend.h"
 #include "online/securenn/link.h"
 #include "online/session/pair_keys.h"
 
 namespace beaverpond::securenn {
 
-/// Streams that two players expand alike: one of words, one of digits. Every use takes new ones, in
-/// the order of the program, so that both are always at the same.
+/// Streams that two players expand alike: some of words, others of digits. Every use takes new
+/// ones, in the order of the program, so that both are always at the same.
 class CommonStreams {
  public:
   /// `key` is used for nothing else but sharing inputs and re-randomising what is revealed, which
   /// take other streams of it.
   CommonStreams(const Seed& key, PrgKind prg);
 
-  /// out = the next words.
-  void fill(Words out);
-  /// The next digits, for `count` elements.
-  Draw draw(std::uint64_t count);
+  /// The next stream of words.
+  StreamOf words() { return {&words_, prg_, next_words_++}; }
+  /// The next streams of digits, for `count` elements.
+  StreamOf digits(std::uint64_t count);
 
  private:
-  std::unique_ptr<Prg> words_;
-  std::unique_ptr<Prg> digits_;
+  Seed words_;
+  Seed digits_;
+  PrgKind prg_;
   std::uint64_t next_words_ = 0;
   std::uint64_t next_digits_ = 0;
 };
+
+/// Memory of the backend with room for `count` words; contents are lost where it grows. Errors:
+/// those of the backend.
+Result<void> grow(Backend& backend, Buffer& buffer, std::uint64_t count);
 
 /// Memory that operations reuse, by purpose; grows, and is wiped at its end.
 class Scratch {
@@ -52,7 +56,8 @@ class Scratch {
   explicit Scratch(Backend& backend) : backend_(backend) {}
   /// Contents are what the last use left. Errors: kOutOfMemory.
   Result<Words> words(Purpose purpose, std::uint64_t count);
-  Result<std::span<std::uint8_t>> digits(Purpose purpose, std::uint64_t elements);
+  Result<Bytes> digits(Purpose purpose, std::uint64_t elements);
+  Backend& backend() const { return backend_; }
 
  private:
   Backend& backend_;
@@ -65,6 +70,14 @@ struct Party {
   Scratch& scratch;
   CommonStreams* common = nullptr;  ///< of P0 and P1; null on P2
   CommonStreams* dealt = nullptr;   ///< P0's shares of what P2 deals; null on P1
+
+  Backend& backend() const { return scratch.backend(); }
+  SecurennBackend& device() const { return backend().securenn(); }
+  /// out = the next words of `streams`.
+  void fill(CommonStreams& streams, Words out) const {
+    const StreamOf of = streams.words();
+    backend().prg_fill(*of.seed, of.prg, of.index, 0, bytes_of(out), kHostStream);
+  }
 };
 
 }  // namespace beaverpond::securenn

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/securenn_backend.h"
 
 namespace beaverpond::testing {
 
@@ -234,6 +235,7 @@ class FarBackend final : public Backend {
       b.deal_lookup(own, stream);
     });
   }
+  securenn::SecurennBackend& securenn() override { return securenn_; }
 
  private:
   /// Bytes from anywhere.
@@ -245,6 +247,74 @@ class FarBackend final : public Backend {
     std::uintptr_t at;
     std::uint64_t size;
   };
+  /// Steps hold addresses alone, so that only the pages' protection watches over their tensors.
+  class Securenn final : public securenn::SecurennBackend {
+   public:
+    explicit Securenn(FarBackend& far) : far_(far) {}
+    void run(const securenn::Step& step, std::uint64_t count, StreamRef stream) override {
+      far_.give({}, [=](Backend& b) { b.securenn().run(step, count, stream); });
+    }
+    void odd_fill(const securenn::StreamOf& of, Words words, StreamRef stream) override {
+      drawn(of, {words}, [=](auto& b, const auto& own) { b.odd_fill(own, words, stream); });
+    }
+    void odd_subtract(const securenn::StreamOf& of, Words words, StreamRef stream) override {
+      drawn(of, {words}, [=](auto& b, const auto& own) { b.odd_subtract(own, words, stream); });
+    }
+    void draw_digits(const securenn::StreamOf& of, securenn::Bytes out, StreamRef stream) override {
+      drawn(of, {out}, [=](auto& b, const auto& own) { b.draw_digits(own, out, stream); });
+    }
+    void share_bits(ConstWords x, int bits, const securenn::StreamOf& of, securenn::Bytes out,
+                    StreamRef stream) override {
+      drawn(of, {x, out},
+            [=](auto& b, const auto& own) { b.share_bits(x, bits, own, out, stream); });
+    }
+    void compare(const securenn::PrivateComparison& comparison, securenn::Bytes out,
+                 StreamRef stream) override {
+      drawn(comparison.common, {comparison.x, comparison.bound, comparison.beta, out},
+            [=](auto& b, const auto& own) {
+              securenn::PrivateComparison mine = comparison;
+              mine.common = own;
+              b.compare(mine, out, stream);
+            });
+    }
+    void find_zero(securenn::ConstBytes of_p0, securenn::ConstBytes of_p1, Words out,
+                   StreamRef stream) override {
+      far_.give({of_p0, of_p1, out},
+                [=](Backend& b) { b.securenn().find_zero(of_p0, of_p1, out, stream); });
+    }
+    void deal_sign(const securenn::SignDeal& deal, StreamRef stream) override {
+      const std::vector<Seed> seeds(deal.seeds.begin(), deal.seeds.end());
+      far_.give({deal.correction}, [=](Backend& b) {
+        securenn::SignDeal own = deal;
+        own.seeds = seeds;
+        b.securenn().deal_sign(own, stream);
+      });
+    }
+    securenn::ConstBytes read_sign(securenn::SignKind kind, const Material& material,
+                                   const securenn::SignShares& out, StreamRef stream) override {
+      far_.with(material, {out.mask, out.words, out.memory}, [=](Backend& b, const Material& m) {
+        const securenn::ConstBytes digits = b.securenn().read_sign(kind, m, out, stream);
+        if (digits.data() == out.memory.data()) return;
+        std::copy(digits.begin(), digits.end(), out.memory.begin());
+      });
+      return out.memory;
+    }
+    void read_correction(const Material& material, Words out, StreamRef stream) override {
+      far_.with(material, {out}, [=](Backend& b, const Material& m) {
+        b.securenn().read_correction(m, out, stream);
+      });
+    }
+
+   private:
+    void drawn(const securenn::StreamOf& of, std::initializer_list<Extent> uses,
+               std::function<void(securenn::SecurennBackend&, const securenn::StreamOf&)> run) {
+      far_.give(uses, [of, seed = *of.seed, run = std::move(run)](Backend& b) {
+        run(b.securenn(), {&seed, of.prg, of.index});
+      });
+    }
+    FarBackend& far_;
+  };
+
   struct Work {
     std::vector<Extent> uses;
     std::function<void(Backend&)> run;
@@ -348,6 +418,7 @@ class FarBackend final : public Backend {
   static constexpr std::uint64_t kArenaBytes = std::uint64_t{16} << 30;  // of addresses
 
   std::unique_ptr<Backend> inner_;
+  Securenn securenn_{*this};
   std::uint8_t* arena_ = nullptr;
   std::uint64_t arena_used_ = 0;
   std::vector<Work> work_;

@@ -137,6 +137,7 @@ class ForwardingBackend : public Backend {
   void deal_lookup(const DealLookup& deal, StreamRef stream) override {
     return inner_->deal_lookup(deal, stream);
   }
+  securenn::SecurennBackend& securenn() override { return inner_->securenn(); }
 
  private:
   std::unique_ptr<Backend> inner_;

@@ -32,9 +32,9 @@ LAYERS = {
     "kernels/backend": [],
     "kernels/compare_sizes": ["kernels/backend"],
     "kernels/cpu": ["kernels/backend", "kernels/compare_sizes", "kernels/for_each",
-                    "kernels/gemm", "kernels/pinning"],
+                    "kernels/gemm", "kernels/pinning", "kernels/securenn_backend"],
     "kernels/cuda": ["kernels/backend", "kernels/compare_sizes", "kernels/device_module",
-                     "kernels/for_each", "kernels/gemm"],
+                     "kernels/for_each", "kernels/gemm", "kernels/securenn_backend"],
     "kernels/cuda/synthetic": ["kernels/cuda", "kernels/synthetic/request"],
     # The module's entry puts the module together, as a program would.
     "kernels/cuda/module": ["kernels/cuda", "kernels/cuda/synthetic", "online/transport/nccl"],
@@ -49,9 +49,10 @@ LAYERS = {
     "kernels/synthetic": ["kernels/device_module", "kernels/device_name",
                           "kernels/synthetic/request"],
     "kernels/synthetic/request": [],
-    "kernels/securenn": ["kernels/backend", "kernels/cpu", "kernels/features", "kernels/math"],
+    "kernels/securenn": ["kernels/cpu", "kernels/features", "kernels/securenn_backend"],
+    "kernels/securenn_backend": ["kernels/backend", "kernels/math"],
     "offline/plan": [],
-    "offline/dealer": ["kernels/backend", "kernels/securenn", "offline/plan"],
+    "offline/dealer": ["kernels/backend", "kernels/securenn_backend", "offline/plan"],
     "offline/pool": ["offline/plan"],
     "offline/factory": ["offline/dealer", "offline/pool", "kernels/make_backend"],
     "online/transport": ["kernels/module_file"],  # how MPI's module is found
@@ -59,7 +60,7 @@ LAYERS = {
     "online/transport/nccl": ["kernels/cuda", "online/transport"],
     "online/session": ["online/transport", "offline/pool"],
     "online/protocol": ["kernels/backend", "online/session"],
-    "online/securenn": ["kernels/securenn", "online/protocol"],
+    "online/securenn": ["kernels/cpu", "kernels/securenn_backend", "online/protocol"],
     "online/nn": ["online/nn/twin", "online/protocol", "online/securenn"],
     "online/nn/twin": ["online/nn/twin_ops"],  # nothing else: it judges the rest
     "online/nn/twin_ops": [],

@@ -71,8 +71,9 @@ Result<TrainReport> GpuPlayers::run_player(int rank, const PlayerOptions& option
   BP_ASSIGN(const std::unique_ptr<Player> player,
             connect_job_player_blocking(job_, setup_.training.program, plan, no_other, options));
   EXPECT_EQ(player->rank(), rank);
-  EXPECT_EQ(player->backend().memory(), MemoryKind::kDevice);
-  EXPECT_EQ(player->transport().name(), "nccl");
+  EXPECT_EQ(player->backend().memory(),
+            options.device == "cpu" ? MemoryKind::kHost : MemoryKind::kDevice);
+  EXPECT_EQ(player->transport().name() == "nccl", options.transport == "nccl");
   TrainOptions train;
   train.epoch = player->roster().epoch;
   if (hooks.after_step) {
@@ -84,7 +85,7 @@ Result<TrainReport> GpuPlayers::run_player(int rank, const PlayerOptions& option
   return report;
 }
 
-std::vector<GpuRun> GpuPlayers::train(const GpuRunHooks& hooks) const {
+std::vector<GpuRun> GpuPlayers::train(const GpuRunHooks& hooks, const GpuSetting& setting) const {
   std::vector<GpuRun> runs(kGpuPlayers);
   std::vector<PlayerOptions> options(kGpuPlayers);
   std::vector<std::string> peers;
@@ -94,8 +95,8 @@ std::vector<GpuRun> GpuPlayers::train(const GpuRunHooks& hooks) const {
     PlayerOptions& mine = options[static_cast<std::size_t>(rank)];
     mine.home = home(rank);
     mine.listen_descriptor = listener.descriptor;
-    mine.device = "cuda:" + std::to_string(rank);
-    mine.transport = "nccl";
+    mine.device = setting.devices[static_cast<std::size_t>(rank)];
+    mine.transport = setting.transport;
     mine.task = "train";
     mine.decorate = [&log = runs[static_cast<std::size_t>(rank)].over_tls](
                         std::unique_ptr<Transport> inner) -> std::unique_ptr<Transport> {

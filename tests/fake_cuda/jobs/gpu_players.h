@@ -33,6 +33,12 @@ struct GpuRun {
   std::vector<Sent> over_tls;   ///< by the one underneath
 };
 
+/// What each player computes on, and what carries openings.
+struct GpuSetting {
+  std::vector<std::string> devices = {"cuda:0", "cuda:1", "cuda:2"};
+  std::string transport = "nccl";
+};
+
 struct GpuRunHooks {
   BeforeOpening before_opening;
   /// Called after every step, on the player's thread.
@@ -52,8 +58,8 @@ class GpuPlayers {
   /// `triple-factory make --device DEVICE`, on all pools.
   Result<void> make_bundles(std::uint64_t bundles, const std::string& device) const;
 
-  /// `beaverpond train --device cuda:RANK --transport nccl`, all players at once.
-  std::vector<GpuRun> train(const GpuRunHooks& hooks = {}) const;
+  /// `beaverpond train --device DEVICE --transport TRANSPORT`, all players at once.
+  std::vector<GpuRun> train(const GpuRunHooks& hooks = {}, const GpuSetting& setting = {}) const;
 
   /// Copies of all pools, and these in the place of the pools.
   void keep_pools() const { copy_pools("/pool", "/kept"); }

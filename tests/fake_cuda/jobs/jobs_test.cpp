@@ -51,6 +51,58 @@ INSTANTIATE_TEST_SUITE_P(Examples, Jobs,
                                            Case{"chameleon.toml", 1, 2, PrgKind::kAes128Ctr,
                                                 "cuda:1"}));
 
+/// A small convolution and two dense layers among SecureNN's players: the weights.
+void train_by_securenn(Job job, Protocol protocol, const char* dealer, const GpuSetting& setting) {
+  job.protocol = protocol;
+  const std::uint64_t steps = job.training.steps;
+  GpuPlayers players(std::move(job));
+  const Result<EmulateReport> twin = emulate(players.job(), {});
+  ASSERT_TRUE(twin.ok()) << twin.error().message;
+  const Result<void> made = players.make_bundles(steps, dealer);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const std::vector<GpuRun> runs = players.train({}, setting);
+  for (std::size_t rank = 0; rank < runs.size(); ++rank) {
+    const GpuRun& run = runs[rank];
+    ASSERT_FALSE(run.error.has_value()) << run.error->message;
+    EXPECT_TRUE(run.report.weights == twin->weights);
+    // In the clear between devices goes what players 0 and 1 open to each other, nothing of the
+    // assistant's.
+    std::uint64_t in_the_clear = 0;
+    for (const Sent& sent : run.over_gpus) in_the_clear += sent.memory == MemoryKind::kDevice;
+    EXPECT_EQ(in_the_clear > 0, setting.transport == "nccl" && rank < 2) << rank;
+  }
+  EXPECT_EQ(fake_nccl::misuse(), std::vector<std::string>());
+  EXPECT_EQ(fake_cuda::counts().unwiped_frees, 0u);
+}
+
+Job tiny_convolution() {
+  Job job = small_job("chameleon.toml", 1, 1);
+  job.model.layers[0].channels = 1;
+  job.model.layers[2].units = 4;
+  return job;
+}
+
+TEST(SecurennJob, OnGpusOverNccl) {
+  Job job = small_job("netA.toml", 1, 1);
+  job.pool.prg = PrgKind::kChaCha20;
+  train_by_securenn(std::move(job), Protocol::kSecurenn, "cuda:0", {});
+}
+
+TEST(SecurennJob, FusedOnGpusOverNccl) {
+  train_by_securenn(tiny_convolution(), Protocol::kSecurennFused, "cuda:1", {});
+}
+
+TEST(SecurennJob, OnDifferentDevicesOverTls) {
+  for (std::size_t on_cpu = 0; on_cpu < kGpuPlayers; ++on_cpu) {
+    SCOPED_TRACE("player " + std::to_string(on_cpu) + " on a CPU");
+    GpuSetting setting;
+    setting.transport = "tls";
+    setting.devices[on_cpu] = "cpu";
+    const auto protocol = on_cpu == 1 ? Protocol::kSecurennFused : Protocol::kSecurenn;
+    train_by_securenn(tiny_convolution(), protocol, "cpu", setting);
+  }
+}
+
 TEST(Job, OpeningsGoFromDeviceToDeviceAndAllElseOverTls) {
   constexpr std::uint64_t kSteps = 3;
   Job job = small_job("chameleon.toml", 1, kSteps);

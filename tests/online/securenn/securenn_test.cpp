@@ -15,6 +15,14 @@ using testing::run_program;
 using testing::RunResult;
 using testing::WordVector;
 
+/// How much is tried: less where a device is emulated.
+std::uint32_t usual(int on_a_cpu, int soak) {
+#ifdef BEAVERPOND_TEST_ON_FAKE_CUDA
+  return static_cast<std::uint32_t>(on_a_cpu / 100);
+#endif
+  return static_cast<std::uint32_t>(testing::campaign_size(on_a_cpu, soak));
+}
+
 class Securenn : public ::testing::TestWithParam<Protocol> {
  protected:
   testing::Runner runner() const { return {GetParam(), &create_securenn_engine}; }
@@ -71,7 +79,7 @@ WordVector signs(std::size_t count, std::uint64_t seed = 11) {
 const int kParts = testing::campaign_size(1, 10);
 
 TEST_P(Securenn, ReluAndItsDerivativeAreThePlaintexts) {
-  const auto count = static_cast<std::uint32_t>(testing::campaign_size(150'001, 1'000'003));
+  const std::uint32_t count = usual(150'001, 1'000'003);
   for (std::uint64_t bundle = 0; bundle < static_cast<std::uint64_t>(kParts) + 1; ++bundle) {
     ProgramBuilder b;  // the correction is player 0's and player 1's in turn
     const ValueId x = b.input(0, {count}, 0);
@@ -143,7 +151,7 @@ void expect_quotients(const WordVector& got, const WordVector& x, const WordVect
 }
 
 TEST_P(Securenn, DivisionIsThePlaintexts) {
-  const auto count = static_cast<std::uint32_t>(testing::campaign_size(4'000, 1'000'000));
+  const std::uint32_t count = usual(4'000, 1'000'000);
   std::mt19937_64 random(8);
   const Program program = division_program(count, false);
   for (int part = 0; part < kParts; ++part) {
@@ -164,7 +172,7 @@ TEST_P(Securenn, DivisionIsThePlaintexts) {
 }
 
 TEST_P(Securenn, MaximaOfFourAndTheirGradientsAreThePlaintexts) {
-  const auto count = static_cast<std::uint32_t>(testing::campaign_size(4'000, 1'000'000));
+  const std::uint32_t count = usual(4'000, 1'000'000);
   ProgramBuilder b;
   const ValueId x = b.input(0, {4, count}, 0);
   const MaxTree tree = max_rows(b, x);
@@ -390,7 +398,7 @@ TEST_P(SecurennCosts, AProductOpensItsFactorsOnce) {
 
 // ---- Refusals ----
 
-TEST(SecurennRefuses, AnythingButThreePlayersOnACpu) {
+TEST(SecurennRefuses, AnythingButThreePlayers) {
   const Program program = relu_program(3);
   const Plan plan =
       make_plan(program, PrgKind::kAes128Ctr, CompareProfile::kLan, Protocol::kSecurenn).value();

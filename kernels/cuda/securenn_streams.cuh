@@ -1,0 +1,90 @@
+// Streams of which each block of 64 elements has one (kernels/securenn_backend.h): the beginning of
+// stream index + r is record r, and records lie one after the other. Otherwise as prg.cuh.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/prg.cuh"
+
+namespace beaverpond::cuda {
+
+/// Bytes of a record are a multiple of what four lanes make of AES together.
+inline constexpr std::uint32_t kAesGroupUnits = 32;
+inline constexpr std::uint32_t kAesGroupBytes = 64 * kAesGroupUnits;
+
+/// Records of streams. Units are 64 bytes.
+struct StreamRecords {
+  std::uint8_t* data = nullptr;  ///< aligned to 16 bytes
+  std::uint32_t units = 0;       ///< of all records
+  FastDivide record_units;
+};
+
+/// One thread a unit.
+__global__ void __launch_bounds__(128)
+    chacha20_records(const ChaChaStream stream, const StreamRecords records) {
+  const std::uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x;
+  std::uint32_t record = unit;
+  const std::uint32_t counter = records.record_units.split(record);
+  std::uint32_t input[16];
+  std::uint32_t state[16];
+  math::chacha20_input<std::uint32_t>(stream.key->words, stream.counter + counter,
+                                      stream.index + record, input);
+  math::chacha20_block<std::uint32_t>(input, state);
+  uint4 quad[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    quad[i] = make_uint4(state[4 * i], state[4 * i + 1], state[4 * i + 2], state[4 * i + 3]);
+  }
+  transpose_quads(quad);
+  auto* const out = reinterpret_cast<uint4*>(records.data);
+#pragma unroll
+  for (std::uint32_t i = 0; i < 4; ++i) {  // 64 bytes together a store
+    const std::uint32_t at = (unit & ~3u) + i;
+    if (at < records.units) out[std::uint64_t{at} * 4 + (threadIdx.x & 3u)] = quad[i];
+  }
+}
+
+/// Four lanes kAesGroupUnits units, all of one record: lane l of them has 16-byte block l of each.
+__global__ void __launch_bounds__(128)
+    aes128_records(const AesStream stream, const StreamRecords records) {
+  const std::uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) / 4 * kAesGroupUnits;
+  const std::uint32_t part = threadIdx.x & 3u;
+  std::uint32_t record = first;
+  const std::uint32_t counter = records.record_units.split(record) * 4 + part;
+  const std::uint64_t low = stream.key->low + stream.counter + counter;
+  math::AesPlanes<std::uint32_t> state;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {  // the counter's halves: bits of 32 blocks as planes
+    std::uint32_t rows[32];
+#pragma unroll
+    for (std::uint32_t j = 0; j < 32; ++j) {
+      rows[j] = static_cast<std::uint32_t>((low + 4 * j) >> (32 * half));
+    }
+    transpose32(rows);
+#pragma unroll
+    for (int bit = 0; bit < 32; ++bit) state.byte[4 * half + bit / 8][bit % 8] = rows[bit];
+  }
+  const std::uint64_t high = stream.key->high ^ (stream.index + record);
+#pragma unroll
+  for (int bit = 0; bit < 64; ++bit) {
+    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((high >> bit) & 1);
+  }
+  math::aes128_encrypt(state, stream.key->round_keys);
+  std::uint32_t word[4][32];
+#pragma unroll
+  for (int quarter = 0; quarter < 4; ++quarter) {
+#pragma unroll
+    for (int bit = 0; bit < 32; ++bit) {
+      word[quarter][bit] = state.byte[4 * quarter + bit / 8][bit % 8];
+    }
+    transpose32(word[quarter]);
+  }
+  if (first >= records.units) return;
+  uint4* const out = reinterpret_cast<uint4*>(records.data) + std::uint64_t{first} * 4 + part;
+#pragma unroll
+  for (std::uint32_t j = 0; j < 32; ++j) {
+    out[4 * j] = make_uint4(word[0][j], word[1][j], word[2][j], word[3][j]);
+  }
+}
+
+}  // namespace beaverpond::cuda
