@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu/prg.h"
+#include "kernels/math/inline.h"
 
 namespace beaverpond::cpu {
 namespace {
@@ -21,8 +22,7 @@ void rotate(ConstWords table, std::uint64_t r, std::uint64_t* out, std::uint64_t
   std::memcpy(out, table.data(), size * 8);
   for (std::uint64_t step = 1; step < size; step <<= 1) {
     std::uint64_t moved = 0 - std::uint64_t{(r & step) != 0};
-    // Opaque to the compiler, which else may make the selection below a branch.
-    __asm__("" : "+r"(moved));
+    BP_MATH_OPAQUE(moved);
     std::memcpy(spare, out, size * 8);
     for (std::uint64_t v = 0; v < size; ++v) {
       out[v] = (spare[(v - step) & (size - 1)] & moved) | (spare[v] & ~moved);

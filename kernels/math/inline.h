@@ -17,3 +17,11 @@
 #define BP_MATH_UNROLL
 #define BP_MATH_ROLLED
 #endif
+
+// Makes a selector opaque to the compiler, which else may turn the selection that follows into a
+// branch. Nothing where nvcc compiles: a GPU selects without branches.
+#if defined(__CUDACC__)
+#define BP_MATH_OPAQUE(word) (void)(word)
+#else
+#define BP_MATH_OPAQUE(word) __asm__("" : "+r"(word))
+#endif

@@ -137,8 +137,7 @@ struct Formulas {
                                             Word wrapped, Word eta1) {
     Word theta = odd_add(wrap(a, mask.mine(player)), wrapped);
     Word flips = static_cast<Word>(mask.eta2);  // eta = eta2 + (1 - 2 eta2) eta1
-    // Opaque to the compiler, which else may make the selections below branches.
-    __asm__("" : "+r"(flips));
+    BP_MATH_OPAQUE(flips);
     const Word all = 0 - flips;
     theta = odd_add(theta, (eta1 & ~all) | (odd_negate(eta1) & all));
     if (player == 0) {

@@ -47,8 +47,7 @@ void permute(unsigned flips, std::uint8_t* digits) {
   Drawn<Portable, kDigits> before;
   for (unsigned step = 1; step < kDigits; step <<= 1) {
     unsigned moved = 0u - static_cast<unsigned>((flips & step) != 0);
-    // Opaque to the compiler, which else may make the selection below a branch.
-    __asm__("" : "+r"(moved));
+    BP_MATH_OPAQUE(moved);
     std::memcpy(before.bytes, digits, kDigits);
     for (unsigned i = 0; i < kDigits; ++i) {
       digits[i] = static_cast<std::uint8_t>((before.bytes[Product::place(i, step)] & moved) |
