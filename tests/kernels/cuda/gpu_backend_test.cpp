@@ -1,5 +1,7 @@
 // The built module on a real GPU. Skipped where there is none. BEAVERPOND_TEST_PRODUCTS: words,
 // residues or digits, for all products.
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <string_view>
 
