@@ -73,9 +73,20 @@ TEST(ConstantTimeDigits, DealingAndReadingSigns) {
         });
       }
     }
-    WordVector r(kCount);
-    expect_constant_time("r is read", std::span(r),
-                         [&] { read_opened_mask(seeds[2], PrgKind::kAes128Ctr, 1, r); });
+  }
+}
+
+TEST(ConstantTimeDigits, OddWordsOfStreams) {
+  std::mt19937_64 random(5);
+  const Seed seed = secret_seed(random);
+  for (const PrgKind prg : {PrgKind::kAes128Ctr, PrgKind::kChaCha20}) {
+    WordVector words(kCount);
+    expect_constant_time("odd words are drawn", std::span(words), [&] {
+      cpu_operations().odd_fill({&seed, prg, 7}, words, kHostStream);
+    });
+    expect_constant_time("odd words are subtracted", std::span(words), [&] {
+      cpu_operations().odd_subtract({&seed, prg, 8}, words, kHostStream);
+    });
   }
 }
 
