@@ -259,6 +259,8 @@ Result<void> TlsSession::begin_records() {
     OPENSSL_cleanse((*secret)->data(), (*secret)->size());
     secret->reset();
   }
+  // It holds what all later keys could be derived from, and has done its work.
+  SSL_free(std::exchange(ssl_, nullptr));
   return {};
 }
 

@@ -109,8 +109,8 @@ class TlsSession {
   bool alerted_ = false;  ///< the other side was sent an alert
   std::optional<Fingerprint> peer_fingerprint_;
   std::optional<int> peer_rank_;
-  bool expired_ = false;  ///< the pinned certificate that the other side presented
-  ssl_st* ssl_ = nullptr;
+  bool expired_ = false;   ///< the pinned certificate that the other side presented
+  ssl_st* ssl_ = nullptr;  ///< null behind the handshake
 };
 
 }  // namespace beaverpond

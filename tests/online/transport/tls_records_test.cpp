@@ -275,10 +275,10 @@ TEST(Records, AnAlertSaysWhich) {
   EXPECT_EQ(reader.fault()->description, 42);
 }
 
-/// An OpenSSL client with its own record layer.
+/// OpenSSL with its own record layer.
 class PlainOpenssl {
  public:
-  explicit PlainOpenssl(const std::string& home) : context_(SSL_CTX_new(TLS_client_method())) {
+  PlainOpenssl(const std::string& home, TlsRole role) : context_(SSL_CTX_new(TLS_method())) {
     BP_CHECK(SSL_CTX_use_certificate_file(context_, (home + "/cert.pem").c_str(),
                                           SSL_FILETYPE_PEM) == 1 &&
                  SSL_CTX_use_PrivateKey_file(context_, (home + "/key.pem").c_str(),
@@ -286,7 +286,13 @@ class PlainOpenssl {
              "the player's key");
     ssl_ = SSL_new(context_);
     SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-    SSL_set_connect_state(ssl_);
+    SSL_set_verify(ssl_, role == TlsRole::kServer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+                   [](int, X509_STORE_CTX*) { return 1; });
+    if (role == TlsRole::kServer) {
+      SSL_set_accept_state(ssl_);
+    } else {
+      SSL_set_connect_state(ssl_);
+    }
   }
   ~PlainOpenssl() {
     SSL_free(ssl_);
@@ -335,7 +341,7 @@ class RecordsAndOpenssl : public ::testing::Test {
       TlsRole::kServer,
       {std::nullopt, setup.roster.players[1].certificate},
       /*rekey_bytes=*/50'000};
-  PlainOpenssl client{setup.home(1)};
+  PlainOpenssl client{setup.home(1), TlsRole::kClient};
 };
 
 TEST_F(RecordsAndOpenssl, UnderstandEachOther) {
@@ -378,6 +384,49 @@ TEST_F(RecordsAndOpenssl, UnderstandEachOther) {
   EXPECT_FALSE(server.read(to).ok());
   EXPECT_FALSE(server.write(content).ok());
   EXPECT_TRUE(server.output().empty());
+}
+
+TEST(Records, OfAnOpensslServerThatSpeaksEarlyAndSendsTickets) {
+  testing::TlsPlayers setup(2);
+  TlsSession client(
+      TlsContext::create(setup.home(1) + "/key.pem", setup.home(1) + "/cert.pem").value(),
+      TlsRole::kClient, {setup.roster.players[0].certificate, std::nullopt});
+  PlainOpenssl server(setup.home(0), TlsRole::kServer);
+  SSL_set_max_early_data(server.ssl(), 1000);  // or it would not speak early itself
+  const auto to_server = [&] {
+    server.take(client.output());
+    client.output().clear();
+  };
+  ASSERT_FALSE(*client.handshake());
+  to_server();
+  Bytes to(10);
+  std::size_t size = 0;
+  ASSERT_NE(SSL_read_early_data(server.ssl(), to.data(), to.size(), &size),
+            SSL_READ_EARLY_DATA_ERROR);
+  const Bytes early = {1, 2};
+  ASSERT_EQ(SSL_write_early_data(server.ssl(), early.data(), early.size(), &size), 1);
+  Bytes bytes = server.output();  // its hello, all to its Finished, and data
+  client.set_input(bytes);
+  const Result<bool> shaken = client.handshake();
+  ASSERT_TRUE(shaken.ok() && *shaken);
+  EXPECT_EQ(client.read(to).value(), 2u);
+  EXPECT_EQ(to[1], 2);
+  ASSERT_TRUE(client.write(Bytes{3}).ok());
+  to_server();
+  ASSERT_EQ(SSL_read(server.ssl(), to.data(), 10), 1);
+  EXPECT_EQ(to[0], 3);
+  bytes = server.output();
+  EXPECT_GT(bytes.size(), 100u);  // tickets
+  client.set_input(bytes);
+  EXPECT_EQ(client.read(to).value(), 0u);
+  ASSERT_EQ(SSL_write(server.ssl(), early.data(), 2), 2);
+  bytes = server.output();
+  client.set_input(bytes);
+  EXPECT_EQ(client.read(to).value(), 2u);
+  SSL_shutdown(server.ssl());
+  bytes = server.output();
+  client.set_input(bytes);
+  EXPECT_NE(client.read(to).error().message.find("close notify"), std::string::npos);
 }
 
 TEST_F(RecordsAndOpenssl, ManyWishesForNewKeysGetOneAnswer) {
