@@ -58,7 +58,8 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   received_bytes_.fetch_add(weight(payload), std::memory_order_relaxed);
   const std::scoped_lock lock(mutex_);
   const ChannelKey key = key_of(from, tag);
-  Channel& channel = channels_[key];
+  const auto [place, is_new] = channels_.try_emplace(key);
+  Channel& channel = place->second;
   if (!channel.waiting.empty()) {
     const Ticket ticket = std::move(channel.waiting.front());
     channel.waiting.pop_front();
@@ -68,8 +69,9 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
     return;
   }
   Peer& peer = peers_[static_cast<std::size_t>(from)];
-  peer.early_bytes += weight(payload);
-  if (peer.early_bytes > max_early_bytes_) {
+  const std::uint64_t added = weight(payload) + (is_new ? kChannelBytes : 0);
+  if (added > max_early_bytes_ - peer.early_bytes) {
+    if (is_new) channels_.erase(place);
     Error error = make_error(
         ErrorCode::kProtocolMismatch,
         "player " + std::to_string(from) + " sent more than " + std::to_string(max_early_bytes_) +
@@ -78,6 +80,8 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
     fail_locked(std::move(error));
     return;
   }
+  peer.early_bytes += added;
+  channel.opened_by_peer = channel.opened_by_peer || is_new;
   channel.early.push_back({tag, std::move(payload)});
 }
 
@@ -85,6 +89,9 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
 void Inbox::forget_if_spent(const ChannelKey& key) {
   const Channel& channel = channels_[key];
   if (std::get<2>(key) > 1 && channel.waiting.empty() && channel.early.empty()) {
+    if (channel.opened_by_peer) {
+      peers_[static_cast<std::size_t>(std::get<0>(key))].early_bytes -= kChannelBytes;
+    }
     channels_.erase(key);
   }
 }

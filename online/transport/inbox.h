@@ -64,9 +64,11 @@ class Outgoing {
 /// it. Thread safe.
 class Inbox {
  public:
-  /// Messages that no operation has asked for yet, per peer, with their headers and tags. More is a
-  /// peer out of control.
+  /// Messages that no operation has asked for yet, per peer, with their headers and tags, and the
+  /// channels that they opened. More is a peer out of control.
   static constexpr std::uint64_t kMaxEarlyBytes = std::uint64_t{2} << 30;
+  /// What a channel (a lane, or a later step of a ring) takes in memory, about.
+  static constexpr std::uint64_t kChannelBytes = 2048;
 
   /// A place in the order of one peer's messages.
   struct Slot {
@@ -126,6 +128,7 @@ class Inbox {
   struct Channel {
     std::deque<Ticket> waiting;
     std::deque<Message> early;
+    bool opened_by_peer = false;  ///< and so counted among its early bytes
   };
   struct Peer {
     bool closed = false;

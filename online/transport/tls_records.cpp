@@ -28,6 +28,10 @@ constexpr std::size_t kHandshakeHeaderBytes = 4;
 constexpr std::size_t kSealBytes = 1 + kAeadTagBytes;
 /// A sealed record may carry up to 256 bytes besides its content.
 constexpr std::size_t kMaxSealedBytes = kMaxRecordBytes + 256;
+/// What a record costs its key besides its content: at most two blocks of the cipher.
+constexpr std::uint64_t kRecordCost = 32;
+/// So many records in a row may bring no data: each costs its reader much and its sender little.
+constexpr std::size_t kMaxWithoutData = 32;
 
 /// HKDF-Expand-Label(secret, label, "", size), size <= 32: one block of HKDF-Expand.
 void expand_label(const TrafficSecret& secret, std::string_view label,
@@ -77,6 +81,7 @@ RecordKeys::RecordKeys(const TrafficSecret& secret) : secret_(secret) {
 
 RecordKeys::~RecordKeys() {
   OPENSSL_cleanse(secret_.data(), secret_.size());
+  OPENSSL_cleanse(iv_.data(), iv_.size());
 }
 
 void RecordKeys::derive() {
@@ -122,8 +127,10 @@ void RecordWriter::write_record(RecordType type, std::span<const std::uint8_t> c
 }
 
 void RecordWriter::write(std::span<const std::uint8_t> bytes, OutputBytes& output) {
-  if (bytes.size() > left_) update_keys(false, output);
-  left_ -= std::min<std::uint64_t>(bytes.size(), left_);
+  const std::uint64_t records = (bytes.size() + kMaxRecordBytes - 1) / kMaxRecordBytes;
+  const std::uint64_t cost = bytes.size() + records * kRecordCost;
+  if (cost > left_) update_keys(false, output);
+  left_ -= std::min(cost, left_);
   while (!bytes.empty()) {
     const std::size_t size = std::min(bytes.size(), kMaxRecordBytes);
     write_record(RecordType::kData, bytes.first(size), output);
@@ -208,16 +215,24 @@ std::size_t RecordReader::open(std::span<const std::uint8_t> record, std::span<s
     OPENSSL_cleanse(content.data(), content.size());
     return stop({false, kBadRecordMac});
   }
-  while (type == 0 && size > 0) type = content[--size];  // padding
-  if (size > kMaxRecordBytes) return stop({false, kRecordOverflow});
-  switch (static_cast<RecordType>(type)) {
+  if (size > kMaxRecordBytes) return stop({false, kRecordOverflow});  // padding counts
+  while (type == 0 && size > 0) type = content[--size];               // padding
+  return act_on(static_cast<RecordType>(type), content.first(size), direct);
+}
+
+std::size_t RecordReader::act_on(RecordType type, std::span<const std::uint8_t> content,
+                                 bool direct) {
+  without_data_ = type == RecordType::kData && !content.empty() ? 0 : without_data_ + 1;
+  if (without_data_ > kMaxWithoutData) return stop({false, kUnexpectedMessage});
+  switch (type) {
     case RecordType::kData:
-      if (direct) return size;
-      rest_ = std::span<const std::uint8_t>(plain_).first(size);
+      if (direct) return content.size();
+      rest_ = content;
       return 0;
-    case RecordType::kHandshake: on_handshake(content.first(size)); return 0;
+    case RecordType::kHandshake: on_handshake(content); return 0;
     case RecordType::kAlert:
-      return stop(size == 2 ? RecordFault{true, content[1]} : RecordFault{false, kDecodeError});
+      return stop(content.size() == 2 ? RecordFault{true, content[1]}
+                                      : RecordFault{false, kDecodeError});
   }
   return stop({false, kUnexpectedMessage});
 }

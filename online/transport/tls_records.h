@@ -82,8 +82,9 @@ class RecordWriter {
   RecordWriter(const TrafficSecret& secret, std::uint64_t rekey_bytes)
       : keys_(secret), rekey_bytes_(rekey_bytes), left_(rekey_bytes) {}
 
-  /// Appends the records of `bytes` to `output`, and a change of keys when enough went out under
-  /// the present ones.
+  /// Appends the records of `bytes` to `output`, and before them a change of keys when enough went
+  /// out under the present ones: counted are blocks of the cipher, so that small records wear keys
+  /// out as well.
   void write(std::span<const std::uint8_t> bytes, OutputBytes& output);
   void write_alert(std::uint8_t description, OutputBytes& output);
   /// A change of keys, with or without asking the other side for one.
@@ -119,6 +120,7 @@ class RecordReader {
  private:
   std::optional<std::span<const std::uint8_t>> next_record();
   std::size_t open(std::span<const std::uint8_t> record, std::span<std::uint8_t> to);
+  std::size_t act_on(RecordType type, std::span<const std::uint8_t> content, bool direct);
   void on_handshake(std::span<const std::uint8_t> messages);
   std::size_t stop(RecordFault fault);
 
@@ -128,6 +130,7 @@ class RecordReader {
   bool kept_is_used_ = false;       ///< the record in kept_ was read
   std::vector<std::uint8_t> plain_;
   std::span<const std::uint8_t> rest_;  ///< of plain_, not yet read
+  std::size_t without_data_ = 0;        ///< records in a row
   bool update_requested_ = false;
   std::optional<RecordFault> fault_;
 };

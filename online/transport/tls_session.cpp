@@ -65,22 +65,21 @@ struct TlsCallbacks {
     auto& session = *static_cast<TlsSession*>(SSL_get_app_data(ssl));
     const std::string_view text(line);
     if (text.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) {
-      session.client_secret_ = parse_secret(text);
+      parse_secret(text, session.client_secret_);
     } else if (text.starts_with("SERVER_TRAFFIC_SECRET_0 ")) {
-      session.server_secret_ = parse_secret(text);
+      parse_secret(text, session.server_secret_);
     }
   }
 
-  /// The hexadecimal digits behind the last space.
-  static std::optional<TrafficSecret> parse_secret(std::string_view line) {
+  /// The hexadecimal digits behind the last space, with no copy of them on the stack.
+  static void parse_secret(std::string_view line, std::optional<TrafficSecret>& to) {
     const std::string_view digits = line.substr(line.rfind(' ') + 1);
-    TrafficSecret secret;
-    if (digits.size() != 2 * secret.size()) return std::nullopt;
+    TrafficSecret& secret = to.emplace();
+    if (digits.size() != 2 * secret.size()) return to.reset();
     const auto value = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
     for (std::size_t i = 0; i < secret.size(); ++i) {
       secret[i] = static_cast<std::uint8_t>(value(digits[2 * i]) << 4 | value(digits[2 * i + 1]));
     }
-    return secret;
   }
 
   /// Replaces chain building: a certificate is accepted because it is pinned, and for nothing else.
@@ -260,6 +259,8 @@ Result<void> TlsSession::begin_records() {
     OPENSSL_cleanse((*secret)->data(), (*secret)->size());
     secret->reset();
   }
+  // It holds what all later keys could be derived from, and has done its work.
+  SSL_free(std::exchange(ssl_, nullptr));
   return {};
 }
 
@@ -267,9 +268,8 @@ Result<std::size_t> TlsSession::read(std::span<std::uint8_t> to) {
   BP_ASSIGN(const bool done, handshake());
   if (!done) return std::size_t{0};
   const std::size_t size = reader_->read(to);
-  if (reader_->take_update_request()) writer_->update_keys(false, output_);
   if (!reader_->fault().has_value()) return size;
-  if (!reader_->fault()->received_alert) {
+  if (!reader_->fault()->received_alert && !std::exchange(alerted_, true)) {
     writer_->write_alert(reader_->fault()->description, output_);
   }
   return fault();
@@ -278,6 +278,9 @@ Result<std::size_t> TlsSession::read(std::span<std::uint8_t> to) {
 Result<void> TlsSession::write(std::span<const std::uint8_t> bytes) {
   if (bytes.empty()) return {};
   if (writer_ == nullptr) return make_error(ErrorCode::kIo, "TLS write before the handshake");
+  if (reader_->fault().has_value()) return fault();
+  // Asked for a change of keys, one side owes it before its next data: one, however often asked.
+  if (reader_->take_update_request()) writer_->update_keys(false, output_);
   writer_->write(bytes, output_);
   return {};
 }

@@ -74,7 +74,8 @@ class TlsSession {
   /// Decrypted bytes into `to`, of which the rest may be overwritten; 0 when more input is needed.
   /// Errors as handshake().
   Result<std::size_t> read(std::span<std::uint8_t> to);
-  /// Appends records to output(). After the handshake.
+  /// Appends records to output(). After the handshake. Errors: that of a read() that failed: to
+  /// whom an alert was sent, nothing else is.
   Result<void> write(std::span<const std::uint8_t> bytes);
 
   /// What is to be sent; the caller clears it.
@@ -105,10 +106,11 @@ class TlsSession {
   std::optional<TrafficSecret> server_secret_;
   std::unique_ptr<RecordReader> reader_;  ///< null during the handshake
   std::unique_ptr<RecordWriter> writer_;
+  bool alerted_ = false;  ///< the other side was sent an alert
   std::optional<Fingerprint> peer_fingerprint_;
   std::optional<int> peer_rank_;
-  bool expired_ = false;  ///< the pinned certificate that the other side presented
-  ssl_st* ssl_ = nullptr;
+  bool expired_ = false;   ///< the pinned certificate that the other side presented
+  ssl_st* ssl_ = nullptr;  ///< null behind the handshake
 };
 
 }  // namespace beaverpond

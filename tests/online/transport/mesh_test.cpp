@@ -83,7 +83,7 @@ TEST(Mesh, AWrongLengthIsAMismatch) {
 
 TEST(Inbox, EmptyMessagesCountAgainstTheBound) {
   constexpr std::uint64_t kEmpty = kFrameHeaderBytes + kMessageHeadBytes;
-  Inbox inbox(2, 3 * kEmpty);
+  Inbox inbox(2, Inbox::kChannelBytes + 3 * kEmpty);
   for (int round = 0; round < 10; ++round) {
     inbox.deliver(1, kTag, MessageBuffer());
     inbox.deliver(1, kTag, MessageBuffer());
@@ -98,6 +98,28 @@ TEST(Inbox, EmptyMessagesCountAgainstTheBound) {
   ASSERT_TRUE(inbox.failure().has_value());
   EXPECT_EQ(inbox.failure()->code, ErrorCode::kProtocolMismatch);
   EXPECT_EQ(inbox.failure()->player, 1);
+}
+
+TEST(Inbox, ChannelsCountAgainstTheBound) {
+  constexpr std::uint64_t kEmpty = kFrameHeaderBytes + kMessageHeadBytes;
+  Inbox inbox(2, 3 * (Inbox::kChannelBytes + kEmpty));
+  const auto step = [](std::uint32_t number) {
+    Tag tag = kTag;
+    tag.step = number;
+    return tag;
+  };
+  for (std::uint32_t round = 2; round < 10; ++round) {
+    inbox.deliver(1, step(round), MessageBuffer());
+    const auto ticket = inbox.expect(1, step(round), 0);  // which makes room again
+    ASSERT_TRUE(inbox.wait(ticket, in_ms(5000)).ok());
+  }
+  for (std::uint32_t number = 2; number < 5; ++number) {
+    inbox.deliver(1, step(number), MessageBuffer());
+  }
+  EXPECT_FALSE(inbox.failure().has_value());
+  inbox.deliver(1, step(5), MessageBuffer());
+  ASSERT_TRUE(inbox.failure().has_value());
+  EXPECT_EQ(inbox.failure()->code, ErrorCode::kProtocolMismatch);
 }
 
 TEST(Mesh, AMessageForControlHasALimit) {

@@ -121,9 +121,9 @@ TEST(Records, ComeThroughHoweverTheyAreCut) {
   }
 }
 
-/// A record of the first key, as it should not be written.
-Bytes record(std::uint8_t type, const Bytes& content, std::uint8_t outer = 23) {
-  RecordKeys keys(kSecret);
+/// The next record of these keys, as it should not be written.
+Bytes next_record(RecordKeys& keys, std::uint8_t type, const Bytes& content,
+                  std::uint8_t outer = 23) {
   const std::size_t size = content.size() + 1 + kAeadTagBytes;
   Bytes bytes(kRecordHeaderBytes + size);
   bytes[0] = outer;
@@ -133,6 +133,11 @@ Bytes record(std::uint8_t type, const Bytes& content, std::uint8_t outer = 23) {
   keys.aead().seal(keys.next_nonce(), std::span(bytes).first(kRecordHeaderBytes), content, type,
                    bytes.data() + kRecordHeaderBytes);
   return bytes;
+}
+
+Bytes record(std::uint8_t type, const Bytes& content, std::uint8_t outer = 23) {
+  RecordKeys keys(kSecret);
+  return next_record(keys, type, content, outer);
 }
 
 /// What a reader takes from it, into room enough or too little.
@@ -159,6 +164,9 @@ TEST(Records, WhatDoesNotFitIsAFault) {
   altered[7] ^= 1;
   Bytes another_version = record(23, {1});
   another_version[2] = 4;
+  Bytes padded(kMaxRecordBytes + 50);
+  padded[0] = 1;
+  padded[1] = 23;
   struct Case {
     Bytes bytes;
     std::uint8_t alert;
@@ -170,6 +178,7 @@ TEST(Records, WhatDoesNotFitIsAFault) {
       {record(0, {0, 0, 0}), 10},                    // nothing but padding
       {record(20, {1}), 10},                         // a change of ciphers
       {record(23, Bytes(kMaxRecordBytes + 1)), 22},  // longer than a record may be
+      {record(0, padded), 22},                       // as is this, with its padding
       {{23, 3, 3, 0, 16}, 50},                       // too short for a type
       {{23, 3, 3, 0x42, 0}, 22},
       {record(22, {24, 0, 0, 1, 2}), 10},     // a change of keys that is none
@@ -193,6 +202,67 @@ TEST(Records, WhatDoesNotFitIsAFault) {
   }
 }
 
+TEST(Records, OfWhatIsNotAuthenticNothingIsLeft) {
+  Bytes altered = record(23, Bytes(1000, 7));
+  altered.back() ^= 1;
+  RecordReader reader(kSecret);
+  reader.set_input(altered);
+  Bytes to(1200, 9);
+  EXPECT_EQ(reader.read(to), 0u);
+  ASSERT_TRUE(reader.fault().has_value());
+  Bytes expected(1200, 9);
+  std::fill_n(expected.begin(), 1000, std::uint8_t{0});
+  EXPECT_EQ(to, expected);
+}
+
+TEST(Records, FewInARowMayBringNoData) {
+  constexpr int kMost = 32;
+  RecordWriter writer(kSecret, TlsSession::kRekeyBytes);
+  const auto change_of_keys = [&] {
+    OutputBytes output;
+    writer.update_keys(true, output);
+    return copy_of(output);
+  };
+  for (int kind = 0; kind < 4; ++kind) {
+    RecordReader reader(kSecret);
+    RecordKeys own_keys(kSecret);
+    const auto useless = [&] {
+      switch (kind) {
+        case 0: return next_record(own_keys, 23, {});
+        case 1: return next_record(own_keys, 0, {23, 0, 0, 0});
+        case 2: return next_record(own_keys, 22, {4, 0, 0, 0});
+        default: return change_of_keys();
+      }
+    };
+    const auto useful = [&] {
+      if (kind < 3) return next_record(own_keys, 23, {1});
+      OutputBytes output;
+      writer.write(Bytes{1}, output);
+      return copy_of(output);
+    };
+    for (int i = 0; i < kMost; ++i) EXPECT_TRUE(read_all(reader, useless(), 100).empty());
+    ASSERT_FALSE(reader.fault().has_value()) << kind;
+    EXPECT_EQ(read_all(reader, useful(), 100), Bytes{1}) << kind;
+    for (int i = 0; i < kMost; ++i) EXPECT_TRUE(read_all(reader, useless(), 100).empty());
+    ASSERT_FALSE(reader.fault().has_value()) << kind;
+    EXPECT_TRUE(read_all(reader, useless(), 100).empty());
+    ASSERT_TRUE(reader.fault().has_value()) << kind;
+    EXPECT_EQ(reader.fault()->description, 10) << kind;
+  }
+}
+
+TEST(Records, SmallOnesWearKeysOutToo) {
+  constexpr std::size_t kRecords = 1000;
+  OutputBytes output;
+  RecordWriter writer(kSecret, 10'000);
+  for (std::size_t i = 0; i < kRecords; ++i) writer.write(Bytes{5}, output);
+  constexpr std::size_t kOverhead = kRecordHeaderBytes + 1 + kAeadTagBytes;
+  const std::size_t changes = (output.size() - kRecords * (1 + kOverhead)) / (5 + kOverhead);
+  EXPECT_EQ(changes, kRecords * 33 / 10'000);
+  RecordReader reader(kSecret);
+  EXPECT_EQ(read_all(reader, copy_of(output), 100), Bytes(kRecords, 5));
+}
+
 TEST(Records, AnAlertSaysWhich) {
   OutputBytes output;
   RecordWriter writer(kSecret, TlsSession::kRekeyBytes);
@@ -205,10 +275,10 @@ TEST(Records, AnAlertSaysWhich) {
   EXPECT_EQ(reader.fault()->description, 42);
 }
 
-/// An OpenSSL client with its own record layer.
+/// OpenSSL with its own record layer.
 class PlainOpenssl {
  public:
-  explicit PlainOpenssl(const std::string& home) : context_(SSL_CTX_new(TLS_client_method())) {
+  PlainOpenssl(const std::string& home, TlsRole role) : context_(SSL_CTX_new(TLS_method())) {
     BP_CHECK(SSL_CTX_use_certificate_file(context_, (home + "/cert.pem").c_str(),
                                           SSL_FILETYPE_PEM) == 1 &&
                  SSL_CTX_use_PrivateKey_file(context_, (home + "/key.pem").c_str(),
@@ -216,7 +286,13 @@ class PlainOpenssl {
              "the player's key");
     ssl_ = SSL_new(context_);
     SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-    SSL_set_connect_state(ssl_);
+    SSL_set_verify(ssl_, role == TlsRole::kServer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+                   [](int, X509_STORE_CTX*) { return 1; });
+    if (role == TlsRole::kServer) {
+      SSL_set_accept_state(ssl_);
+    } else {
+      SSL_set_connect_state(ssl_);
+    }
   }
   ~PlainOpenssl() {
     SSL_free(ssl_);
@@ -240,26 +316,35 @@ class PlainOpenssl {
   SSL* ssl_ = nullptr;
 };
 
-TEST(Records, AndThoseOfOpensslUnderstandEachOther) {
-  testing::TlsPlayers setup(2);
-  auto context = TlsContext::create(setup.home(0) + "/key.pem", setup.home(0) + "/cert.pem");
-  ASSERT_TRUE(context.ok());
-  TlsSession server(*context, TlsRole::kServer, {std::nullopt, setup.roster.players[1].certificate},
-                    /*rekey_bytes=*/50'000);
-  PlainOpenssl client(setup.home(1));
-  const auto to_client = [&] {
+/// A session that serves, and an OpenSSL client.
+class RecordsAndOpenssl : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (bool done = false; !done;) {
+      SSL_do_handshake(client.ssl());
+      const Bytes bytes = client.output();
+      server.set_input(bytes);
+      const Result<bool> shaken = server.handshake();
+      ASSERT_TRUE(shaken.ok()) << shaken.error().message;
+      done = *shaken;
+      to_client();
+    }
+  }
+  void to_client() {
     client.take(server.output());
     server.output().clear();
-  };
-  for (bool done = false; !done;) {
-    SSL_do_handshake(client.ssl());
-    const Bytes bytes = client.output();
-    server.set_input(bytes);
-    const Result<bool> shaken = server.handshake();
-    ASSERT_TRUE(shaken.ok()) << shaken.error().message;
-    done = *shaken;
-    to_client();
   }
+
+  testing::TlsPlayers setup{2};
+  TlsSession server{
+      TlsContext::create(setup.home(0) + "/key.pem", setup.home(0) + "/cert.pem").value(),
+      TlsRole::kServer,
+      {std::nullopt, setup.roster.players[1].certificate},
+      /*rekey_bytes=*/50'000};
+  PlainOpenssl client{setup.home(1), TlsRole::kClient};
+};
+
+TEST_F(RecordsAndOpenssl, UnderstandEachOther) {
   const Bytes content = counting(30'000);
   for (int round = 0; round < 20; ++round) {
     // Keys change in each direction, now and then because the other asked.
@@ -292,8 +377,75 @@ TEST(Records, AndThoseOfOpensslUnderstandEachOther) {
   server.set_input(nonsense);
   Bytes to(100);
   EXPECT_EQ(server.read(to).error().code, ErrorCode::kIo);
+  EXPECT_FALSE(server.output().empty());
   to_client();
   EXPECT_LE(SSL_read(client.ssl(), to.data(), 100), 0);
+  // And nothing else.
+  EXPECT_FALSE(server.read(to).ok());
+  EXPECT_FALSE(server.write(content).ok());
+  EXPECT_TRUE(server.output().empty());
+}
+
+TEST(Records, OfAnOpensslServerThatSpeaksEarlyAndSendsTickets) {
+  testing::TlsPlayers setup(2);
+  TlsSession client(
+      TlsContext::create(setup.home(1) + "/key.pem", setup.home(1) + "/cert.pem").value(),
+      TlsRole::kClient, {setup.roster.players[0].certificate, std::nullopt});
+  PlainOpenssl server(setup.home(0), TlsRole::kServer);
+  SSL_set_max_early_data(server.ssl(), 1000);  // or it would not speak early itself
+  const auto to_server = [&] {
+    server.take(client.output());
+    client.output().clear();
+  };
+  ASSERT_FALSE(*client.handshake());
+  to_server();
+  Bytes to(10);
+  std::size_t size = 0;
+  ASSERT_NE(SSL_read_early_data(server.ssl(), to.data(), to.size(), &size),
+            SSL_READ_EARLY_DATA_ERROR);
+  const Bytes early = {1, 2};
+  ASSERT_EQ(SSL_write_early_data(server.ssl(), early.data(), early.size(), &size), 1);
+  Bytes bytes = server.output();  // its hello, all to its Finished, and data
+  client.set_input(bytes);
+  const Result<bool> shaken = client.handshake();
+  ASSERT_TRUE(shaken.ok() && *shaken);
+  EXPECT_EQ(client.read(to).value(), 2u);
+  EXPECT_EQ(to[1], 2);
+  ASSERT_TRUE(client.write(Bytes{3}).ok());
+  to_server();
+  ASSERT_EQ(SSL_read(server.ssl(), to.data(), 10), 1);
+  EXPECT_EQ(to[0], 3);
+  bytes = server.output();
+  EXPECT_GT(bytes.size(), 100u);  // tickets
+  client.set_input(bytes);
+  EXPECT_EQ(client.read(to).value(), 0u);
+  ASSERT_EQ(SSL_write(server.ssl(), early.data(), 2), 2);
+  bytes = server.output();
+  client.set_input(bytes);
+  EXPECT_EQ(client.read(to).value(), 2u);
+  SSL_shutdown(server.ssl());
+  bytes = server.output();
+  client.set_input(bytes);
+  EXPECT_NE(client.read(to).error().message.find("close notify"), std::string::npos);
+}
+
+TEST_F(RecordsAndOpenssl, ManyWishesForNewKeysGetOneAnswer) {
+  Bytes byte = {7};
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_EQ(SSL_key_update(client.ssl(), SSL_KEY_UPDATE_REQUESTED), 1);
+    ASSERT_EQ(SSL_write(client.ssl(), byte.data(), 1), 1);
+    const Bytes bytes = client.output();
+    server.set_input(bytes);
+    const Result<std::size_t> size = server.read(byte);
+    ASSERT_TRUE(size.ok() && *size == 1);
+    // Whoever asks and does not listen fills no memory.
+    ASSERT_TRUE(server.output().empty());
+  }
+  ASSERT_TRUE(server.write(Bytes{9}).ok());
+  EXPECT_EQ(server.output().size(), 27u + 23u);  // the change, and the byte
+  to_client();
+  ASSERT_EQ(SSL_read(client.ssl(), byte.data(), 1), 1);
+  EXPECT_EQ(byte[0], 9);
 }
 
 }  // namespace
