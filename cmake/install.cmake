@@ -8,7 +8,7 @@ set(beaverpond_parts
     beaverpond_api beaverpond_player beaverpond_trainer beaverpond_nn beaverpond_twin
     beaverpond_protocol beaverpond_securenn beaverpond_session beaverpond_identity
     beaverpond_transport beaverpond_frame
-    beaverpond_pool beaverpond_plan beaverpond_kernels)
+    beaverpond_pool beaverpond_plan beaverpond_kernels beaverpond_module_file)
 foreach(part IN LISTS beaverpond_parts)
   list(APPEND beaverpond_objects $<TARGET_OBJECTS:${part}>)
 endforeach()

@@ -103,7 +103,7 @@ __device__ __forceinline__ std::uint32_t unpacked_four(const std::uint32_t* pack
 }
 
 /// Half an element's digits, four a word.
-struct HalfElement {
+struct HalfDigits {
   std::uint32_t word[8];
 
   __device__ __forceinline__ void load(const std::uint32_t* half) {
@@ -195,7 +195,7 @@ __global__ void __launch_bounds__(128) draw_digits(const DigitsJob job) {
   const std::uint32_t elements = elements_of(block, job.count);
   take_below<67>(job.streams + std::uint64_t{blockIdx.x} * kDrawRecordBytes, 0, kDrawRecordBytes,
                  elements * 64, numbers, totals);
-  HalfElement digits;
+  HalfDigits digits;
   digits.load(half_of(numbers));
   if constexpr (shares) {
     const std::uint64_t element = block * kDigitElements + threadIdx.x / 2;
@@ -287,7 +287,7 @@ __global__ void __launch_bounds__(128) private_compare(const PrivateCompareJob j
     }
     factors[k] = four;
   }
-  HalfElement sent;
+  HalfDigits sent;
   sent.load(factors);
   sent.permute(live ? record[element] & 63 : 0);
   sent.pack(packed);  // where this thread alone read
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(128)
   read_packed(of_p0 + first * kPackedWords, elements, packed);
   read_packed(of_p1 + first * kPackedWords, elements, other);
   __syncthreads();
-  HalfElement left, right;
+  HalfDigits left, right;
   left.unpack(packed);
   right.unpack(other);
   std::uint32_t zeros = 0;
