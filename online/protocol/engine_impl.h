@@ -48,7 +48,9 @@ struct Strand {
   std::vector<Operation> pending;
   std::uint64_t words = 0;   ///< in flight
   std::uint64_t planes = 0;  ///< likewise
-  std::uint64_t round = 0;   ///< which memory is next
+  /// Which memory is next. Goes on over all uses: the last round of the use before may still be
+  /// read, and another use begins with the other memory.
+  std::uint64_t round = 0;
   RoundMemory memory[2];
 
   RoundMemory& last_memory() { return memory[(round + 1) % 2]; }

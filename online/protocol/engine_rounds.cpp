@@ -23,7 +23,6 @@ Strand& EngineImpl::new_strand() {
   } else {
     strand = strands_.emplace_back(std::make_unique<Strand>()).get();
   }
-  strand->round = 0;
   strands_in_use_.push_back(strand);
   return *strand;
 }

@@ -12,7 +12,7 @@
 namespace beaverpond {
 namespace {
 
-/// As in a roster. The one after it is still a number.
+/// As in a roster. Where it is reached, epochs stay at it.
 constexpr std::uint64_t kLatestEpoch = std::numeric_limits<std::int64_t>::max();
 
 }  // namespace
@@ -45,7 +45,7 @@ Result<Session> Session::create_blocking(Transport& transport, Deadline deadline
   }
   const Hash256 hash = sha256(all);
   const std::uint64_t id = load_le(hash, 0, 8);
-  return Session(id == 0 ? 1 : id, latest + 1);
+  return Session(id == 0 ? 1 : id, std::min(latest + 1, kLatestEpoch));
 }
 
 }  // namespace beaverpond

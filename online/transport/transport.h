@@ -66,7 +66,7 @@ struct TransportStats {
 /// One player's end of a communicator. Collectives are started in the same order by every player,
 /// from one thread per lane, and those of one lane are waited for in that order: a large reduction
 /// moves on only while somebody waits for it. Views of collectives are memory of memory()'s kind;
-/// those of send and recv, and messages, are host memory.
+/// those of send and recv are that or host memory; messages are host memory.
 class Transport {
  public:
   virtual ~Transport() = default;

@@ -210,7 +210,7 @@ TEST(Pipeline, WhicheverPieceIsLostTheRunEndsAndNothingIsLeftInFlight) {
       if (rank == 0) return std::make_unique<EventTransport>(inner, events, at);
       return std::make_unique<ForwardingTransport>(inner);
     };
-    PlayerGroup group(program, plan, 2, seams, 700);
+    PlayerGroup group(program, plan, 2, seams, 1'500);
     std::vector<Bundle> bundles = dealer.deal(static_cast<std::uint64_t>(at));
     const auto start = std::chrono::steady_clock::now();
     const std::vector<Result<void>> results = group.run(&bundles, {WordVector(kCount, 9)}, 1);
@@ -246,7 +246,7 @@ TEST(Pipeline, ADeviceThatFailsBetweenPiecesIsTheRunsError) {
       far = made.get();
       return made;
     };
-    PlayerGroup group(program, plan, 2, seams, failing.has_value() ? 700 : 30'000);
+    PlayerGroup group(program, plan, 2, seams, failing.has_value() ? 1'500 : 30'000);
     std::vector<Bundle> bundles = dealer.deal(number);
     if (failing.has_value()) far->fail_after(*failing, ErrorCode::kDeviceFailed);
     const Result<void> result = group.run(&bundles, {WordVector(kCount, 9)}, 1)[0];

@@ -250,7 +250,7 @@ TEST(SeriesFailure, AMemberThatFailedIsTheLast) {
   const Program program = make_program(3);
   const Plan plan = make_plan(program, PrgKind::kAes128Ctr).value();
   TestDealer dealer(plan, 2, 9);
-  PlayerGroup group(program, plan, 2, {}, 100);
+  PlayerGroup group(program, plan, 2, {}, 2'000);
   set_states(group, data);
   std::vector<Bundle> bundles = dealer.deal(1);
   expect_ok(group.run(&bundles, {data.images[0], data.weights}, 1));

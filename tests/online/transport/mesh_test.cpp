@@ -253,7 +253,7 @@ TEST(Ring, ADeadlineNamesThePlayerBeforeIfThatHasNotBegun) {
     if (rank == 1) return;
     std::vector<std::uint64_t> words(kRingWords, 5);
     const Result<void> late = transports[static_cast<std::size_t>(rank)]->all_reduce_blocking(
-        words, ReduceOp::kXor, kTag, in_ms(200));
+        words, ReduceOp::kXor, kTag, in_ms(2'000));
     ASSERT_FALSE(late.ok());
     EXPECT_EQ(late.error().code, ErrorCode::kTimeout);
     EXPECT_EQ(late.error().player, rank == 2 ? std::optional<int>(1) : std::nullopt);
@@ -272,7 +272,7 @@ TEST(Ring, AnotherSizeOrOperationIsAMismatch) {
       if (differs && difference == 1) words.resize(10);
       const Tag tag = differs && difference == 2 ? operation(9) : kTag;
       const Result<void> result = transports[static_cast<std::size_t>(rank)]->all_reduce_blocking(
-          words, ReduceOp::kSum, tag, in_ms(400));
+          words, ReduceOp::kSum, tag, in_ms(2'000));
       EXPECT_FALSE(result.ok());
       if (result.error().code == ErrorCode::kProtocolMismatch) ++mismatches;
     });
