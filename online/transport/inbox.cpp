@@ -26,8 +26,9 @@ Outgoing::Outgoing(int to, const Tag& tag, std::span<const std::uint8_t> payload
 void Outgoing::detach() {
   const std::scoped_lock lock(mutex_);
   if (consumed()) return;
-  owned_.assign(rest_.begin(), rest_.end());
-  rest_ = owned_;
+  owned_ = MessageBuffer(rest_.size());
+  std::copy(rest_.begin(), rest_.end(), owned_.bytes().begin());
+  rest_ = owned_.bytes();
   consumed_.store(true, std::memory_order_release);
 }
 

@@ -23,7 +23,7 @@
 namespace beaverpond {
 
 /// A message on its way to one player. The payload is the caller's until consumed(); detach()
-/// copies what is left of it, so that the caller may go. Thread safe.
+/// copies what is left of it, so that the caller may go; the copy wipes itself. Thread safe.
 class Outgoing {
  public:
   /// Shorter payloads are copied at once, and then travel in one TLS record with their header.
@@ -55,7 +55,7 @@ class Outgoing {
   const std::size_t size_bytes_;
   std::mutex mutex_;
   std::span<const std::uint8_t> rest_;
-  std::vector<std::uint8_t> owned_;
+  MessageBuffer owned_;
   std::atomic<bool> consumed_ = false;
 };
 
