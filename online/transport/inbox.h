@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <compare>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -12,7 +13,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -119,10 +119,17 @@ class Inbox {
   };
   /// Sender and lane. What follows the first step of a ring has a channel of its own, with the rest
   /// of its tag: operations of a lane may begin in one order and go on in another.
-  using ChannelKey =
-      std::tuple<int, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t, std::uint32_t>;
+  struct ChannelKey {
+    int from = 0;
+    std::uint32_t lane = 0;
+    std::uint32_t step = 0;
+    std::uint64_t session = 0;
+    std::uint64_t bundle = 0;
+    std::uint32_t operation = 0;
+    auto operator<=>(const ChannelKey&) const = default;
+  };
   static ChannelKey key_of(int from, const Tag& tag) {
-    if (tag.step <= 1) return {from, tag.lane, 0, 0, 0, 0};
+    if (tag.step <= 1) return {.from = from, .lane = tag.lane};
     return {from, tag.lane, tag.step, tag.session, tag.bundle, tag.operation};
   }
   struct Channel {
