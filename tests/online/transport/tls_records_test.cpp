@@ -226,7 +226,7 @@ TEST(Records, WhatWasReadIsWiped) {
   const auto holds = [&](std::size_t at) {
     const std::span bytes(reinterpret_cast<const std::uint8_t*>(reader.get()), sizeof *reader);
     const auto wanted = std::span(content).subspan(at, 20);
-    return !std::ranges::search(bytes, wanted).empty();
+    return std::search(bytes.begin(), bytes.end(), wanted.begin(), wanted.end()) != bytes.end();
   };
   reader->set_input({output.data(), output.size()});
   Bytes got(100);
