@@ -13,12 +13,17 @@
 int main(int argc, char** argv) {
   char* end = nullptr;
   const double round_trip_ms = argc > 2 ? std::strtod(argv[1], &end) : -1;
-  if (round_trip_ms < 0 || *end != '\0') {
+  bool good = round_trip_ms >= 0 && round_trip_ms <= 1e6 && *end == '\0';
+  std::vector<std::uint16_t> targets;
+  for (int i = 2; i < argc; ++i) {
+    const long port = std::strtol(argv[i], &end, 10);
+    good = good && port >= 1 && port <= 65'535 && *end == '\0';
+    targets.push_back(static_cast<std::uint16_t>(port));
+  }
+  if (!good) {
     std::fprintf(stderr, "usage: beaverpond-relay ROUND_TRIP_MS PORT..\n");
     return 2;
   }
-  std::vector<std::uint16_t> targets;
-  for (int i = 2; i < argc; ++i) targets.push_back(static_cast<std::uint16_t>(std::atoi(argv[i])));
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGINT, SIGTERM}) sigaddset(&signals, number);

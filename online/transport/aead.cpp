@@ -3,6 +3,8 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
+
 #include "beaverpond/result.h"
 
 #ifdef BEAVERPOND_IPSEC_MB

@@ -8,8 +8,8 @@
 
 namespace beaverpond {
 
-/// From so many bytes on a ring beats sending everything to everyone: measured, see bench/README.md
-/// (Openings). Below, its 2 (players - 1) steps one after another cost more than its bytes save.
+/// From so many bytes on a ring is taken: bench/README.md (Openings) has what both ways cost.
+/// Below, its 2 (players - 1) steps one after another are held to cost more than its bytes save.
 constexpr std::uint64_t ring_threshold_bytes(int players) {
   return players >= 3 ? std::uint64_t{1} << 20 : ~std::uint64_t{0};
 }
@@ -25,14 +25,23 @@ constexpr std::uint64_t ring_block_begin(int players, std::uint64_t words, int b
   return words * static_cast<std::uint64_t>(block) / static_cast<std::uint64_t>(players);
 }
 
+constexpr int ring_steps(int players) {
+  return 2 * (players - 1);
+}
+
+/// The block that player `rank` sends in step `step`, from 1, and gets in the step before.
+constexpr int ring_block_sent(int players, int rank, int step) {
+  return (rank + 2 * players + 1 - step) % players;
+}
+
 /// What player `rank` sends in a reduction of so many words, as TransportStats counts it.
 constexpr std::uint64_t all_reduce_sent_bytes(int players, int rank, std::uint64_t words) {
   if (!reduces_in_ring(players, words)) {
     return static_cast<std::uint64_t>(players - 1) * wire_bytes(words * 8);
   }
   std::uint64_t bytes = 0;
-  for (int step = 1; step <= 2 * (players - 1); ++step) {
-    const int block = ((rank - step + 1) % players + players) % players;
+  for (int step = 1; step <= ring_steps(players); ++step) {
+    const int block = ring_block_sent(players, rank, step);
     bytes += wire_bytes(
         (ring_block_begin(players, words, block + 1) - ring_block_begin(players, words, block)) *
         8);

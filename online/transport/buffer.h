@@ -1,8 +1,9 @@
-// Bytes of messages: uninitialised, move-only, and used again.
+// Bytes of messages: uninitialised, move-only, used again, and wiped in the end.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -11,23 +12,33 @@
 
 namespace beaverpond {
 
-/// The bytes of one message. Move-only; never zeroed, since every byte is received into.
+/// Frees an array of bytes, wiped.
+struct WipeBytes {
+  std::size_t size = 0;
+  void operator()(std::uint8_t* data) const {
+    explicit_bzero(data, size);
+    delete[] data;
+  }
+};
+
+/// The bytes of one message. Move-only; not zeroed before, since every byte is received into, but
+/// wiped when they go: it may have been a key or a share.
 class MessageBuffer {
  public:
   MessageBuffer() = default;
   explicit MessageBuffer(std::size_t size)
-      : data_(std::make_unique_for_overwrite<std::uint8_t[]>(size)), size_(size), capacity_(size) {}
+      : data_(std::make_unique_for_overwrite<std::uint8_t[]>(size).release(), WipeBytes{size}),
+        size_(size) {}
 
   std::span<std::uint8_t> bytes() { return {data_.get(), size_}; }
   std::span<const std::uint8_t> bytes() const { return {data_.get(), size_}; }
   std::size_t size() const { return size_; }
-  std::size_t capacity() const { return capacity_; }
+  std::size_t capacity() const { return data_.get_deleter().size; }
   void shrink_to(std::size_t size) { size_ = size; }
 
  private:
-  std::unique_ptr<std::uint8_t[]> data_;
+  std::unique_ptr<std::uint8_t[], WipeBytes> data_;
   std::size_t size_ = 0;
-  std::size_t capacity_ = 0;
 };
 
 /// Keeps a few large buffers, because fresh megabytes cost a page fault for every 4 KiB. A run

@@ -26,8 +26,9 @@ Outgoing::Outgoing(int to, const Tag& tag, std::span<const std::uint8_t> payload
 void Outgoing::detach() {
   const std::scoped_lock lock(mutex_);
   if (consumed()) return;
-  owned_.assign(rest_.begin(), rest_.end());
-  rest_ = owned_;
+  owned_ = MessageBuffer(rest_.size());
+  std::copy(rest_.begin(), rest_.end(), owned_.bytes().begin());
+  rest_ = owned_.bytes();
   consumed_.store(true, std::memory_order_release);
 }
 
@@ -88,12 +89,11 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
 /// Steps of rings have a channel each, used once.
 void Inbox::forget_if_spent(const ChannelKey& key) {
   const Channel& channel = channels_[key];
-  if (std::get<2>(key) > 1 && channel.waiting.empty() && channel.early.empty()) {
-    if (channel.opened_by_peer) {
-      peers_[static_cast<std::size_t>(std::get<0>(key))].early_bytes -= kChannelBytes;
-    }
-    channels_.erase(key);
+  if (key.step <= 1 || !channel.waiting.empty() || !channel.early.empty()) return;
+  if (channel.opened_by_peer) {
+    peers_[static_cast<std::size_t>(key.from)].early_bytes -= kChannelBytes;
   }
+  channels_.erase(key);
 }
 
 void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {

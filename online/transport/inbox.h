@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <compare>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -12,7 +13,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -23,7 +23,7 @@
 namespace beaverpond {
 
 /// A message on its way to one player. The payload is the caller's until consumed(); detach()
-/// copies what is left of it, so that the caller may go. Thread safe.
+/// copies what is left of it, so that the caller may go; the copy wipes itself. Thread safe.
 class Outgoing {
  public:
   /// Shorter payloads are copied at once, and then travel in one TLS record with their header.
@@ -55,7 +55,7 @@ class Outgoing {
   const std::size_t size_bytes_;
   std::mutex mutex_;
   std::span<const std::uint8_t> rest_;
-  std::vector<std::uint8_t> owned_;
+  MessageBuffer owned_;
   std::atomic<bool> consumed_ = false;
 };
 
@@ -119,10 +119,17 @@ class Inbox {
   };
   /// Sender and lane. What follows the first step of a ring has a channel of its own, with the rest
   /// of its tag: operations of a lane may begin in one order and go on in another.
-  using ChannelKey =
-      std::tuple<int, std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t, std::uint32_t>;
+  struct ChannelKey {
+    int from = 0;
+    std::uint32_t lane = 0;
+    std::uint32_t step = 0;
+    std::uint64_t session = 0;
+    std::uint64_t bundle = 0;
+    std::uint32_t operation = 0;
+    auto operator<=>(const ChannelKey&) const = default;
+  };
   static ChannelKey key_of(int from, const Tag& tag) {
-    if (tag.step <= 1) return {from, tag.lane, 0, 0, 0, 0};
+    if (tag.step <= 1) return {.from = from, .lane = tag.lane};
     return {from, tag.lane, tag.step, tag.session, tag.bundle, tag.operation};
   }
   struct Channel {

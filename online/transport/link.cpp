@@ -1,6 +1,7 @@
 #include "online/transport/link.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <optional>
 
@@ -281,7 +282,7 @@ Result<void> Link::write_frame(FrameType type, std::span<const std::uint8_t> pay
   const FrameHeaderBytes header = next_header(type, 0, payload.size());
   small_.assign(header.begin(), header.end());
   small_.insert(small_.end(), payload.begin(), payload.end());
-  return session_.write(small_);
+  return write_small();
 }
 
 Result<void> Link::fill_output() {
@@ -341,13 +342,19 @@ Result<void> Link::write_piece(const LaneQueue::Piece& piece) {
     message.take(piece.size, [&](std::span<const std::uint8_t> bytes) {
       small_.insert(small_.end(), bytes.begin(), bytes.end());
     });
-    return session_.write(small_);
+    return write_small();
   }
-  BP_TRY(session_.write(small_));
+  BP_TRY(write_small());
   Result<void> written;
   const bool all = message.take(
       piece.size, [&](std::span<const std::uint8_t> bytes) { written = session_.write(bytes); });
   consumed_ = consumed_ || all;
+  return written;
+}
+
+Result<void> Link::write_small() {
+  Result<void> written = session_.write(small_);
+  explicit_bzero(small_.data(), small_.size());  // a key, perhaps
   return written;
 }
 

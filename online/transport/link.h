@@ -97,6 +97,7 @@ class Link {
   Result<void> come_up_if_agreed();
   Result<void> write_frame(FrameType type, std::span<const std::uint8_t> payload);
   Result<void> write_piece(const LaneQueue::Piece& piece);
+  Result<void> write_small();
   Result<bool> write_next();
   FrameHeaderBytes next_header(FrameType type, std::uint32_t lane, std::uint64_t length);
 
@@ -127,8 +128,8 @@ class Link {
   std::mutex queue_mutex_;
   LaneQueue messages_;
   std::deque<std::pair<FrameType, std::vector<std::uint8_t>>> controls_;
-  std::vector<std::uint8_t> small_;
-  bool consumed_ = false;  ///< a message, since the inbox was last told
+  std::vector<std::uint8_t> small_;  ///< what goes out next in one record; wiped then
+  bool consumed_ = false;            ///< a message, since the inbox was last told
   std::uint64_t frames_sent_ = 0;
   bool ending_ = false;
   bool goodbye_sent_ = false;

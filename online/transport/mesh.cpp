@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "online/transport/all_reduce_form.h"
-#include "online/transport/frame.h"
+#include "online/transport/message_set.h"
 #include "online/transport/reduce.h"
 #include "online/transport/ring.h"
 
@@ -28,53 +28,40 @@ class MeshTransport::Exchange final : public Operation::Pending {
   using Apply = std::function<void(int from, std::span<const std::uint8_t> payload)>;
 
   Exchange(Mesh& mesh, const Tag& tag, Apply apply)
-      : mesh_(mesh), tag_(tag), apply_(std::move(apply)) {}
+      : mesh_(mesh), tag_(tag), apply_(std::move(apply)), messages_(mesh) {}
 
   void receive(int from, std::optional<std::uint64_t> size_bytes) {
-    check_peer(from);
-    receives_.push_back(mesh_.inbox().expect(from, tag_, size_bytes));
+    messages_.expect(from, tag_, size_bytes);
   }
 
   void send(int to, std::span<const std::uint8_t> payload) {
-    check_peer(to);
-    BP_CHECK(payload.size() <= kMaxPayloadBytes, "a message has at most 1 GiB");
+    messages_.check(to, payload.size());
     if (!obstacle_.has_value()) obstacle_ = mesh_.inbox().obstacle(to);
-    if (obstacle_.has_value()) return;
-    auto message = std::make_shared<Outgoing>(to, tag_, payload);
-    mesh_.inbox().count_sent(payload.size());
-    mesh_.post(message);
-    sends_.push_back(std::move(message));
+    if (!obstacle_.has_value()) messages_.send(to, tag_, payload);
   }
 
   Result<void> wait(Deadline deadline) override {
     Result<void> result = run(deadline);
-    if (!result.ok()) {
-      for (const auto& message : sends_) message->detach();
-      for (const Inbox::Ticket& ticket : receives_) mesh_.inbox().abandon(ticket);
-    }
+    if (!result.ok()) messages_.let_go();
     return result;
   }
 
  private:
-  void check_peer(int peer) const {
-    BP_CHECK(peer >= 0 && peer < mesh_.size() && peer != mesh_.rank(), "not another player");
-  }
-
   Result<void> run(Deadline deadline) {
     std::vector<MessageBuffer> payloads;
-    payloads.reserve(receives_.size());
+    payloads.reserve(messages_.expected());
     if (obstacle_.has_value()) {
       if (obstacle_->operation.empty()) obstacle_->operation = to_string(tag_);
       mesh_.inbox().fail(*obstacle_);
       return *obstacle_;
     }
-    for (const Inbox::Ticket& ticket : receives_) {
-      BP_ASSIGN(payloads.emplace_back(), mesh_.inbox().wait(ticket, deadline));
+    for (std::size_t i = 0; i < messages_.expected(); ++i) {
+      BP_ASSIGN(payloads.emplace_back(), messages_.receive(i, deadline));
     }
     // Only now may the result overwrite what was being sent.
-    for (const auto& message : sends_) BP_TRY(mesh_.inbox().wait_sent(*message, deadline));
+    BP_TRY(messages_.wait_all_sent(deadline));
     for (std::size_t i = 0; i < payloads.size(); ++i) {
-      apply_(receives_[i]->from, payloads[i].bytes());
+      apply_(messages_.sender(i), payloads[i].bytes());
       mesh_.inbox().buffers().give(std::move(payloads[i]));
     }
     return {};
@@ -83,8 +70,7 @@ class MeshTransport::Exchange final : public Operation::Pending {
   Mesh& mesh_;
   const Tag tag_;
   const Apply apply_;
-  std::vector<Inbox::Ticket> receives_;
-  std::vector<std::shared_ptr<Outgoing>> sends_;
+  MessageSet messages_;
   std::optional<Error> obstacle_;
 };
 

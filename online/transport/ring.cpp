@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "online/transport/all_reduce_form.h"
+#include "online/transport/message_set.h"
 #include "online/transport/reduce.h"
 
 namespace beaverpond {
@@ -22,24 +23,23 @@ class RingReduce final : public Operation::Pending {
         words_(words),
         op_(op),
         tag_(tag),
-        held_(static_cast<std::size_t>(mesh.size())) {
+        held_(static_cast<std::size_t>(mesh.size())),
+        messages_(mesh) {
     BP_CHECK(mesh.size() >= 3 && tag.step == 0, "a ring of three or more, begun once");
     for (int peer = 0; peer < mesh_.size() && !obstacle_.has_value(); ++peer) {
       if (peer != mesh_.rank()) obstacle_ = mesh_.inbox().obstacle(peer);
     }
     if (obstacle_.has_value()) return;
     for (std::uint32_t step = 1; step <= last_step(); ++step) {
-      receives_.push_back(
-          mesh_.inbox().expect(before(), tag_of(step), block(received_in(step)).size_bytes()));
+      messages_.expect(before(), tag_of(step), block(received_in(step)).size_bytes());
     }
-    send(1, bytes_of(block(mesh_.rank())));
+    messages_.send(behind(), tag_of(1), bytes_of(block(mesh_.rank())));
   }
 
   Result<void> wait(Deadline deadline) override {
     Result<void> result = run(deadline);
     if (result.ok()) return result;
-    for (const auto& message : sends_) message->detach();
-    for (const Inbox::Ticket& ticket : receives_) mesh_.inbox().abandon(ticket);
+    messages_.let_go();
     Error error = result.error();
     if (error.code == ErrorCode::kPeerLost) mesh_.tell_lost(error);
     if (error.operation.empty() || error.code == ErrorCode::kPeerLost) {
@@ -51,9 +51,9 @@ class RingReduce final : public Operation::Pending {
  private:
   int before() const { return (mesh_.rank() + mesh_.size() - 1) % mesh_.size(); }
   int behind() const { return (mesh_.rank() + 1) % mesh_.size(); }
-  std::uint32_t last_step() const { return 2 * (static_cast<std::uint32_t>(mesh_.size()) - 1); }
+  std::uint32_t last_step() const { return static_cast<std::uint32_t>(ring_steps(mesh_.size())); }
   int received_in(std::uint32_t step) const {
-    return (mesh_.rank() + 2 * mesh_.size() - static_cast<int>(step)) % mesh_.size();
+    return ring_block_sent(mesh_.size(), mesh_.rank(), static_cast<int>(step) + 1);
   }
   std::span<std::uint64_t> block(int number) const {
     const std::uint64_t begin = ring_block_begin(mesh_.size(), words_.size(), number);
@@ -66,13 +66,6 @@ class RingReduce final : public Operation::Pending {
     return tag;
   }
 
-  void send(std::uint32_t step, std::span<const std::uint8_t> bytes) {
-    auto message = std::make_shared<Outgoing>(behind(), tag_of(step), bytes);
-    mesh_.inbox().count_sent(bytes.size());
-    mesh_.post(message);
-    sends_.push_back(std::move(message));
-  }
-
   Result<void> run(Deadline deadline) {
     if (obstacle_.has_value()) {
       mesh_.inbox().fail(*obstacle_);
@@ -82,7 +75,7 @@ class RingReduce final : public Operation::Pending {
       BP_TRY(take_step(step, deadline));
     }
     // Only now may the result overwrite what was being sent.
-    for (const auto& message : sends_) BP_TRY(mesh_.inbox().wait_sent(*message, deadline));
+    BP_TRY(messages_.wait_all_sent(deadline));
     for (int number = 0; number < mesh_.size(); ++number) {
       MessageBuffer& sum = held_[static_cast<std::size_t>(number)];
       std::memcpy(block(number).data(), sum.bytes().data(), sum.size());
@@ -92,19 +85,18 @@ class RingReduce final : public Operation::Pending {
   }
 
   Result<void> take_step(std::uint32_t step, Deadline deadline) {
-    Result<MessageBuffer> received = mesh_.inbox().wait(receives_[step - 1], deadline);
+    Result<MessageBuffer> received = messages_.receive(step - 1, deadline);
     if (!received.ok()) return step == 1 ? received.error() : late(received.error());
     const int number = received_in(step);
     const auto partial = step < static_cast<std::uint32_t>(mesh_.size());
     if (partial) reduce_into(received->bytes(), block(number), op_);
     MessageBuffer& held = held_[static_cast<std::size_t>(number)];
     if (held.size() > 0) {  // the partial sum that this player sent on in step `step - players + 1`
-      BP_TRY(mesh_.inbox().wait_sent(*sends_[step - static_cast<std::uint32_t>(mesh_.size())],
-                                     deadline));
+      BP_TRY(messages_.wait_sent(step - static_cast<std::uint32_t>(mesh_.size()), deadline));
       mesh_.inbox().buffers().give(std::move(held));
     }
     held = std::move(received).value();
-    if (step < last_step()) send(step + 1, held.bytes());
+    if (step < last_step()) messages_.send(behind(), tag_of(step + 1), held.bytes());
     return {};
   }
 
@@ -121,8 +113,7 @@ class RingReduce final : public Operation::Pending {
   const ReduceOp op_;
   const Tag tag_;
   std::vector<MessageBuffer> held_;  ///< by block: the last sum of it that came
-  std::vector<Inbox::Ticket> receives_;
-  std::vector<std::shared_ptr<Outgoing>> sends_;
+  MessageSet messages_;
   std::optional<Error> obstacle_;
 };
 

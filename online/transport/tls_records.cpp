@@ -26,8 +26,6 @@ constexpr std::size_t kHandshakeHeaderBytes = 4;
 
 /// What a record holds besides its content: the type and the tag.
 constexpr std::size_t kSealBytes = 1 + kAeadTagBytes;
-/// A sealed record may carry up to 256 bytes besides its content.
-constexpr std::size_t kMaxSealedBytes = kMaxRecordBytes + 256;
 /// What a record costs its key besides its content: at most two blocks of the cipher.
 constexpr std::uint64_t kRecordCost = 32;
 /// So many records in a row may bring no data: each costs its reader much and its sender little.
@@ -153,11 +151,16 @@ void RecordWriter::update_keys(bool ask, OutputBytes& output) {
 
 // ---- Reading ----
 
+RecordReader::~RecordReader() {
+  OPENSSL_cleanse(rest_.data(), rest_.size());
+}
+
 std::size_t RecordReader::read(std::span<std::uint8_t> to) {
   while (!fault_.has_value()) {
     if (!rest_.empty()) {
       const std::size_t size = std::min(rest_.size(), to.size());
       std::memcpy(to.data(), rest_.data(), size);
+      explicit_bzero(rest_.data(), size);
       rest_ = rest_.subspan(size);
       return size;
     }
@@ -207,8 +210,7 @@ std::size_t RecordReader::open(std::span<const std::uint8_t> record, std::span<s
   const std::span<const std::uint8_t> sealed = record.subspan(kRecordHeaderBytes);
   std::size_t size = sealed.size() - kSealBytes;
   const bool direct = size <= to.size();
-  if (!direct) plain_.resize(size);
-  const std::span<std::uint8_t> content = direct ? to.first(size) : std::span<std::uint8_t>(plain_);
+  const std::span<std::uint8_t> content = (direct ? to : std::span(plain_)).first(size);
   std::uint8_t type = 0;
   if (!keys_.aead().open(keys_.next_nonce(), record.first(kRecordHeaderBytes), sealed, content,
                          type)) {
@@ -220,8 +222,7 @@ std::size_t RecordReader::open(std::span<const std::uint8_t> record, std::span<s
   return act_on(static_cast<RecordType>(type), content.first(size), direct);
 }
 
-std::size_t RecordReader::act_on(RecordType type, std::span<const std::uint8_t> content,
-                                 bool direct) {
+std::size_t RecordReader::act_on(RecordType type, std::span<std::uint8_t> content, bool direct) {
   without_data_ = type == RecordType::kData && !content.empty() ? 0 : without_data_ + 1;
   if (without_data_ > kMaxWithoutData) return stop({false, kUnexpectedMessage});
   switch (type) {
@@ -263,7 +264,6 @@ void RecordReader::on_handshake(std::span<const std::uint8_t> messages) {
 
 std::size_t RecordReader::stop(RecordFault fault) {
   fault_ = fault;
-  rest_ = {};
   return 0;
 }
 

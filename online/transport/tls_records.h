@@ -1,7 +1,6 @@
 // The record layer of TLS 1.3 behind the handshake, for TLS_AES_128_GCM_SHA256 (RFC 8446, sections
 // 4.6.3, 5.2, 6 and 7): a message is encrypted from where it lies straight into what goes to the
-// socket, and decrypted straight into where it belongs. OpenSSL's own copies each byte twice more
-// each way.
+// socket, and decrypted straight into where it belongs. OpenSSL's own would go through its buffers.
 #pragma once
 
 #include <array>
@@ -53,6 +52,8 @@ enum class RecordType : std::uint8_t { kAlert = 21, kHandshake = 22, kData = 23 
 
 inline constexpr std::size_t kMaxRecordBytes = std::size_t{1} << 14;
 inline constexpr std::size_t kRecordHeaderBytes = 5;
+/// A sealed record may carry up to 256 bytes besides its content.
+inline constexpr std::size_t kMaxSealedBytes = kMaxRecordBytes + 256;
 
 /// Key, nonce and number of the next record of one direction. Wipes its secret.
 class RecordKeys {
@@ -107,6 +108,9 @@ struct RecordFault {
 class RecordReader {
  public:
   explicit RecordReader(const TrafficSecret& secret) : keys_(secret) {}
+  ~RecordReader();
+  RecordReader(const RecordReader&) = delete;             // rest_ lies in plain_
+  RecordReader& operator=(const RecordReader&) = delete;  // rest_ lies in plain_
 
   /// What came; used until read() returns 0, and then kept as far as it is part of a record.
   void set_input(std::span<const std::uint8_t> bytes) { input_ = bytes; }
@@ -120,7 +124,7 @@ class RecordReader {
  private:
   std::optional<std::span<const std::uint8_t>> next_record();
   std::size_t open(std::span<const std::uint8_t> record, std::span<std::uint8_t> to);
-  std::size_t act_on(RecordType type, std::span<const std::uint8_t> content, bool direct);
+  std::size_t act_on(RecordType type, std::span<std::uint8_t> content, bool direct);
   void on_handshake(std::span<const std::uint8_t> messages);
   std::size_t stop(RecordFault fault);
 
@@ -128,9 +132,10 @@ class RecordReader {
   std::span<const std::uint8_t> input_;
   std::vector<std::uint8_t> kept_;  ///< the beginning of a record
   bool kept_is_used_ = false;       ///< the record in kept_ was read
-  std::vector<std::uint8_t> plain_;
-  std::span<const std::uint8_t> rest_;  ///< of plain_, not yet read
-  std::size_t without_data_ = 0;        ///< records in a row
+  /// A record that does not fit into what the caller has; wiped as it is read.
+  std::array<std::uint8_t, kMaxSealedBytes> plain_;
+  std::span<std::uint8_t> rest_;  ///< of plain_, not yet read
+  std::size_t without_data_ = 0;  ///< records in a row
   bool update_requested_ = false;
   std::optional<RecordFault> fault_;
 };

@@ -26,8 +26,9 @@ constexpr std::uint32_t kHelloOperation = 0xfffd0000u;
 constexpr std::uint32_t kStartedOperation = 0xfffd0001u;
 
 /// Neither MPI nor the system announces that a message has come, and MPI gets on only while it is
-/// asked: at once while an answer is likely, then with short pauses. A large message needs an
-/// answer for every 32 KiB of it, so while it may take at a slow pace there are none.
+/// asked: at once while an answer is likely, then with short pauses. Between processes of one host
+/// Open MPI sends a large message in fragments (32 KiB unless told otherwise) and each needs a
+/// question, so while it may take at a slow pace there are no pauses.
 class Pauses {
  public:
   /// For a message of so many bytes.

@@ -215,6 +215,29 @@ TEST(Records, OfWhatIsNotAuthenticNothingIsLeft) {
   EXPECT_EQ(to, expected);
 }
 
+TEST(Records, WhatWasReadIsWiped) {
+  Bytes content(1'000);
+  std::mt19937 random(5);
+  for (auto& byte : content) byte = static_cast<std::uint8_t>(random());
+  OutputBytes output;
+  RecordWriter writer(kSecret, TlsSession::kRekeyBytes);
+  writer.write(content, output);
+  const auto reader = std::make_unique<RecordReader>(kSecret);
+  const auto holds = [&](std::size_t at) {
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(reader.get()), sizeof *reader);
+    const auto wanted = std::span(content).subspan(at, 20);
+    return std::search(bytes.begin(), bytes.end(), wanted.begin(), wanted.end()) != bytes.end();
+  };
+  reader->set_input({output.data(), output.size()});
+  Bytes got(100);
+  ASSERT_EQ(reader->read(got), 100u);
+  EXPECT_FALSE(holds(80));
+  EXPECT_TRUE(holds(100));
+  got.resize(900);
+  ASSERT_EQ(reader->read(got), 900u);
+  for (std::size_t at = 0; at + 20 <= content.size(); ++at) ASSERT_FALSE(holds(at));
+}
+
 TEST(Records, FewInARowMayBringNoData) {
   constexpr int kMost = 32;
   RecordWriter writer(kSecret, TlsSession::kRekeyBytes);
