@@ -100,6 +100,11 @@ class CudaBackend final : public Backend {
                whole(words.data(), words.size_bytes()), call.stream);
   }
 
+  void forget_keys(StreamRef ref) override {
+    const Call call(*this, ref);
+    work_.forget_keys(call.stream);
+  }
+
   void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef ref) override {
     BP_CHECK(x.size() == s.m * s.k && y.size() == s.k * s.n && out.size() == s.m * s.n,

@@ -81,4 +81,9 @@ void KeyRing::forget() {
   for (Slot& slot : slots_) slot.seed.reset();
 }
 
+Result<void> KeyRing::wipe_device() {
+  return check(cudaMemsetAsync(device_.bytes().data(), 0, device_.bytes().size(), stream_),
+               "cannot wipe keys");
+}
+
 }  // namespace beaverpond::cuda

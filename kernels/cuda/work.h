@@ -59,6 +59,15 @@ class Work {
     }
     note(done);
   }
+  /// Nothing is left of the keys of `stream`: neither of the seeds that they were made of nor, once
+  /// the stream has come so far, on the device.
+  void forget_keys(cudaStream_t stream) {
+    for (StreamKeys& keys : keys_) {
+      if (keys.stream != stream) continue;
+      keys.ring.forget();
+      if (!pool_.lost()) note(keys.ring.wipe_device());
+    }
+  }
   /// The key of a stream that kernels on `stream` are to expand, in device memory. Null after a
   /// failure.
   const std::uint8_t* key(const Seed& seed, PrgKind prg, cudaStream_t stream) {
