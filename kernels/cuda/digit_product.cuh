@@ -55,14 +55,9 @@ template <class Tile, int kLoads>
 __device__ __forceinline__ void digits_store(bool contiguous_depth, int lines,
                                              const std::uint64_t (&words)[kLoads],
                                              std::uint64_t* shared) {
-#pragma unroll
-  for (int i = 0; i < kLoads; ++i) {
-    int line = 0;
-    int k = 0;
-    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
-    tile_place<Tile>(contiguous_depth, lines, at, line, k);
-    if (at < lines * Tile::kDepth) shared[line * Tile::kPitch + k] = balanced_digits(words[i]);
-  }
+  for_tile<Tile, kLoads>(contiguous_depth, lines, [&](int i, int line, int k, bool inside) {
+    if (inside) shared[line * Tile::kPitch + k] = balanced_digits(words[i]);
+  });
 }
 
 /// The digits of one word in two registers.

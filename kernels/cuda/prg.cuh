@@ -145,6 +145,49 @@ __global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, Stre
   }
 }
 
+/// The AES state before the first round key: planes of the bits of 32 blocks, which are
+/// LE64(counter_of(j)) and LE64(high).
+template <class CounterOf>
+__device__ __forceinline__ void aes128_counter_planes(const CounterOf& counter_of,
+                                                      std::uint64_t high,
+                                                      math::AesPlanes<std::uint32_t>& state) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    std::uint32_t rows[32];
+#pragma unroll
+    for (unsigned j = 0; j < 32; ++j) {
+      rows[j] = static_cast<std::uint32_t>(counter_of(j) >> (32 * half));
+    }
+    transpose32(rows);
+#pragma unroll
+    for (int bit = 0; bit < 32; ++bit) state.byte[4 * half + bit / 8][bit % 8] = rows[bit];
+  }
+#pragma unroll
+  for (int bit = 0; bit < 64; ++bit) {
+    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((high >> bit) & 1);
+  }
+}
+
+/// Encrypts the blocks, and calls put(j, block) for each of the 32.
+template <class Put>
+__device__ __forceinline__ void aes128_encrypt_blocks(math::AesPlanes<std::uint32_t>& state,
+                                                      const AesKey& key, const Put& put) {
+  math::aes128_encrypt(state, key.round_keys);
+  std::uint32_t word[4][32];
+#pragma unroll
+  for (int quarter = 0; quarter < 4; ++quarter) {
+#pragma unroll
+    for (int bit = 0; bit < 32; ++bit) {
+      word[quarter][bit] = state.byte[4 * quarter + bit / 8][bit % 8];
+    }
+    transpose32(word[quarter]);
+  }
+#pragma unroll
+  for (unsigned j = 0; j < 32; ++j) {
+    put(j, make_uint4(word[0][j], word[1][j], word[2][j], word[3][j]));
+  }
+}
+
 /// Of a block of 128 threads: where each of a warp's 256 units of 64 bytes comes from and goes to.
 inline constexpr std::uint32_t kAesSharedBytes = 4 * 256 * sizeof(uint2);
 
@@ -167,39 +210,15 @@ __global__ void __launch_bounds__(128) aes128_stream(AesStream stream, StreamTar
   const std::uint64_t low = stream.key->low + stream.counter;
   const std::uint64_t high = stream.key->high ^ stream.index;
   math::AesPlanes<std::uint32_t> state;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {  // the counter's halves: bits of 32 blocks as planes
-    std::uint32_t rows[32];
-#pragma unroll
-    for (unsigned j = 0; j < 32; ++j) {
-      rows[j] = static_cast<std::uint32_t>(
-          (low + std::uint64_t{units[first + 8 * j].x} * 4 + part) >> (32 * half));
-    }
-    transpose32(rows);
-#pragma unroll
-    for (int bit = 0; bit < 32; ++bit) state.byte[4 * half + bit / 8][bit % 8] = rows[bit];
-  }
-#pragma unroll
-  for (int bit = 0; bit < 64; ++bit) {
-    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((high >> bit) & 1);
-  }
-  math::aes128_encrypt(state, stream.key->round_keys);
-  std::uint32_t word[4][32];
-#pragma unroll
-  for (int quarter = 0; quarter < 4; ++quarter) {
-#pragma unroll
-    for (int bit = 0; bit < 32; ++bit) {
-      word[quarter][bit] = state.byte[4 * quarter + bit / 8][bit % 8];
-    }
-    transpose32(word[quarter]);
-  }
-#pragma unroll
-  for (unsigned j = 0; j < 32; ++j) {
+  const auto counter_of = [&](unsigned j) {
+    return low + std::uint64_t{units[first + 8 * j].x} * 4 + part;
+  };
+  aes128_counter_planes(counter_of, high, state);
+  aes128_encrypt_blocks(state, *stream.key, [&](unsigned j, uint4 block) {
     const std::uint32_t unit = units[first + 8 * j].y;
-    if (unit == StreamTarget::kNowhere) continue;
-    put16<use>(target, std::uint64_t{unit} * 64 + part * 16,
-               make_uint4(word[0][j], word[1][j], word[2][j], word[3][j]));
-  }
+    if (unit == StreamTarget::kNowhere) return;
+    put16<use>(target, std::uint64_t{unit} * 64 + part * 16, block);
+  });
 }
 
 }  // namespace beaverpond::cuda

@@ -31,43 +31,37 @@ using SimtWide = SimtTile<4, 4, 16>;   ///< 64 x 64
 using SimtMiddle = SimtTile<4, 4, 8>;  ///< 128 x 32
 using SimtNarrow = SimtTile<2, 4, 4>;  ///< 128 x 16
 
-/// What element `at` of a tile of `lines` x kDepth words is: threads run along the direction in
-/// which neighbours lie together.
-template <class Tile>
-__device__ __forceinline__ void tile_place(bool contiguous_depth, int lines, int at, int& line,
-                                           int& k) {
-  line = contiguous_depth ? at / Tile::kDepth : at % lines;
-  k = contiguous_depth ? at % Tile::kDepth : at / lines;
+/// Calls f(i, line, k, inside) for each load i of a thread that a tile of `lines` x kDepth words is
+/// shared out by: threads run along the direction in which neighbours lie together.
+template <class Tile, int kLoads, class F>
+__device__ __forceinline__ void for_tile(bool contiguous_depth, int lines, const F& f) {
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
+    const int line = contiguous_depth ? at / Tile::kDepth : at % lines;
+    const int k = contiguous_depth ? at % Tile::kDepth : at / lines;
+    f(i, line, k, at < lines * Tile::kDepth);
+  }
 }
 
 template <class Tile, int kLoads, class Source>
 __device__ __forceinline__ void tile_load(const Source& source, int lines, std::uint32_t first,
                                           std::uint32_t count, std::uint32_t k0,
                                           std::uint32_t end_k, std::uint64_t (&words)[kLoads]) {
-#pragma unroll
-  for (int i = 0; i < kLoads; ++i) {
-    int line = 0;
-    int k = 0;
-    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
-    tile_place<Tile>(source.contiguous_depth, lines, at, line, k);
+  for_tile<Tile, kLoads>(source.contiguous_depth, lines, [&](int i, int line, int k, bool inside) {
     const std::uint32_t l = first + static_cast<std::uint32_t>(line);
     const std::uint32_t d = k0 + static_cast<std::uint32_t>(k);
-    words[i] = at < lines * Tile::kDepth && l < count && d < end_k ? source.at(l, d) : 0;
-  }
+    words[i] = inside && l < count && d < end_k ? source.at(l, d) : 0;
+  });
 }
 
 template <class Tile, int kLoads>
 __device__ __forceinline__ void tile_store(bool contiguous_depth, int lines, int pitch,
                                            const std::uint64_t (&words)[kLoads],
                                            std::uint64_t* shared) {
-#pragma unroll
-  for (int i = 0; i < kLoads; ++i) {
-    int line = 0;
-    int k = 0;
-    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
-    tile_place<Tile>(contiguous_depth, lines, at, line, k);
-    if (at < lines * Tile::kDepth) shared[k * pitch + line] = words[i];
-  }
+  for_tile<Tile, kLoads>(contiguous_depth, lines, [&](int i, int line, int k, bool inside) {
+    if (inside) shared[k * pitch + line] = words[i];
+  });
 }
 
 /// out[m, n] (+)= sum over k of a.at(row, k) b.at(column, k). grid: (n / kN, m / kM, parts of k),
