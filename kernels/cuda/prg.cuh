@@ -118,23 +118,28 @@ __device__ __forceinline__ void transpose_quads(uint4 (&quad)[4]) {
   }
 }
 
-/// One thread a 64-byte block, rounded up to whole warps.
-template <StreamUse use>
-__global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, StreamTarget target) {
-  const std::uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x;
+/// One block of 64 bytes a thread; then the quads of four neighbouring lanes change places, so that
+/// a lane has its own quad of each of the four blocks: 64 bytes together a store.
+__device__ __forceinline__ void chacha20_quads(const ChaChaKey& key, std::uint32_t counter,
+                                               std::uint64_t index, uint4 (&quad)[4]) {
   std::uint32_t input[16];
   std::uint32_t state[16];
-  math::chacha20_input<std::uint32_t>(
-      stream.key->words, stream.counter + static_cast<std::uint32_t>(target.source(unit)),
-      stream.index, input);
+  math::chacha20_input<std::uint32_t>(key.words, counter, index, input);
   math::chacha20_block<std::uint32_t>(input, state);
-  uint4 quad[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     quad[i] = make_uint4(state[4 * i], state[4 * i + 1], state[4 * i + 2], state[4 * i + 3]);
   }
   transpose_quads(quad);
-  // This lane now holds its quad of each of the group's four blocks: 64 bytes together a store.
+}
+
+/// One thread a 64-byte block, rounded up to whole warps.
+template <StreamUse use>
+__global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, StreamTarget target) {
+  const std::uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x;
+  uint4 quad[4];
+  chacha20_quads(*stream.key, stream.counter + static_cast<std::uint32_t>(target.source(unit)),
+                 stream.index, quad);
   const std::uint64_t mine =
       unit < target.units ? target.target(unit) * 64 : ~std::uint64_t{0} - 64;
 #pragma unroll

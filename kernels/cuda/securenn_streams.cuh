@@ -25,20 +25,11 @@ __global__ void __launch_bounds__(128)
   const std::uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x;
   std::uint32_t record = unit;
   const std::uint32_t counter = records.record_units.split(record);
-  std::uint32_t input[16];
-  std::uint32_t state[16];
-  math::chacha20_input<std::uint32_t>(stream.key->words, stream.counter + counter,
-                                      stream.index + record, input);
-  math::chacha20_block<std::uint32_t>(input, state);
   uint4 quad[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    quad[i] = make_uint4(state[4 * i], state[4 * i + 1], state[4 * i + 2], state[4 * i + 3]);
-  }
-  transpose_quads(quad);
+  chacha20_quads(*stream.key, stream.counter + counter, stream.index + record, quad);
   auto* const out = reinterpret_cast<uint4*>(records.data);
 #pragma unroll
-  for (std::uint32_t i = 0; i < 4; ++i) {  // 64 bytes together a store
+  for (std::uint32_t i = 0; i < 4; ++i) {
     const std::uint32_t at = (unit & ~3u) + i;
     if (at < records.units) out[std::uint64_t{at} * 4 + (threadIdx.x & 3u)] = quad[i];
   }

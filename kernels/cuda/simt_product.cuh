@@ -64,6 +64,44 @@ __device__ __forceinline__ void tile_store(bool contiguous_depth, int lines, int
   });
 }
 
+/// A block's part of a product: rows m0 .. of m, columns n0 .. of n, [begin, end) of k.
+struct ProductPart {
+  std::uint32_t m0, m, n0, n, begin, end;
+
+  template <class Tile>
+  static __device__ __forceinline__ ProductPart of(std::uint32_t m, std::uint32_t n,
+                                                   std::uint32_t k, std::uint32_t part_k) {
+    const std::uint32_t begin = blockIdx.z * part_k;
+    return {blockIdx.y * Tile::kM,
+            m,
+            blockIdx.x * Tile::kN,
+            n,
+            begin,
+            begin + part_k < k ? begin + part_k : k};
+  }
+};
+
+/// Walks along k: store(words of a, words of b) puts a tile into shared memory, multiply() reads it
+/// while the next is on its way. The whole block.
+template <class Tile, class A, class B, class Store, class Multiply>
+__device__ __forceinline__ void for_depth(const A& a, const B& b, const ProductPart& part,
+                                          const Store& store, const Multiply& multiply) {
+  std::uint64_t next_a[Tile::kLoadsA];
+  std::uint64_t next_b[Tile::kLoadsB];
+  tile_load<Tile>(a, Tile::kM, part.m0, part.m, part.begin, part.end, next_a);
+  tile_load<Tile>(b, Tile::kN, part.n0, part.n, part.begin, part.end, next_b);
+  for (std::uint32_t k0 = part.begin; k0 < part.end; k0 += Tile::kDepth) {
+    __syncthreads();
+    store(next_a, next_b);
+    __syncthreads();
+    if (k0 + Tile::kDepth < part.end) {
+      tile_load<Tile>(a, Tile::kM, part.m0, part.m, k0 + Tile::kDepth, part.end, next_a);
+      tile_load<Tile>(b, Tile::kN, part.n0, part.n, k0 + Tile::kDepth, part.end, next_b);
+    }
+    multiply();
+  }
+}
+
 /// out[m, n] (+)= sum over k of a.at(row, k) b.at(column, k). grid: (n / kN, m / kM, parts of k),
 /// rounded up. With more than one part sums meet in `out` (put_sum), which must hold what is added
 /// to.
@@ -73,27 +111,16 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                    std::uint32_t part_k, bool accumulate) {
   std::uint64_t* const shared_a = dynamic_shared<std::uint64_t>();
   std::uint64_t* const shared_b = shared_a + Tile::kDepth * Tile::kPitchA;
-  const std::uint32_t m0 = blockIdx.y * Tile::kM;
-  const std::uint32_t n0 = blockIdx.x * Tile::kN;
-  const std::uint32_t begin = blockIdx.z * part_k;
-  const std::uint32_t end = begin + part_k < k ? begin + part_k : k;
+  const ProductPart part = ProductPart::of<Tile>(m, n, k, part_k);
   const int row = static_cast<int>(threadIdx.x) / Tile::kThreadsN;
   const int column = static_cast<int>(threadIdx.x) % Tile::kThreadsN;
 
   std::uint64_t sum[Tile::kRows][Tile::kColumns] = {};
-  std::uint64_t next_a[Tile::kLoadsA];
-  std::uint64_t next_b[Tile::kLoadsB];
-  tile_load<Tile>(a, Tile::kM, m0, m, begin, end, next_a);
-  tile_load<Tile>(b, Tile::kN, n0, n, begin, end, next_b);
-  for (std::uint32_t k0 = begin; k0 < end; k0 += Tile::kDepth) {
-    __syncthreads();
+  const auto store = [&](const auto& next_a, const auto& next_b) {
     tile_store<Tile>(a.contiguous_depth, Tile::kM, Tile::kPitchA, next_a, shared_a);
     tile_store<Tile>(b.contiguous_depth, Tile::kN, Tile::kPitchB, next_b, shared_b);
-    __syncthreads();
-    if (k0 + Tile::kDepth < end) {
-      tile_load<Tile>(a, Tile::kM, m0, m, k0 + Tile::kDepth, end, next_a);
-      tile_load<Tile>(b, Tile::kN, n0, n, k0 + Tile::kDepth, end, next_b);
-    }
+  };
+  const auto multiply = [&] {
 #pragma unroll 4
     for (int depth = 0; depth < Tile::kDepth; ++depth) {
       std::uint64_t left[Tile::kRows];
@@ -112,13 +139,14 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         for (int j = 0; j < Tile::kColumns; ++j) sum[i][j] += left[i] * right[j];
       }
     }
-  }
+  };
+  for_depth<Tile>(a, b, part, store, multiply);
 #pragma unroll
   for (int i = 0; i < Tile::kRows; ++i) {
-    const std::uint32_t r = m0 + static_cast<std::uint32_t>(row + i * Tile::kThreadsM);
+    const std::uint32_t r = part.m0 + static_cast<std::uint32_t>(row + i * Tile::kThreadsM);
 #pragma unroll
     for (int j = 0; j < Tile::kColumns; ++j) {
-      const std::uint32_t c = n0 + static_cast<std::uint32_t>(column + j * Tile::kThreadsN);
+      const std::uint32_t c = part.n0 + static_cast<std::uint32_t>(column + j * Tile::kThreadsN);
       if (r >= m || c >= n) continue;
       put_sum(out + std::uint64_t{r} * n + c, sum[i][j], accumulate);
     }

@@ -28,7 +28,11 @@ class Work {
   int device() const { return pool_.device(); }
   const DeviceProperties& properties() const { return properties_; }
   const WorkLimits& limits() const { return limits_; }
-  cudaStream_t stream_of(StreamRef stream) const { return pool_.stream_of(stream); }
+  /// How each operation begins: on the backend's device, whichever the thread used last.
+  cudaStream_t enter(StreamRef stream) {
+    note(use_device(device()));
+    return pool_.stream_of(stream);
+  }
 
   bool ok() const { return !failure_.has_value(); }
   /// Keeps the first failure.
