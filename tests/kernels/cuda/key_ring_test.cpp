@@ -11,7 +11,6 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,7 +39,7 @@ constexpr std::uint64_t kWords = 100;
 enum class Where { kHost, kDevice };
 
 /// Times that a pattern is in memory, which is given with its bytes flipped.
-int times_in_memory(std::span<const std::uint8_t> flipped, Where where) {
+int times_in_memory(const Pattern& flipped, Where where) {
   const std::string_view wanted = where == Where::kHost ? "rw" : "--";
   std::ifstream maps("/proc/self/maps");
   const int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
@@ -56,12 +55,17 @@ int times_in_memory(std::span<const std::uint8_t> flipped, Where where) {
       const ssize_t got =
           pread(memory, chunk.data(), std::min(chunk.size(), end - at), static_cast<off_t>(at));
       if (got <= 0) break;
-      const auto last = chunk.begin() + got;
-      for (auto place = chunk.begin(); place != last; ++place) {
-        place = std::search(place, last, flipped.begin(), flipped.end(),
-                            [](std::uint8_t a, std::uint8_t b) { return a == (b ^ 0xff); });
-        if (place == last) break;
-        ++found;
+      const std::uint8_t* const last = chunk.data() + got;
+      const std::uint8_t* place = chunk.data();
+      const auto next = [&] {  // most bytes are none of the pattern's: by memchr
+        const void* const first =
+            std::memchr(place, flipped[0] ^ 0xff, static_cast<std::size_t>(last - place));
+        place = static_cast<const std::uint8_t*>(first);
+        return place != nullptr && last - place >= std::ssize(flipped);
+      };
+      for (; next(); ++place) {
+        found += std::equal(flipped.begin(), flipped.end(), place,
+                            [](std::uint8_t a, std::uint8_t b) { return (a ^ 0xff) == b; });
       }
       std::ranges::fill(chunk, 0);
     }
