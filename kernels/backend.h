@@ -159,6 +159,10 @@ class Backend {
   /// words -= the stream.
   virtual void prg_subtract(const Seed& seed, PrgKind prg, std::uint64_t index, Words words,
                             StreamRef stream) = 0;
+  /// For who wipes a seed, after the synchronize() that ends its use: what the backend kept of the
+  /// seeds that the stream's operations were given, so as not to expand them again, is wiped; in
+  /// host memory at once, on a device in the stream's order. Also after a failure.
+  virtual void forget_keys(StreamRef stream) = 0;
 
   // Products.
   virtual void matmul(const MatMulShape& shape, ConstWords x, ConstWords y, Words out,

@@ -49,12 +49,10 @@ struct PrivateComparison {
 /// holds none, both come from streams of its seed: the words from the correction's, the digits of
 /// block b from stream digit_stream(the correction's) + b.
 ///
-///   converted sign   the mask stream's words are shares of x mod 2^64 - 1 (2^64 - 1 read as 0: 0
-///   is
-///                    drawn with probability 2^-63, any other with 2^-64). Corrected: x's lowest
-///                    bit, mod 2^64; x's 64 bits as digits.
-///   opened sign      r is the assistant's mask stream. Corrected: r mod 2^64; its lower 63 bits as
-///                    digits.
+///   converted: the mask stream's words are shares of x mod 2^64 - 1 (2^64 - 1 read as 0: 0 is
+///   drawn with probability 2^-63, any other with 2^-64). Corrected: x's lowest bit, mod 2^64; x's
+///   64 bits as digits. opened: r is the assistant's mask stream. Corrected: r mod 2^64; its lower
+///   63 bits as digits.
 enum class SignKind : std::uint8_t { kConverted, kOpened };
 
 constexpr int sign_bits(SignKind kind) {

@@ -81,6 +81,7 @@ class CpuBackend final : public Backend {
                     StreamRef) override {
     Prg(seed, prg).subtract(index, 0, words);
   }
+  void forget_keys(StreamRef) override {}  // none is kept
 
   void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef) override {

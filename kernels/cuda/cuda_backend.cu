@@ -54,58 +54,63 @@ class CudaBackend final : public Backend {
   void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
               StreamRef ref) override {
     BP_CHECK(host.size() == out.size(), "upload: sizes differ");
-    const Call call(*this, ref);
-    work_.copy(out.data(), host.data(), host.size(), cudaMemcpyHostToDevice, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    work_.copy(out.data(), host.data(), host.size(), cudaMemcpyHostToDevice, stream);
   }
   void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
                 StreamRef ref) override {
     BP_CHECK(host.size() == x.size(), "download: sizes differ");
-    const Call call(*this, ref);
+    const cudaStream_t stream = work_.enter(ref);
     // On a stream of its own: x stays as it is until synchronize(), so that the copy may travel
     // beside what follows.
     if (!work_.ok()) return;
-    work_.note(mark_.record(call.stream));
+    work_.note(mark_.record(stream));
     work_.note(mark_.wait_on(copies_.get()));
     work_.copy(host.data(), x.data(), x.size(), cudaMemcpyDeviceToHost, copies_.get());
   }
   void zero(std::span<std::uint8_t> out, StreamRef ref) override {
-    const Call call(*this, ref);
-    work_.zero(out.data(), out.size(), call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    work_.zero(out.data(), out.size(), stream);
   }
   Result<void> synchronize(StreamRef ref) override {
-    const Call call(*this, ref);
+    const cudaStream_t stream = work_.enter(ref);
     // Both, also after a failure: nothing may be at work on the caller's memory any more.
     const Result<void> copied = work_.pool().await_blocking(copies_.get());
-    work_.synchronize_blocking(call.stream);
+    work_.synchronize_blocking(stream);
     work_.note(copied);
     return work_.take_failure();
   }
 
   void prg_fill(const Seed& seed, PrgKind prg, std::uint64_t index, std::uint64_t offset_bytes,
                 std::span<std::uint8_t> out, StreamRef ref) override {
-    const Call call(*this, ref);
+    const cudaStream_t stream = work_.enter(ref);
     run_stream(work_, {&seed, prg, index, offset_bytes}, StreamUse::kFill,
-               whole(out.data(), out.size()), call.stream);
+               whole(out.data(), out.size()), stream);
   }
   void prg_add(const Seed& seed, PrgKind prg, std::uint64_t index, Words words,
                StreamRef ref) override {
-    const Call call(*this, ref);
+    const cudaStream_t stream = work_.enter(ref);
     run_stream(work_, {&seed, prg, index, 0}, StreamUse::kAdd,
-               whole(words.data(), words.size_bytes()), call.stream);
+               whole(words.data(), words.size_bytes()), stream);
   }
   void prg_subtract(const Seed& seed, PrgKind prg, std::uint64_t index, Words words,
                     StreamRef ref) override {
-    const Call call(*this, ref);
+    const cudaStream_t stream = work_.enter(ref);
     run_stream(work_, {&seed, prg, index, 0}, StreamUse::kSubtract,
-               whole(words.data(), words.size_bytes()), call.stream);
+               whole(words.data(), words.size_bytes()), stream);
+  }
+
+  void forget_keys(StreamRef ref) override {
+    const cudaStream_t stream = work_.enter(ref);
+    work_.forget_keys(stream);
   }
 
   void matmul(const MatMulShape& s, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef ref) override {
     BP_CHECK(x.size() == s.m * s.k && y.size() == s.k * s.n && out.size() == s.m * s.n,
              "matmul: sizes do not fit the shape");
-    const Call call(*this, ref);
-    multiply_matrices(work_, options_, s, x.data(), y.data(), out.data(), accumulate, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    multiply_matrices(work_, options_, s, x.data(), y.data(), out.data(), accumulate, stream);
   }
   void conv2d(ConvKind kind, const Conv2dShape& shape, ConstWords x, ConstWords y, Words out,
               bool accumulate, StreamRef ref) override {
@@ -115,8 +120,8 @@ class CudaBackend final : public Backend {
                      (kind == ConvKind::kGradWeight ? shape.result_shape() : shape.weight_shape())
                          .count(),
              "conv2d: sizes do not fit the shape");
-    const Call call(*this, ref);
-    convolve(work_, options_, kind, shape, x.data(), y.data(), out.data(), accumulate, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    convolve(work_, options_, kind, shape, x.data(), y.data(), out.data(), accumulate, stream);
   }
   void multiply(ConstWords x, ConstWords y, Words out, bool accumulate, StreamRef ref) override {
     BP_CHECK(x.size() == out.size() && y.size() == out.size(), "multiply: sizes differ");
@@ -153,19 +158,19 @@ class CudaBackend final : public Backend {
   }
   void sum_rows(ConstWords x, Words out, StreamRef ref) override {
     BP_CHECK(x.size() % out.size() == 0, "sum_rows: sizes do not fit");
-    const Call call(*this, ref);
-    work_.zero(out.data(), out.size_bytes(), call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    work_.zero(out.data(), out.size_bytes(), stream);
     const std::uint64_t rows = x.size() / out.size();
     constexpr std::uint64_t kPart = 256;  // rows of a block
     const dim3 grid(blocks_for(out.size(), 32), std::min(blocks_for(rows, kPart), 65535u));
     const std::uint64_t part = (rows + grid.y - 1) / std::max(grid.y, 1u);
-    work_.run("sum rows", &sum_columns, {grid, dim3(32, 8), 0}, call.stream, x.data(), rows,
-              out.size(), part, out.data());
+    work_.run("sum rows", &sum_columns, {grid, dim3(32, 8), 0}, stream, x.data(), rows, out.size(),
+              part, out.data());
   }
   void copy(ConstWords x, Words out, StreamRef ref) override {
     BP_CHECK(x.size() == out.size(), "copy: sizes differ");
-    const Call call(*this, ref);
-    work_.copy(out.data(), x.data(), x.size_bytes(), cudaMemcpyDeviceToDevice, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    work_.copy(out.data(), x.data(), x.size_bytes(), cudaMemcpyDeviceToDevice, stream);
   }
   void add_public(ConstWords x, ConstWords words, bool designated, Words out,
                   StreamRef ref) override {
@@ -189,11 +194,11 @@ class CudaBackend final : public Backend {
   void transpose(std::uint64_t m, std::uint64_t n, ConstWords x, Words out,
                  StreamRef ref) override {
     BP_CHECK(x.size() == m * n && out.size() == m * n, "transpose: sizes do not fit");
-    const Call call(*this, ref);
+    const cudaStream_t stream = work_.enter(ref);
     const std::uint64_t tiles = std::uint64_t{blocks_for(m, 32)} * blocks_for(n, 32);
     work_.run("transpose", &transpose_words,
-              {dim3(static_cast<unsigned>(tiles)), dim3(32, 8), 32 * 33 * 8}, call.stream, x.data(),
-              m, n, out.data());
+              {dim3(static_cast<unsigned>(tiles)), dim3(32, 8), 32 * 33 * 8}, stream, x.data(), m,
+              n, out.data());
   }
   void rows(std::uint64_t row_words, std::uint64_t begin, std::uint64_t step, ConstWords x,
             Words out, StreamRef ref) override {
@@ -226,79 +231,71 @@ class CudaBackend final : public Backend {
   void compare_open(const CompareState& state, ConstWords x, std::uint64_t constant, Words out,
                     StreamRef ref) override {
     check_compare_open(state, x, out);
-    const Call call(*this, ref);
-    cuda::compare_open(work_, state, x, constant, out, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::compare_open(work_, state, x, constant, out, stream);
   }
   void compare_leaves(const CompareState& state, Words out, StreamRef ref) override {
     check_compare_leaves(state, out);
-    const Call call(*this, ref);
-    cuda::compare_leaves(work_, state, out, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::compare_leaves(work_, state, out, stream);
   }
   void compare_nodes(const CompareState& state, ConstWords leaf, Words out,
                      StreamRef ref) override {
     check_compare_nodes(state, leaf, out);
-    const Call call(*this, ref);
-    cuda::compare_nodes(work_, state, leaf, out, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::compare_nodes(work_, state, leaf, out, stream);
   }
   void compare_root(const CompareState& state, ConstWords root, Words out, StreamRef ref) override {
     check_compare_root(state, root, out);
-    const Call call(*this, ref);
-    cuda::compare_root(work_, state, root, out, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::compare_root(work_, state, root, out, stream);
   }
   void compare_finish(const CompareState& state, ConstWords final, ConstWords x,
                       const BitShare& forward, Words out, Words b, StreamRef ref) override {
     check_compare_finish(state, final, x, forward, out, b);
-    const Call call(*this, ref);
-    cuda::compare_finish(work_, state, final, x, forward, out, b, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::compare_finish(work_, state, final, x, forward, out, b, stream);
   }
   void bit_to_word(const BitShare& bit, bool designated, Words out, StreamRef ref) override {
     check_bit_to_word(bit, out);
-    const Call call(*this, ref);
-    cuda::bit_to_word(work_, bit, designated, out, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::bit_to_word(work_, bit, designated, out, stream);
   }
   void deal_compare(const DealCompare& deal, StreamRef ref) override {
     check_deal_compare(deal);
-    const Call call(*this, ref);
-    cuda::deal_compare(work_, deal, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::deal_compare(work_, deal, stream);
   }
   void lookup_open(const Material& material, int bits, ConstWords x, Words out,
                    StreamRef ref) override {
     check_lookup(bits, x, out);
-    const Call call(*this, ref);
-    cuda::lookup_open(work_, material, bits, x, out, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::lookup_open(work_, material, bits, x, out, stream);
   }
   void lookup_finish(const Material& material, int bits, ConstWords opened, Words out,
                      StreamRef ref) override {
     check_lookup(bits, opened, out);
-    const Call call(*this, ref);
-    cuda::lookup_finish(work_, material, bits, opened, out, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::lookup_finish(work_, material, bits, opened, out, stream);
   }
   void deal_lookup(const DealLookup& deal, StreamRef ref) override {
-    const Call call(*this, ref);
-    cuda::deal_lookup(work_, deal, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    cuda::deal_lookup(work_, deal, stream);
   }
   securenn::SecurennBackend& securenn() override { return securenn_; }
 
  private:
-  /// One call: its stream, and the device made the thread's.
-  struct Call {
-    Call(CudaBackend& backend, StreamRef ref) : stream(backend.work_.stream_of(ref)) {
-      backend.work_.note(use_device(backend.work_.device()));
-    }
-    cudaStream_t stream;
-  };
-
   template <class F>
   void elements(const F& f, std::uint64_t count, StreamRef ref) {
-    const Call call(*this, ref);
-    for_elements(work_, f, count, call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    for_elements(work_, f, count, stream);
   }
   /// Public words in scratch memory; null after a failure.
   const std::uint64_t* upload_public(ConstWords words, StreamRef ref) {
-    const Call call(*this, ref);
-    std::uint8_t* const memory = work_.scratch(words.size_bytes(), call.stream);
+    const cudaStream_t stream = work_.enter(ref);
+    std::uint8_t* const memory = work_.scratch(words.size_bytes(), stream);
     if (memory == nullptr) return nullptr;
-    work_.copy(memory, words.data(), words.size_bytes(), cudaMemcpyHostToDevice, call.stream);
+    work_.copy(memory, words.data(), words.size_bytes(), cudaMemcpyHostToDevice, stream);
     return reinterpret_cast<const std::uint64_t*>(memory);
   }
 

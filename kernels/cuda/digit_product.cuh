@@ -55,14 +55,9 @@ template <class Tile, int kLoads>
 __device__ __forceinline__ void digits_store(bool contiguous_depth, int lines,
                                              const std::uint64_t (&words)[kLoads],
                                              std::uint64_t* shared) {
-#pragma unroll
-  for (int i = 0; i < kLoads; ++i) {
-    int line = 0;
-    int k = 0;
-    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
-    tile_place<Tile>(contiguous_depth, lines, at, line, k);
-    if (at < lines * Tile::kDepth) shared[line * Tile::kPitch + k] = balanced_digits(words[i]);
-  }
+  for_tile<Tile, kLoads>(contiguous_depth, lines, [&](int i, int line, int k, bool inside) {
+    if (inside) shared[line * Tile::kPitch + k] = balanced_digits(words[i]);
+  });
 }
 
 /// The digits of one word in two registers.
@@ -135,29 +130,18 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                     std::uint32_t part_k, bool accumulate) {
   std::uint64_t* const shared_a = dynamic_shared<std::uint64_t>();
   std::uint64_t* const shared_b = shared_a + Tile::kM * Tile::kPitch;
-  const std::uint32_t m0 = blockIdx.y * Tile::kM;
-  const std::uint32_t n0 = blockIdx.x * Tile::kN;
-  const std::uint32_t begin = blockIdx.z * part_k;
-  const std::uint32_t end = begin + part_k < k ? begin + part_k : k;
+  const ProductPart part = ProductPart::of<Tile>(m, n, k, part_k);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int row = warp / Tile::kWarpsN * 16 + lane / 4;
   const int column = warp % Tile::kWarpsN * 16 + lane / 4;
 
   int sums[2][8][4] = {};
-  std::uint64_t next_a[Tile::kLoadsA];
-  std::uint64_t next_b[Tile::kLoadsB];
-  tile_load<Tile>(a, Tile::kM, m0, m, begin, end, next_a);
-  tile_load<Tile>(b, Tile::kN, n0, n, begin, end, next_b);
-  for (std::uint32_t k0 = begin; k0 < end; k0 += Tile::kDepth) {
-    __syncthreads();
+  const auto store = [&](const auto& next_a, const auto& next_b) {
     digits_store<Tile>(a.contiguous_depth, Tile::kM, next_a, shared_a);
     digits_store<Tile>(b.contiguous_depth, Tile::kN, next_b, shared_b);
-    __syncthreads();
-    if (k0 + Tile::kDepth < end) {
-      tile_load<Tile>(a, Tile::kM, m0, m, k0 + Tile::kDepth, end, next_a);
-      tile_load<Tile>(b, Tile::kN, n0, n, k0 + Tile::kDepth, end, next_b);
-    }
+  };
+  const auto multiply = [&] {
 #pragma unroll 1
     for (int depth = lane % 4; depth < Tile::kDepth; depth += 8) {
       DigitPair left[2][2];  // [half of k][row]
@@ -173,13 +157,14 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         multiply_digit_pairs(left, right, sums[j]);
       }
     }
-  }
+  };
+  for_depth<Tile>(a, b, part, store, multiply);
 #pragma unroll
   for (int at = 0; at < 8; ++at) {
     const int j = at / 4, place = at % 4;  // two columns, and eight rows further
-    const std::uint32_t r = m0 + static_cast<std::uint32_t>(row + place / 2 * 8);
-    const std::uint32_t c = n0 + static_cast<std::uint32_t>(warp % Tile::kWarpsN * 16 + 8 * j +
-                                                            lane % 4 * 2 + place % 2);
+    const std::uint32_t r = part.m0 + static_cast<std::uint32_t>(row + place / 2 * 8);
+    const std::uint32_t c = part.n0 + static_cast<std::uint32_t>(warp % Tile::kWarpsN * 16 + 8 * j +
+                                                                 lane % 4 * 2 + place % 2);
     if (r >= m || c >= n) continue;
     int diagonals[8];
 #pragma unroll

@@ -4,8 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/math/aes128.h"
-
 namespace beaverpond::cuda {
 namespace {
 
@@ -19,16 +17,12 @@ bool same(const Seed& a, const Seed& b) {
 }
 
 void make_key(const Seed& seed, PrgKind prg, std::uint8_t* out) {
-  const std::uint8_t* const bytes = seed.bytes().data();
   explicit_bzero(out, kStreamKeyBytes);  // the key before may be the longer one
   if (prg == PrgKind::kChaCha20) {
-    std::memcpy(out, bytes, sizeof(ChaChaKey));
-    return;
+    cuda::make_key(seed, *reinterpret_cast<ChaChaKey*>(out));
+  } else {
+    cuda::make_key(seed, *reinterpret_cast<AesKey*>(out));
   }
-  auto* const key = reinterpret_cast<AesKey*>(out);
-  math::aes128_expand_key<std::uint32_t>(bytes, key->round_keys);
-  std::memcpy(&key->low, bytes + 16, 8);
-  std::memcpy(&key->high, bytes + 24, 8);
 }
 
 }  // namespace
@@ -79,6 +73,11 @@ void KeyRing::wipe_copied() {
 
 void KeyRing::forget() {
   for (Slot& slot : slots_) slot.seed.reset();
+}
+
+Result<void> KeyRing::wipe_device() {
+  return check(cudaMemsetAsync(device_.bytes().data(), 0, device_.bytes().size(), stream_),
+               "cannot wipe keys");
 }
 
 }  // namespace beaverpond::cuda

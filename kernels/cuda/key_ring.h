@@ -15,9 +15,9 @@
 namespace beaverpond::cuda {
 
 /// The latest keys that one stream used. A key is made in page-locked memory, copied in the order
-/// of the stream, and stays until kSlots others came: what was given to the stream before reads the
-/// key before. Device memory is wiped when the ring ends, page-locked memory also when a
-/// synchronize() found all copies done. One thread at a time.
+/// of the stream, and stays until kSlots others came or it is wiped: what was given to the stream
+/// before reads the key before. Page-locked memory is wiped when a synchronize() found all copies
+/// done, and all memory when the ring ends. One thread at a time.
 class KeyRing {
  public:
   static constexpr std::size_t kSlots = 16;
@@ -32,8 +32,11 @@ class KeyRing {
 
   /// All copies are done: nothing of them stays in host memory.
   void wipe_copied();
-  /// What was copied is not known: every key is made again.
+  /// Every key is made again: what was copied is not known, or not to be kept. Wipes the seeds.
   void forget();
+  /// Wipes what lies on the device, in the order of the stream. Follows forget(). Errors:
+  /// kDeviceFailed.
+  Result<void> wipe_device();
 
  private:
   /// The seed that a slot's key is made of.

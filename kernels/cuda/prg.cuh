@@ -118,23 +118,28 @@ __device__ __forceinline__ void transpose_quads(uint4 (&quad)[4]) {
   }
 }
 
-/// One thread a 64-byte block, rounded up to whole warps.
-template <StreamUse use>
-__global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, StreamTarget target) {
-  const std::uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x;
+/// One block of 64 bytes a thread; then the quads of four neighbouring lanes change places, so that
+/// a lane has its own quad of each of the four blocks: 64 bytes together a store.
+__device__ __forceinline__ void chacha20_quads(const ChaChaKey& key, std::uint32_t counter,
+                                               std::uint64_t index, uint4 (&quad)[4]) {
   std::uint32_t input[16];
   std::uint32_t state[16];
-  math::chacha20_input<std::uint32_t>(
-      stream.key->words, stream.counter + static_cast<std::uint32_t>(target.source(unit)),
-      stream.index, input);
+  math::chacha20_input<std::uint32_t>(key.words, counter, index, input);
   math::chacha20_block<std::uint32_t>(input, state);
-  uint4 quad[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     quad[i] = make_uint4(state[4 * i], state[4 * i + 1], state[4 * i + 2], state[4 * i + 3]);
   }
   transpose_quads(quad);
-  // This lane now holds its quad of each of the group's four blocks: 64 bytes together a store.
+}
+
+/// One thread a 64-byte block, rounded up to whole warps.
+template <StreamUse use>
+__global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, StreamTarget target) {
+  const std::uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x;
+  uint4 quad[4];
+  chacha20_quads(*stream.key, stream.counter + static_cast<std::uint32_t>(target.source(unit)),
+                 stream.index, quad);
   const std::uint64_t mine =
       unit < target.units ? target.target(unit) * 64 : ~std::uint64_t{0} - 64;
 #pragma unroll
@@ -142,6 +147,49 @@ __global__ void __launch_bounds__(128) chacha20_stream(ChaChaStream stream, Stre
     const std::uint64_t at =
         __shfl_sync(0xffffffffu, mine, static_cast<int>((threadIdx.x & 28u) + i));
     put16<use>(target, at + (threadIdx.x & 3u) * 16, quad[i]);
+  }
+}
+
+/// The AES state before the first round key: planes of the bits of 32 blocks, which are
+/// LE64(counter_of(j)) and LE64(high).
+template <class CounterOf>
+__device__ __forceinline__ void aes128_counter_planes(const CounterOf& counter_of,
+                                                      std::uint64_t high,
+                                                      math::AesPlanes<std::uint32_t>& state) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    std::uint32_t rows[32];
+#pragma unroll
+    for (unsigned j = 0; j < 32; ++j) {
+      rows[j] = static_cast<std::uint32_t>(counter_of(j) >> (32 * half));
+    }
+    transpose32(rows);
+#pragma unroll
+    for (int bit = 0; bit < 32; ++bit) state.byte[4 * half + bit / 8][bit % 8] = rows[bit];
+  }
+#pragma unroll
+  for (int bit = 0; bit < 64; ++bit) {
+    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((high >> bit) & 1);
+  }
+}
+
+/// Encrypts the blocks, and calls put(j, block) for each of the 32.
+template <class Put>
+__device__ __forceinline__ void aes128_encrypt_blocks(math::AesPlanes<std::uint32_t>& state,
+                                                      const AesKey& key, const Put& put) {
+  math::aes128_encrypt(state, key.round_keys);
+  std::uint32_t word[4][32];
+#pragma unroll
+  for (int quarter = 0; quarter < 4; ++quarter) {
+#pragma unroll
+    for (int bit = 0; bit < 32; ++bit) {
+      word[quarter][bit] = state.byte[4 * quarter + bit / 8][bit % 8];
+    }
+    transpose32(word[quarter]);
+  }
+#pragma unroll
+  for (unsigned j = 0; j < 32; ++j) {
+    put(j, make_uint4(word[0][j], word[1][j], word[2][j], word[3][j]));
   }
 }
 
@@ -167,39 +215,15 @@ __global__ void __launch_bounds__(128) aes128_stream(AesStream stream, StreamTar
   const std::uint64_t low = stream.key->low + stream.counter;
   const std::uint64_t high = stream.key->high ^ stream.index;
   math::AesPlanes<std::uint32_t> state;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {  // the counter's halves: bits of 32 blocks as planes
-    std::uint32_t rows[32];
-#pragma unroll
-    for (unsigned j = 0; j < 32; ++j) {
-      rows[j] = static_cast<std::uint32_t>(
-          (low + std::uint64_t{units[first + 8 * j].x} * 4 + part) >> (32 * half));
-    }
-    transpose32(rows);
-#pragma unroll
-    for (int bit = 0; bit < 32; ++bit) state.byte[4 * half + bit / 8][bit % 8] = rows[bit];
-  }
-#pragma unroll
-  for (int bit = 0; bit < 64; ++bit) {
-    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((high >> bit) & 1);
-  }
-  math::aes128_encrypt(state, stream.key->round_keys);
-  std::uint32_t word[4][32];
-#pragma unroll
-  for (int quarter = 0; quarter < 4; ++quarter) {
-#pragma unroll
-    for (int bit = 0; bit < 32; ++bit) {
-      word[quarter][bit] = state.byte[4 * quarter + bit / 8][bit % 8];
-    }
-    transpose32(word[quarter]);
-  }
-#pragma unroll
-  for (unsigned j = 0; j < 32; ++j) {
+  const auto counter_of = [&](unsigned j) {
+    return low + std::uint64_t{units[first + 8 * j].x} * 4 + part;
+  };
+  aes128_counter_planes(counter_of, high, state);
+  aes128_encrypt_blocks(state, *stream.key, [&](unsigned j, uint4 block) {
     const std::uint32_t unit = units[first + 8 * j].y;
-    if (unit == StreamTarget::kNowhere) continue;
-    put16<use>(target, std::uint64_t{unit} * 64 + part * 16,
-               make_uint4(word[0][j], word[1][j], word[2][j], word[3][j]));
-  }
+    if (unit == StreamTarget::kNowhere) return;
+    put16<use>(target, std::uint64_t{unit} * 64 + part * 16, block);
+  });
 }
 
 }  // namespace beaverpond::cuda

@@ -104,13 +104,8 @@ BP_STEP(SpreadBits);
 
 }  // namespace
 
-cudaStream_t SecurennOps::enter(StreamRef stream) {
-  work_.note(use_device(work_.device()));
-  return work_.stream_of(stream);
-}
-
 void SecurennOps::run(const securenn::Step& step, std::uint64_t count, StreamRef ref) {
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   std::visit(
       [&]<class Step>(const Step& one) {
         for_elements(work_, typename ElementOf<Step>::type{one}, count, stream);
@@ -119,14 +114,14 @@ void SecurennOps::run(const securenn::Step& step, std::uint64_t count, StreamRef
 }
 
 void SecurennOps::odd_fill(const StreamOf& of, Words words, StreamRef ref) {
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   run_stream(work_, start_of(of), StreamUse::kFill, whole(words.data(), words.size_bytes()),
              stream);
   for_elements(work_, ReduceOddElement{words.data()}, words.size(), stream);
 }
 
 void SecurennOps::odd_subtract(const StreamOf& of, Words words, StreamRef ref) {
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   const std::uint64_t most = std::max<std::uint64_t>(8, work_.limits().chunk_bytes / 64 * 8);
   for (std::uint64_t first = 0; first < words.size(); first += most) {
     const std::uint64_t n = std::min<std::uint64_t>(most, words.size() - first);
@@ -138,7 +133,7 @@ void SecurennOps::odd_subtract(const StreamOf& of, Words words, StreamRef ref) {
 }
 
 void SecurennOps::draw_digits(const StreamOf& of, securenn::Bytes out, StreamRef ref) {
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   const std::uint64_t count = out.size() / securenn::kPackedBytes;
   for_records(work_, of, count, kDrawRecordBytes, stream,
               [&](std::uint64_t first, std::uint64_t blocks, const std::uint8_t* records) {
@@ -151,7 +146,7 @@ void SecurennOps::draw_digits(const StreamOf& of, securenn::Bytes out, StreamRef
 void SecurennOps::share_bits(ConstWords x, int bits, const StreamOf& of, securenn::Bytes out,
                              StreamRef ref) {
   BP_CHECK(out.size() == securenn::packed_bytes(x.size()), "share_bits: sizes differ");
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   for_records(work_, of, x.size(), kDrawRecordBytes, stream,
               [&](std::uint64_t first, std::uint64_t blocks, const std::uint8_t* records) {
                 start_sharing(work_,
@@ -168,7 +163,7 @@ void SecurennOps::compare(const securenn::PrivateComparison& c, securenn::Bytes 
   BP_CHECK(c.x.size() == securenn::packed_bytes(count) && out.size() == c.x.size() &&
                c.beta.size() >= blocks_of(count),
            "compare: sizes differ");
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   for_records(work_, c.common, count, kCompareRecordBytes, stream,
               [&](std::uint64_t first, std::uint64_t blocks, const std::uint8_t* records) {
                 const PrivateCompareJob job{records,     first,          count,
@@ -184,14 +179,14 @@ void SecurennOps::find_zero(ConstBytes of_p0, ConstBytes of_p1, Words out, Strea
   const std::uint64_t count = of_p0.size() / securenn::kPackedBytes;
   BP_CHECK(of_p1.size() == of_p0.size() && out.size() == blocks_of(count),
            "find_zero: sizes differ");
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   work_.run("find zeros", &cuda::find_zero, one_a_block(blocks_of(count), kFindZeroSharedBytes),
             stream, halves(of_p0), halves(of_p1), count,
             reinterpret_cast<std::uint16_t*>(out.data()));
 }
 
 void SecurennOps::deal_sign(const securenn::SignDeal& deal, StreamRef ref) {
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   const Seed& other = deal.seeds[deal.designated == 0 ? 1 : 0];
   const bool converted = deal.kind == securenn::SignKind::kConverted;
   const std::uint64_t blocks = blocks_of(deal.count);
@@ -234,10 +229,11 @@ void SecurennOps::deal_sign(const securenn::SignDeal& deal, StreamRef ref) {
 
 ConstBytes SecurennOps::read_sign(securenn::SignKind kind, const Material& material,
                                   const securenn::SignShares& out, StreamRef ref) {
-  if (kind == securenn::SignKind::kConverted) {
+  const bool converted = kind == securenn::SignKind::kConverted;
+  if (converted) {
     odd_fill({material.seed, material.prg, material.mask_stream}, out.mask, ref);
   }
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   if (material.correction != nullptr) {
     work_.copy(out.words.data(), material.correction, out.words.size_bytes(),
                cudaMemcpyHostToDevice, stream);
@@ -245,7 +241,6 @@ ConstBytes SecurennOps::read_sign(securenn::SignKind kind, const Material& mater
                cudaMemcpyHostToDevice, stream);
     return out.memory;
   }
-  const bool converted = kind == securenn::SignKind::kConverted;
   const std::uint64_t index = converted ? material.correction_stream : material.mask_stream;
   run_stream(work_, {material.seed, material.prg, index, 0}, StreamUse::kFill,
              whole(out.words.data(), out.words.size_bytes()), stream);
@@ -255,7 +250,7 @@ ConstBytes SecurennOps::read_sign(securenn::SignKind kind, const Material& mater
 }
 
 void SecurennOps::read_correction(const Material& material, Words out, StreamRef ref) {
-  const cudaStream_t stream = enter(ref);
+  const cudaStream_t stream = work_.enter(ref);
   if (material.correction != nullptr) {
     work_.copy(out.data(), material.correction, out.size_bytes(), cudaMemcpyHostToDevice, stream);
     return;

@@ -28,8 +28,6 @@ class SecurennOps final : public securenn::SecurennBackend {
   void read_correction(const Material& material, Words out, StreamRef stream) override;
 
  private:
-  /// The stream, and the device made the thread's.
-  cudaStream_t enter(StreamRef stream);
   Work& work_;
 };
 

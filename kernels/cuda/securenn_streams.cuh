@@ -25,20 +25,11 @@ __global__ void __launch_bounds__(128)
   const std::uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x;
   std::uint32_t record = unit;
   const std::uint32_t counter = records.record_units.split(record);
-  std::uint32_t input[16];
-  std::uint32_t state[16];
-  math::chacha20_input<std::uint32_t>(stream.key->words, stream.counter + counter,
-                                      stream.index + record, input);
-  math::chacha20_block<std::uint32_t>(input, state);
   uint4 quad[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    quad[i] = make_uint4(state[4 * i], state[4 * i + 1], state[4 * i + 2], state[4 * i + 3]);
-  }
-  transpose_quads(quad);
+  chacha20_quads(*stream.key, stream.counter + counter, stream.index + record, quad);
   auto* const out = reinterpret_cast<uint4*>(records.data);
 #pragma unroll
-  for (std::uint32_t i = 0; i < 4; ++i) {  // 64 bytes together a store
+  for (std::uint32_t i = 0; i < 4; ++i) {
     const std::uint32_t at = (unit & ~3u) + i;
     if (at < records.units) out[std::uint64_t{at} * 4 + (threadIdx.x & 3u)] = quad[i];
   }
@@ -53,38 +44,12 @@ __global__ void __launch_bounds__(128)
   const std::uint32_t counter = records.record_units.split(record) * 4 + part;
   const std::uint64_t low = stream.key->low + stream.counter + counter;
   math::AesPlanes<std::uint32_t> state;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {  // the counter's halves: bits of 32 blocks as planes
-    std::uint32_t rows[32];
-#pragma unroll
-    for (std::uint32_t j = 0; j < 32; ++j) {
-      rows[j] = static_cast<std::uint32_t>((low + 4 * j) >> (32 * half));
-    }
-    transpose32(rows);
-#pragma unroll
-    for (int bit = 0; bit < 32; ++bit) state.byte[4 * half + bit / 8][bit % 8] = rows[bit];
-  }
-  const std::uint64_t high = stream.key->high ^ (stream.index + record);
-#pragma unroll
-  for (int bit = 0; bit < 64; ++bit) {
-    state.byte[8 + bit / 8][bit % 8] = 0u - static_cast<std::uint32_t>((high >> bit) & 1);
-  }
-  math::aes128_encrypt(state, stream.key->round_keys);
-  std::uint32_t word[4][32];
-#pragma unroll
-  for (int quarter = 0; quarter < 4; ++quarter) {
-#pragma unroll
-    for (int bit = 0; bit < 32; ++bit) {
-      word[quarter][bit] = state.byte[4 * quarter + bit / 8][bit % 8];
-    }
-    transpose32(word[quarter]);
-  }
-  if (first >= records.units) return;
+  aes128_counter_planes([&](unsigned j) { return low + 4 * j; },
+                        stream.key->high ^ (stream.index + record), state);
   uint4* const out = reinterpret_cast<uint4*>(records.data) + std::uint64_t{first} * 4 + part;
-#pragma unroll
-  for (std::uint32_t j = 0; j < 32; ++j) {
-    out[4 * j] = make_uint4(word[0][j], word[1][j], word[2][j], word[3][j]);
-  }
+  aes128_encrypt_blocks(state, *stream.key, [&](unsigned j, uint4 block) {
+    if (first < records.units) out[4 * j] = block;
+  });
 }
 
 }  // namespace beaverpond::cuda

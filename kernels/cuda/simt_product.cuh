@@ -31,42 +31,74 @@ using SimtWide = SimtTile<4, 4, 16>;   ///< 64 x 64
 using SimtMiddle = SimtTile<4, 4, 8>;  ///< 128 x 32
 using SimtNarrow = SimtTile<2, 4, 4>;  ///< 128 x 16
 
-/// What element `at` of a tile of `lines` x kDepth words is: threads run along the direction in
-/// which neighbours lie together.
-template <class Tile>
-__device__ __forceinline__ void tile_place(bool contiguous_depth, int lines, int at, int& line,
-                                           int& k) {
-  line = contiguous_depth ? at / Tile::kDepth : at % lines;
-  k = contiguous_depth ? at % Tile::kDepth : at / lines;
+/// Calls f(i, line, k, inside) for each load i of a thread that a tile of `lines` x kDepth words is
+/// shared out by: threads run along the direction in which neighbours lie together.
+template <class Tile, int kLoads, class F>
+__device__ __forceinline__ void for_tile(bool contiguous_depth, int lines, const F& f) {
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
+    const int line = contiguous_depth ? at / Tile::kDepth : at % lines;
+    const int k = contiguous_depth ? at % Tile::kDepth : at / lines;
+    f(i, line, k, at < lines * Tile::kDepth);
+  }
 }
 
 template <class Tile, int kLoads, class Source>
 __device__ __forceinline__ void tile_load(const Source& source, int lines, std::uint32_t first,
                                           std::uint32_t count, std::uint32_t k0,
                                           std::uint32_t end_k, std::uint64_t (&words)[kLoads]) {
-#pragma unroll
-  for (int i = 0; i < kLoads; ++i) {
-    int line = 0;
-    int k = 0;
-    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
-    tile_place<Tile>(source.contiguous_depth, lines, at, line, k);
+  for_tile<Tile, kLoads>(source.contiguous_depth, lines, [&](int i, int line, int k, bool inside) {
     const std::uint32_t l = first + static_cast<std::uint32_t>(line);
     const std::uint32_t d = k0 + static_cast<std::uint32_t>(k);
-    words[i] = at < lines * Tile::kDepth && l < count && d < end_k ? source.at(l, d) : 0;
-  }
+    words[i] = inside && l < count && d < end_k ? source.at(l, d) : 0;
+  });
 }
 
 template <class Tile, int kLoads>
 __device__ __forceinline__ void tile_store(bool contiguous_depth, int lines, int pitch,
                                            const std::uint64_t (&words)[kLoads],
                                            std::uint64_t* shared) {
-#pragma unroll
-  for (int i = 0; i < kLoads; ++i) {
-    int line = 0;
-    int k = 0;
-    const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
-    tile_place<Tile>(contiguous_depth, lines, at, line, k);
-    if (at < lines * Tile::kDepth) shared[k * pitch + line] = words[i];
+  for_tile<Tile, kLoads>(contiguous_depth, lines, [&](int i, int line, int k, bool inside) {
+    if (inside) shared[k * pitch + line] = words[i];
+  });
+}
+
+/// A block's part of a product: rows m0 .. of m, columns n0 .. of n, [begin, end) of k.
+struct ProductPart {
+  std::uint32_t m0, m, n0, n, begin, end;
+
+  template <class Tile>
+  static __device__ __forceinline__ ProductPart of(std::uint32_t m, std::uint32_t n,
+                                                   std::uint32_t k, std::uint32_t part_k) {
+    const std::uint32_t begin = blockIdx.z * part_k;
+    return {blockIdx.y * Tile::kM,
+            m,
+            blockIdx.x * Tile::kN,
+            n,
+            begin,
+            begin + part_k < k ? begin + part_k : k};
+  }
+};
+
+/// Walks along k: store(words of a, words of b) puts a tile into shared memory, multiply() reads it
+/// while the next is on its way. The whole block.
+template <class Tile, class A, class B, class Store, class Multiply>
+__device__ __forceinline__ void for_depth(const A& a, const B& b, const ProductPart& part,
+                                          const Store& store, const Multiply& multiply) {
+  std::uint64_t next_a[Tile::kLoadsA];
+  std::uint64_t next_b[Tile::kLoadsB];
+  tile_load<Tile>(a, Tile::kM, part.m0, part.m, part.begin, part.end, next_a);
+  tile_load<Tile>(b, Tile::kN, part.n0, part.n, part.begin, part.end, next_b);
+  for (std::uint32_t k0 = part.begin; k0 < part.end; k0 += Tile::kDepth) {
+    __syncthreads();
+    store(next_a, next_b);
+    __syncthreads();
+    if (k0 + Tile::kDepth < part.end) {
+      tile_load<Tile>(a, Tile::kM, part.m0, part.m, k0 + Tile::kDepth, part.end, next_a);
+      tile_load<Tile>(b, Tile::kN, part.n0, part.n, k0 + Tile::kDepth, part.end, next_b);
+    }
+    multiply();
   }
 }
 
@@ -79,27 +111,16 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                    std::uint32_t part_k, bool accumulate) {
   std::uint64_t* const shared_a = dynamic_shared<std::uint64_t>();
   std::uint64_t* const shared_b = shared_a + Tile::kDepth * Tile::kPitchA;
-  const std::uint32_t m0 = blockIdx.y * Tile::kM;
-  const std::uint32_t n0 = blockIdx.x * Tile::kN;
-  const std::uint32_t begin = blockIdx.z * part_k;
-  const std::uint32_t end = begin + part_k < k ? begin + part_k : k;
+  const ProductPart part = ProductPart::of<Tile>(m, n, k, part_k);
   const int row = static_cast<int>(threadIdx.x) / Tile::kThreadsN;
   const int column = static_cast<int>(threadIdx.x) % Tile::kThreadsN;
 
   std::uint64_t sum[Tile::kRows][Tile::kColumns] = {};
-  std::uint64_t next_a[Tile::kLoadsA];
-  std::uint64_t next_b[Tile::kLoadsB];
-  tile_load<Tile>(a, Tile::kM, m0, m, begin, end, next_a);
-  tile_load<Tile>(b, Tile::kN, n0, n, begin, end, next_b);
-  for (std::uint32_t k0 = begin; k0 < end; k0 += Tile::kDepth) {
-    __syncthreads();
+  const auto store = [&](const auto& next_a, const auto& next_b) {
     tile_store<Tile>(a.contiguous_depth, Tile::kM, Tile::kPitchA, next_a, shared_a);
     tile_store<Tile>(b.contiguous_depth, Tile::kN, Tile::kPitchB, next_b, shared_b);
-    __syncthreads();
-    if (k0 + Tile::kDepth < end) {
-      tile_load<Tile>(a, Tile::kM, m0, m, k0 + Tile::kDepth, end, next_a);
-      tile_load<Tile>(b, Tile::kN, n0, n, k0 + Tile::kDepth, end, next_b);
-    }
+  };
+  const auto multiply = [&] {
 #pragma unroll 4
     for (int depth = 0; depth < Tile::kDepth; ++depth) {
       std::uint64_t left[Tile::kRows];
@@ -118,13 +139,14 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         for (int j = 0; j < Tile::kColumns; ++j) sum[i][j] += left[i] * right[j];
       }
     }
-  }
+  };
+  for_depth<Tile>(a, b, part, store, multiply);
 #pragma unroll
   for (int i = 0; i < Tile::kRows; ++i) {
-    const std::uint32_t r = m0 + static_cast<std::uint32_t>(row + i * Tile::kThreadsM);
+    const std::uint32_t r = part.m0 + static_cast<std::uint32_t>(row + i * Tile::kThreadsM);
 #pragma unroll
     for (int j = 0; j < Tile::kColumns; ++j) {
-      const std::uint32_t c = n0 + static_cast<std::uint32_t>(column + j * Tile::kThreadsN);
+      const std::uint32_t c = part.n0 + static_cast<std::uint32_t>(column + j * Tile::kThreadsN);
       if (r >= m || c >= n) continue;
       put_sum(out + std::uint64_t{r} * n + c, sum[i][j], accumulate);
     }

@@ -28,7 +28,11 @@ class Work {
   int device() const { return pool_.device(); }
   const DeviceProperties& properties() const { return properties_; }
   const WorkLimits& limits() const { return limits_; }
-  cudaStream_t stream_of(StreamRef stream) const { return pool_.stream_of(stream); }
+  /// How each operation begins: on the backend's device, whichever the thread used last.
+  cudaStream_t enter(StreamRef stream) {
+    note(use_device(device()));
+    return pool_.stream_of(stream);
+  }
 
   bool ok() const { return !failure_.has_value(); }
   /// Keeps the first failure.
@@ -58,6 +62,15 @@ class Work {
       if (!done.ok()) keys.ring.forget();
     }
     note(done);
+  }
+  /// Nothing is left of the keys of `stream`: neither of the seeds that they were made of nor, once
+  /// the stream has come so far, on the device.
+  void forget_keys(cudaStream_t stream) {
+    for (StreamKeys& keys : keys_) {
+      if (keys.stream != stream) continue;
+      keys.ring.forget();
+      if (!pool_.lost()) note(keys.ring.wipe_device());
+    }
   }
   /// The key of a stream that kernels on `stream` are to expand, in device memory. Null after a
   /// failure.

@@ -173,8 +173,7 @@ constexpr std::uint64_t powers_in_a_word(int step, int count) {
   return word;
 }
 /// A number that is 2^exponent mod 67, below 2^13, for exponent < 66; some number, for what a GPU's
-/// idle threads hold. The tables are constants that
-/// are shifted, since addresses would tell.
+/// idle threads hold. The tables are constants that are shifted, since addresses would tell.
 BP_MATH_INLINE unsigned factor_of(unsigned exponent) {
   constexpr std::uint64_t kLow = powers_in_a_word(1, 8);
   constexpr std::uint64_t kHigh = powers_in_a_word(8, 9);

@@ -29,8 +29,7 @@ class CpuOperations final : public SecurennBackend {
       prg.fill(of.index, at * 8, bytes_of(Words(drawn, n)));
       run(SubtractOdd{drawn, words.data() + at}, n, stream);
     }
-    std::memset(drawn, 0, sizeof drawn);
-    asm volatile("" : : "r"(drawn) : "memory");
+    explicit_bzero(drawn, sizeof drawn);
   }
 
   void draw_digits(const StreamOf& of, Bytes out, StreamRef) override {

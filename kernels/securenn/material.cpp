@@ -13,12 +13,7 @@ constexpr std::uint64_t kPiece = 1024;
 static_assert(kPiece % kBlockElements == 0);
 
 void fill(const Prg& prg, std::uint64_t stream, std::uint64_t first, Words out) {
-  prg.fill(stream, first * 8, {reinterpret_cast<std::uint8_t*>(out.data()), out.size_bytes()});
-}
-
-void wipe(Words words) {
-  std::memset(words.data(), 0, words.size_bytes());
-  asm volatile("" : : "r"(words.data()) : "memory");
+  prg.fill(stream, first * 8, bytes_of(out));
 }
 
 }  // namespace
@@ -51,8 +46,8 @@ void deal_sign(const SignDeal& deal) {
         {&other, digit_stream(deal.correction_stream) + at / kBlockElements},
         deal.correction.subspan(deal.count * 8 + packed_bytes(at), packed_bytes(n)));
   }
-  wipe(x);
-  wipe(share);
+  explicit_bzero(x, sizeof x);
+  explicit_bzero(share, sizeof share);
 }
 
 ConstBytes read_sign(SignKind kind, const Material& material, const SignShares& out) {

@@ -251,8 +251,22 @@ struct Dealer::Job {
     return {};
   }
 
-  /// What was given to the backend is done, well or not: seeds and correction may go.
-  Result<void> finish() {
+  /// All of the bundle. When this returns, what was given to the backend is done, well or not:
+  /// seeds and correction may go.
+  Result<void> entries(std::span<double> entry_seconds) {
+    for (std::uint32_t member = 0; member < plan().members; ++member) {
+      for (std::uint32_t index = 0; index < plan().entries.size(); ++index) {
+        if (member > 0 && plan().entries[index].head) continue;
+        if (entry_seconds.empty()) {
+          BP_TRY(entry(index, member));
+          continue;
+        }
+        const Clock::time_point start = Clock::now();
+        BP_TRY(entry(index, member));
+        BP_TRY(backend().synchronize(stream));
+        entry_seconds[index] += std::chrono::duration<double>(Clock::now() - start).count();
+      }
+    }
     if (filled > 0) BP_TRY(finish_piece());
     return backend().synchronize(stream);
   }
@@ -270,20 +284,9 @@ Result<void> Dealer::deal(std::span<const Seed> seeds, int designated,
            "seconds by entry");
   BP_CHECK(reinterpret_cast<std::uintptr_t>(correction.data()) % 64 == 0, "alignment");
   Job job{*state_, seeds, designated, correction, stream};
-  for (std::uint32_t member = 0; member < plan.members; ++member) {
-    for (std::uint32_t index = 0; index < plan.entries.size(); ++index) {
-      if (member > 0 && plan.entries[index].head) continue;
-      if (entry_seconds.empty()) {
-        BP_TRY(job.entry(index, member));
-        continue;
-      }
-      const Clock::time_point start = Clock::now();
-      BP_TRY(job.entry(index, member));
-      BP_TRY(state_->backend->synchronize(stream));
-      entry_seconds[index] += std::chrono::duration<double>(Clock::now() - start).count();
-    }
-  }
-  return job.finish();
+  Result<void> dealt = job.entries(entry_seconds);
+  state_->backend->forget_keys(stream);
+  return dealt;
 }
 
 }  // namespace beaverpond

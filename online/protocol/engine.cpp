@@ -87,8 +87,10 @@ Result<void> EngineImpl::run_member(const RunInputs& inputs) {
   const Result<void> settled = settle();
   if (result.ok()) result = settled;
   failed_ = !result.ok();
-  // Spent or burned, its seed is wiped.
-  if (failed_ || member_ + 1 == plan_.members) bundle_ = Bundle();
+  if (failed_ || member_ + 1 == plan_.members) {  // spent or burned, its seed is wiped
+    bundle_ = Bundle();
+    backend_.forget_keys(kHostStream);
+  }
   return result;
 }
 

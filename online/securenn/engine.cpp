@@ -143,7 +143,10 @@ Result<void> SecurennEngine::run_member(const RunInputs& inputs) {
   ++profile.runs;
   profile.exchange_seconds = link_.seconds();
   profile.sent_bytes = link_.sent_bytes() + link_.header_bytes();
-  if (failed_ || member_ + 1 == plan_.members) bundle_ = Bundle();
+  if (failed_ || member_ + 1 == plan_.members) {  // spent or burned, its seed is wiped
+    bundle_ = Bundle();
+    backend_.forget_keys(kHostStream);
+  }
   return result;
 }
 

@@ -61,11 +61,11 @@ TEST(ConstantTimeDigits, DealingAndReadingSigns) {
       deal.correction = correction;
       expect_constant_time("signs are dealt", std::span(correction), [&] { deal_sign(deal); });
       for (const int player : {0, 1}) {
-        Material material;
-        material.seed = &seeds[static_cast<std::size_t>(player)];
-        material.mask_stream = 1;
-        material.correction_stream = 2;
-        material.correction = player == designated ? correction.data() : nullptr;
+        const Material material{.seed = &seeds[static_cast<std::size_t>(player)],
+                                .mask_stream = deal.mask_stream,
+                                .correction_stream = deal.correction_stream,
+                                .correction = player == designated ? correction.data() : nullptr,
+                                .designated = player == designated};
         WordVector mask(kind == SignKind::kConverted ? kCount : 0), words(kCount);
         ByteVector memory(packed_bytes(kCount));
         expect_constant_time("signs are read", std::span(words), [&] {

@@ -109,6 +109,7 @@ class FarBackend final : public Backend {
                     StreamRef stream) override {
     give({words}, [=](Backend& b) { b.prg_subtract(seed, prg, index, words, stream); });
   }
+  void forget_keys(StreamRef stream) override { inner_->forget_keys(stream); }
   void matmul(const MatMulShape& shape, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef stream) override {
     give({x, y, out}, [=](Backend& b) { b.matmul(shape, x, y, out, accumulate, stream); });

@@ -41,6 +41,7 @@ class ForwardingBackend : public Backend {
                     StreamRef stream) override {
     return inner_->prg_subtract(seed, prg, index, words, stream);
   }
+  void forget_keys(StreamRef stream) override { return inner_->forget_keys(stream); }
   void matmul(const MatMulShape& shape, ConstWords x, ConstWords y, Words out, bool accumulate,
               StreamRef stream) override {
     return inner_->matmul(shape, x, y, out, accumulate, stream);

@@ -3,10 +3,8 @@
 // ThreadSanitizer).
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cstring>
 #include <memory>
-#include <random>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -17,7 +15,7 @@
 #include "kernels/cuda/deal_compare_wide.cuh"
 #include "kernels/cuda/elements.cuh"
 #include "simt/run.h"
-#include "tests/kernels/cuda/aligned_words.h"
+#include "tests/kernels/cuda/kernel_test.h"
 
 namespace beaverpond::cuda {
 namespace {
@@ -27,33 +25,15 @@ constexpr std::uint64_t kCount = 600;
 constexpr std::uint64_t kBlocks = 2;
 constexpr PrgKind kPrg = PrgKind::kChaCha20;
 
-class CompareKernels : public ::testing::TestWithParam<std::uint64_t> {
+class CompareKernels : public KernelTest {
  protected:
   void every_round_of_a_player(const CompareLayout& layout);
   void the_dealers_records(const CompareLayout& layout);
 
-  WordList words(std::size_t count) {
-    WordList drawn(count);
-    for (std::uint64_t& word : drawn) word = random_();
-    return drawn;
-  }
-  Seed seed() {
-    std::array<std::uint8_t, 32> drawn;
-    for (std::uint8_t& byte : drawn) byte = static_cast<std::uint8_t>(random_());
-    return Seed(drawn);
-  }
   static const std::uint8_t* bytes(const WordList& words) {
     return reinterpret_cast<const std::uint8_t*>(words.data());
   }
-  static std::uint32_t* halves(WordList& words) {
-    return reinterpret_cast<std::uint32_t*>(words.data());
-  }
-  static const std::uint32_t* halves(const WordList& words) {
-    return reinterpret_cast<const std::uint32_t*>(words.data());
-  }
 
-  std::mt19937_64 random_{GetParam()};
-  const simt::Options options_{.seed = GetParam(), .workers = 2};
   const std::unique_ptr<Backend> cpu_ = make_cpu_backend();
 };
 

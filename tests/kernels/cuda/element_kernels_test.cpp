@@ -3,7 +3,6 @@
 // ThreadSanitizer): two threads that write one word show there.
 #include <gtest/gtest.h>
 
-#include <random>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -13,18 +12,13 @@
 #include "kernels/cuda/simt_product.cuh"
 #include "kernels/cuda/xor_reduce.cuh"
 #include "simt/run.h"
-#include "tests/kernels/cuda/aligned_words.h"
+#include "tests/kernels/cuda/kernel_test.h"
 
 namespace beaverpond::cuda {
 namespace {
 
-class ElementKernels : public ::testing::TestWithParam<std::uint64_t> {
+class ElementKernels : public KernelTest {
  protected:
-  WordList words(std::size_t count) {
-    WordList drawn(count);
-    for (std::uint64_t& word : drawn) word = random_();
-    return drawn;
-  }
   /// Fewer threads than elements, so that some take two, and some none of the last round.
   template <class F>
   void run(const F& f, std::uint64_t count) {
@@ -39,9 +33,6 @@ class ElementKernels : public ::testing::TestWithParam<std::uint64_t> {
     run(f, out.size());
     EXPECT_EQ(out, wanted);
   }
-
-  std::mt19937_64 random_{GetParam()};
-  const simt::Options options_{.seed = GetParam(), .workers = 2};
 };
 
 INSTANTIATE_TEST_SUITE_P(Schedules, ElementKernels, ::testing::Values(1, 2, 3));

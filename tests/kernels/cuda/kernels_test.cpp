@@ -4,9 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
-#include <random>
 #include <vector>
 
 #include "kernels/cpu/prg.h"
@@ -20,22 +17,14 @@
 #include "kernels/cuda/residues.cuh"
 #include "kernels/cuda/simt_product.cuh"
 #include "simt/run.h"
+#include "tests/kernels/cuda/kernel_test.h"
 
 namespace beaverpond::cuda {
 namespace {
 
-using Words = std::vector<std::uint64_t>;
+using Words = WordList;
 
-class Kernels : public ::testing::TestWithParam<std::uint64_t> {
- protected:
-  Words words(std::size_t count) {
-    Words drawn(count);
-    for (std::uint64_t& word : drawn) word = random_();
-    return drawn;
-  }
-  std::mt19937_64 random_{GetParam()};
-  const simt::Options options_{.seed = GetParam(), .workers = 2};
-};
+class Kernels : public KernelTest {};
 
 INSTANTIATE_TEST_SUITE_P(Schedules, Kernels, ::testing::Values(1, 2, 3));
 
@@ -267,22 +256,18 @@ void check_stream(const simt::Options& options, PrgKind kind, const Seed& seed, 
 }
 
 TEST_P(Kernels, Streams) {
-  std::array<std::uint8_t, 32> drawn;
-  for (std::uint8_t& byte : drawn) byte = static_cast<std::uint8_t>(random_());
-  const Seed seed(drawn);
-  check_stream(options_, PrgKind::kChaCha20, seed, words(8 * 150 + 3),
+  const Seed key_seed = seed();
+  check_stream(options_, PrgKind::kChaCha20, key_seed, words(8 * 150 + 3),
                [&](const simt::Options& options, const StreamTarget& target) {
                  ChaChaKey key{};
-                 std::memcpy(key.words, seed.bytes().data(), 32);
+                 make_key(key_seed, key);
                  const ChaChaStream stream{&key, 5, 2};
                  simt::run(options, &chacha20_stream<StreamUse::kAdd>, 2, 128, 0, stream, target);
                });
-  check_stream(options_, PrgKind::kAes128Ctr, seed, words(8 * 1100 + 7),
+  check_stream(options_, PrgKind::kAes128Ctr, key_seed, words(8 * 1100 + 7),
                [&](const simt::Options& options, const StreamTarget& target) {
                  AesKey key{};
-                 math::aes128_expand_key<std::uint32_t>(seed.bytes().data(), key.round_keys);
-                 std::memcpy(&key.low, seed.bytes().data() + 16, 8);
-                 std::memcpy(&key.high, seed.bytes().data() + 24, 8);
+                 make_key(key_seed, key);
                  const AesStream stream{&key, 5, 8};
                  simt::run(options, &aes128_stream<StreamUse::kAdd>, 2, 128, kAesSharedBytes,
                            stream, target);

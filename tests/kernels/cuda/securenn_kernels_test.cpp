@@ -2,16 +2,12 @@
 // operations, under several schedules, and without races (the same program under ThreadSanitizer).
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstring>
-#include <random>
-
 #include "kernels/cpu/prg.h"
 #include "kernels/cuda/securenn.cuh"
 #include "kernels/cuda/securenn_streams.cuh"
 #include "kernels/securenn_backend.h"
 #include "simt/run.h"
-#include "tests/kernels/cuda/aligned_words.h"
+#include "tests/kernels/cuda/kernel_test.h"
 
 namespace beaverpond::cuda {
 namespace {
@@ -25,17 +21,9 @@ constexpr std::uint64_t kCount = 67;
 constexpr std::uint64_t kBlocks = 2;
 constexpr std::uint64_t kStream = 77;
 
-class SecurennKernels : public ::testing::TestWithParam<std::uint64_t> {
+class SecurennKernels : public KernelTest {
  protected:
-  WordList words(std::size_t count) {
-    WordList drawn(count);
-    for (std::uint64_t& word : drawn) word = random_();
-    return drawn;
-  }
   static std::span<std::uint8_t> bytes(WordList& words) { return bytes_of(Words(words)); }
-  static std::uint32_t* halves(WordList& words) {
-    return reinterpret_cast<std::uint32_t*>(words.data());
-  }
 
   /// The records that kernels of digits take, by the CPU.
   WordList records(PrgKind prg, std::uint32_t record_bytes) const {
@@ -70,13 +58,7 @@ class SecurennKernels : public ::testing::TestWithParam<std::uint64_t> {
   }
 
   static constexpr std::uint64_t kSteps = 70;
-  std::mt19937_64 random_{GetParam()};
-  const simt::Options options_{.seed = GetParam(), .workers = 2};
-  const Seed seed_ = [this] {
-    std::array<std::uint8_t, 32> drawn;
-    for (std::uint8_t& byte : drawn) byte = static_cast<std::uint8_t>(random_());
-    return Seed(drawn);
-  }();
+  const Seed seed_ = seed();
 };
 
 INSTANTIATE_TEST_SUITE_P(Schedules, SecurennKernels, ::testing::Values(1, 2, 3));
@@ -89,15 +71,13 @@ TEST_P(SecurennKernels, StreamsOfBlocks) {
   WordList chacha(kBlocks * kRecordBytes / 8), aes(chacha.size());
   target.data = reinterpret_cast<std::uint8_t*>(chacha.data());
   ChaChaKey chacha_key{};
-  std::memcpy(chacha_key.words, seed_.bytes().data(), 32);
+  make_key(seed_, chacha_key);
   simt::run(options_, &chacha20_records, 2, 96, 0, ChaChaStream{&chacha_key, kStream, 0}, target);
   EXPECT_EQ(chacha, records(PrgKind::kChaCha20, kRecordBytes));
 
   target.data = reinterpret_cast<std::uint8_t*>(aes.data());
   AesKey key{};
-  math::aes128_expand_key<std::uint32_t>(seed_.bytes().data(), key.round_keys);
-  std::memcpy(&key.low, seed_.bytes().data() + 16, 8);
-  std::memcpy(&key.high, seed_.bytes().data() + 24, 8);
+  make_key(seed_, key);
   simt::run(options_, &aes128_records, 1, 32, 0, AesStream{&key, kStream, 0}, target);
   EXPECT_EQ(aes, records(PrgKind::kAes128Ctr, kRecordBytes));
 }

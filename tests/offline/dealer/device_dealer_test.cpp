@@ -7,6 +7,7 @@
 #include "beaverpond/program_builder.h"
 #include "offline/dealer/dealer.h"
 #include "tests/kernels/far_backend.h"
+#include "tests/kernels/forgetting_backend.h"
 
 namespace beaverpond::testing {
 namespace {
@@ -110,6 +111,21 @@ TEST(DeviceDealer, TimingEveryEntryChangesNoByte) {
   ASSERT_TRUE(dealer.deal(seeds, 1, memory.bytes(), kHostStream, seconds).ok());
   for (const double entry : seconds) EXPECT_GT(entry, 0);
   EXPECT_TRUE(std::equal(untimed.begin(), untimed.end(), memory.bytes().begin()));
+}
+
+TEST(DeviceDealer, NoKeyOfABundleStaysWhetherItWasDealtOrNot) {
+  const Plan plan = every_kind(PrgKind::kAes128Ctr);
+  auto owned = std::make_unique<FarBackend>();
+  FarBackend& far = *owned;
+  ForgettingBackend backend(std::move(owned));
+  deal(backend, plan, 0);
+  EXPECT_EQ(backend.times(), 1);
+  Dealer dealer = Dealer::create(plan, 3, backend).value();
+  const Buffer memory = backend.allocate_host(plan.correction_size).value();
+  const std::vector<Seed> seeds = numbered_seeds(3);
+  far.fail_after(5, ErrorCode::kDeviceFailed);
+  EXPECT_FALSE(dealer.deal(seeds, 1, memory.bytes(), kHostStream).ok());
+  EXPECT_EQ(backend.times(), 2);
 }
 
 TEST(DeviceDealer, WhereverTheDeviceFailsTheErrorIsTyped) {

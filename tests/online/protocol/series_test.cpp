@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "online/nn/twin.h"
+#include "tests/kernels/forgetting_backend.h"
 #include "tests/online/protocol/player_group.h"
 
 namespace beaverpond {
@@ -9,7 +10,9 @@ namespace {
 
 using testing::expect_error;
 using testing::expect_ok;
+using testing::ForgettingBackend;
 using testing::PlayerGroup;
+using testing::test_backend;
 using testing::TestDealer;
 using testing::WordVector;
 
@@ -269,6 +272,31 @@ TEST(SeriesFailure, AMemberThatFailedIsTheLast) {
   const Result<void> other = group.engine(0).run(std::move(next[0]), alone);
   ASSERT_FALSE(other.ok());
   EXPECT_EQ(other.error().code, ErrorCode::kCancelled);
+}
+
+TEST(SeriesFailure, KeysAreForgottenWithTheirBundle) {
+  const Data data;
+  const Program program = make_program(2);
+  const Plan plan = make_plan(program, PrgKind::kAes128Ctr).value();
+  TestDealer dealer(plan, 2, 9);
+  const ForgettingBackend* backend = nullptr;
+  PlayerGroup::Seams seams;
+  seams.backend = [&](int rank) {
+    auto made = std::make_unique<ForgettingBackend>(test_backend());
+    if (rank == 0) backend = made.get();
+    return made;
+  };
+  PlayerGroup group(program, plan, 2, seams, 2'000);
+  set_states(group, data);
+  std::vector<Bundle> bundles = dealer.deal(1);
+  expect_ok(group.run(&bundles, {data.images[0], data.weights}, 1));
+  EXPECT_EQ(backend->times(), 0);
+  expect_ok(group.run(nullptr, {data.images[1], data.weights}, 2));
+  EXPECT_EQ(backend->times(), 1) << "spent";
+  // Player 0 goes on alone.
+  const RunInputs alone = group.inputs_of(0, {data.images[0], data.weights}, 3);
+  EXPECT_FALSE(group.engine(0).run(std::move(dealer.deal(2)[0]), alone).ok());
+  EXPECT_EQ(backend->times(), 2) << "burned";
 }
 
 TEST(SeriesFailure, AFixedStateCannotBeChanged) {
