@@ -94,6 +94,17 @@ TEST(MemoryPlan, WhatASeriesKeepsLiesWithNothingElse) {
       if (place.words > 0) places.emplace_back(place, fixed[id]);
     }
   }
+  int kept_of_ops = 0;
+  for (std::size_t i = 0; i < program.ops.size(); ++i) {
+    const ValueId out = program.ops[i].out;
+    const MemoryPlan::OfOp& op = memory.ops[i];
+    for (const MemoryPlace& place : {op.opened, op.kept, op.delta, op.b}) {
+      const bool kept = out != kNoValue && fixed[out];
+      if (place.words == 0) continue;
+      places.emplace_back(place, kept);
+      kept_of_ops += kept ? 1 : 0;
+    }
+  }
   int kept = 0;
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (!places[i].second) continue;
@@ -105,6 +116,7 @@ TEST(MemoryPlan, WhatASeriesKeepsLiesWithNothingElse) {
     }
   }
   EXPECT_GT(kept, 4);
+  EXPECT_GT(kept_of_ops, 1);
 }
 
 /// Everything that is written is what its reader expects, although all else in the block changes:
