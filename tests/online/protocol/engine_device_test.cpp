@@ -232,11 +232,11 @@ TEST_F(Device, WhereverItFailsTheErrorIsTypedAndTheRunIsTheLast) {
       if (rank == 0) return std::make_unique<WatchedTransport>(inner, sent);
       return std::make_unique<ForwardingTransport>(inner);
     };
-    PlayerGroup group(program_, plan_, 2, seams, 100);
+    PlayerGroup group(program_, plan_, 2, seams);
     std::vector<Bundle> bundles = dealer.deal(at + 1);
     std::vector<Bundle> unused = dealer.deal(operations + at + 1);
     far_->fail_after(at, code);
-    std::vector<Result<void>> results = group.run(&bundles, inputs_, 3);
+    std::vector<Result<void>> results = group.run_until_lost(bundles, inputs_, 3);
     ASSERT_FALSE(results[0].ok()) << at;
     EXPECT_EQ(results[0].error().code, code) << at;
     EXPECT_TRUE(results[0].error().operation.find("first") != std::string::npos ||
