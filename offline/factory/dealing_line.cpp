@@ -38,22 +38,23 @@ DealingLine::DealingLine(std::vector<DealFunction> dealers, std::size_t correcti
   BP_CHECK(!dealers_.empty(), "a class needs a dealer");
 }
 
-Result<void> DealingLine::order(std::vector<Order> orders) {
+void DealingLine::order(std::vector<Order> orders) {
   for (Order& one : orders) ordered_.push_back(std::move(one));
-  return start_idle();
+  static_cast<void>(start_idle());
 }
 
+/// Stops at the first bundle that cannot begin; it is tried again with every bundle that is taken,
+/// and the error counts where nothing else is left to be taken.
 Result<void> DealingLine::start_idle() {
   // Jobs are taken in their order, so the dealer whose turn it is has nothing in hand.
   while (!ordered_.empty() && jobs_.size() < dealers_.size()) {
     BP_ASSIGN(auto buffer, cache_.take(correction_size_));
     try {
       jobs_.push_back(
-          {buffer, std::async(std::launch::async,
-                              [&deal = dealers_[started_ % dealers_.size()], bytes = buffer.bytes,
-                               order = std::move(ordered_.front())] {
-                                return deal(order.seeds, order.designated, bytes);
-                              })});
+          {buffer, std::async(std::launch::async, [&deal = dealers_[started_ % dealers_.size()],
+                                                   bytes = buffer.bytes, order = ordered_.front()] {
+             return deal(order.seeds, order.designated, bytes);
+           })});
     } catch (const std::system_error& refused) {
       return make_error(ErrorCode::kIo, std::string("cannot start a dealing thread: ") +
                                             refused.what() +
@@ -67,11 +68,15 @@ Result<void> DealingLine::start_idle() {
 }
 
 Result<BufferCache::Buffer> DealingLine::take_blocking() {
-  BP_CHECK(!jobs_.empty(), "a bundle is taken that was not ordered");
+  const Result<void> started = start_idle();
+  if (jobs_.empty()) {
+    BP_CHECK(!started.ok(), "a bundle is taken that was not ordered");
+    return started.error();
+  }
   Job job = std::move(jobs_.front());
   jobs_.pop_front();
   BP_TRY(result_of(job.dealt));
-  BP_TRY(start_idle());
+  static_cast<void>(start_idle());
   return job.buffer;
 }
 

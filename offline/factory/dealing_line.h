@@ -36,13 +36,12 @@ class DealingLine {
   /// Waits for the bundles in hand.
   ~DealingLine() = default;
 
-  /// Appends orders. Dealers that have nothing in hand begin. Errors: kIo (no thread), kOutOfMemory
-  /// and those of the allocator.
-  Result<void> order(std::vector<Order> orders);
+  /// Appends orders. Dealers that have nothing in hand begin, as far as memory and threads allow.
+  void order(std::vector<Order> orders);
 
   /// The next bundle of those ordered and not yet taken, of which there must be one; its dealer
-  /// begins another. Errors: the dealer's, and those of order(). After an error the line is to be
-  /// cleared.
+  /// begins another. Errors: those of this bundle: its dealer's, kIo (no thread), kOutOfMemory and
+  /// the allocator's. After an error the line is to be cleared.
   Result<BufferCache::Buffer> take_blocking();
 
   /// Forgets all orders, waits for the bundles in hand, and gives their memory back.

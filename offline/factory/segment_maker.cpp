@@ -90,7 +90,7 @@ Result<SegmentMaker::Begun> SegmentMaker::begin(std::uint64_t first, std::uint64
     for (const std::vector<Seed>& of_player : begun.seeds) orders[i].seeds.push_back(of_player[i]);
     orders[i].designated = designated_player(first + i, pools_->players(), class_.scheme);
   }
-  BP_TRY(line_->order(std::move(orders)));
+  line_->order(std::move(orders));
   return begun;
 }
 
@@ -107,8 +107,9 @@ Result<MadeSegment> SegmentMaker::make(std::uint64_t count, std::uint64_t next,
   }
   const Begun begun = std::move(*ahead_);
   ahead_.reset();
-  if (next != 0) {
-    BP_ASSIGN(ahead_, begin(begun.range.first + count, next));
+  if (next != 0) {  // an error is that of the next segment, which will draw again
+    Result<Begun> ahead = begin(begun.range.first + count, next);
+    if (ahead.ok()) ahead_ = std::move(ahead).value();
   }
   SegmentSetSpec spec;
   spec.key = class_.key;

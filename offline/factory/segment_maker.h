@@ -55,7 +55,8 @@ class SegmentMaker {
   /// Numbers, deals and publishes one segment. `next`: bundles of the one that will likely follow,
   /// of which some are dealt already when this one is out; 0: none. `stop` (may be null) is looked
   /// at between bundles. Errors: kCancelled, kNoSpace, kIo, kOutOfMemory, kDeviceFailed; then the
-  /// segment is dropped, and what was dealt ahead.
+  /// segment is dropped, and what was dealt ahead. What fails of the next segment is no error of
+  /// this one.
   Result<MadeSegment> make_blocking(std::uint64_t count, std::uint64_t next,
                                     const std::atomic<bool>* stop);
   /// Drops what was dealt ahead, and the memory for corrections.

@@ -162,6 +162,8 @@ Result<void> SecurennEngine::execute(const RunInputs& inputs) {
     if (truncations_.kept(index)) continue;
     meter_.begin(index);
     Result<void> done = role_->execute(index, truncations_.take(index));
+    // A device's seconds are those of the operation that asked for its work.
+    if (done.ok() && options_.profile) done = backend_.synchronize(kHostStream);
     meter_.end();
     if (!done.ok()) return in_operation(std::move(done).error(), index);
     truncations_.done(index);

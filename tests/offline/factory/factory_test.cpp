@@ -295,6 +295,57 @@ TEST_F(FactoryTest, WhatWasDealtAheadOfOtherNumbersIsDropped) {
   EXPECT_EQ(consumer.consume(100), 13u);
 }
 
+TEST_F(FactoryTest, WhatFailsOfTheNextSegmentFailsThatOneAlone) {
+  auto pools = PoolSet::open(site_.set_options());
+  ASSERT_TRUE(pools.ok());
+  int draws = 0;
+  int last_draw = 1000000;
+  const EntropySource entropy = [&](std::span<std::uint8_t> bytes) -> Result<void> {
+    if (++draws > last_draw) return make_error(ErrorCode::kIo, "no entropy");
+    return fill_random_blocking(bytes);
+  };
+  std::atomic<int> live = 0;
+  std::atomic<int> most = 1000000;
+  FactoryClass made;
+  made.key = test_key();
+  made.correction_size.value = site_.correction_size;
+  made.dealers = {fake_deal, fake_deal};
+  made.segment_bundles = 4;
+  made.allocate = [&](std::size_t size) -> Result<BufferCache::Buffer> {
+    if (live >= most) return make_error(ErrorCode::kOutOfMemory, "no pinned memory is left");
+    ++live;
+    auto* bytes = new std::vector<std::uint8_t>(size);
+    return BufferCache::Buffer{*bytes, std::shared_ptr<const void>(bytes, [&live, bytes](auto*) {
+                                 --live;
+                                 delete bytes;
+                               })};
+  };
+  auto maker = SegmentMaker::create(*pools, made, entropy);
+  ASSERT_TRUE(maker.ok());
+  ASSERT_TRUE(maker->make_blocking(4, 0, nullptr).ok());
+  const int of_a_segment = draws;
+  draws = 0;
+  last_draw = of_a_segment + 2;  // the next one's seeds end in the middle
+  EXPECT_EQ(maker->make_blocking(4, 3, nullptr)->range.end(), 8u);
+  EXPECT_EQ(maker->make_blocking(3, 0, nullptr).error().code, ErrorCode::kIo);
+  last_draw = 1000000;
+  EXPECT_EQ(maker->make_blocking(3, 0, nullptr)->range.end(), 11u);
+
+  // Memory for one correction, which is that of the only bundle of this segment.
+  maker->rest_blocking();
+  most = 1;
+  EXPECT_EQ(maker->make_blocking(1, 3, nullptr)->range.end(), 12u);
+  EXPECT_EQ(maker->make_blocking(3, 2, nullptr)->range.end(), 15u);
+  maker->rest_blocking();
+  EXPECT_EQ(live, 0);
+  most = 0;
+  EXPECT_EQ(maker->make_blocking(2, 0, nullptr).error().code, ErrorCode::kOutOfMemory);
+  most = 2;
+  EXPECT_EQ(maker->make_blocking(2, 0, nullptr)->range.end(), 17u);
+  Consumer consumer(site_);  // checks every correction, and that no seed comes twice
+  EXPECT_EQ(consumer.consume(100), 17u);
+}
+
 TEST_F(FactoryTest, PowerLossAtEveryOperation) {
   Consumer consumer(site_);
   std::uint64_t runs = 0;
