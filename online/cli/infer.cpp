@@ -101,7 +101,7 @@ Result<void> run_infer(const InferCommand& options) {
   if (!options.shares.empty()) ask.weights_owner.reset();
   BP_ASSIGN(InferenceSetup setup, prepare_inference(job, job.pool.prg, ask));
   BP_ASSIGN(const std::vector<DealingTimes> dealing,
-            dealing_of(options.profile, setup.plan, setup.wide_plan, job.players));
+            read_dealings(options.profile.dealing, setup.plan, setup.wide_plan, job.players));
   const Home home{options.player.home};
   BP_ASSIGN(const Roster roster, read_roster_file(home.roster_path()));
   BP_ASSIGN(const int rank, rank_of_home(home, roster));

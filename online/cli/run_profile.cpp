@@ -4,12 +4,6 @@
 
 namespace beaverpond {
 
-Result<std::vector<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
-                                             const std::optional<Plan>& wide_plan,
-                                             std::uint32_t players) {
-  return read_dealings(flags.dealing, plan, wide_plan, players);
-}
-
 Result<void> report_run(const std::string& report_path, JsonFields fields,
                         const ProfileFlags& flags, const FinishedRun& run,
                         const std::vector<DealingTimes>& dealing) {

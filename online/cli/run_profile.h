@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,12 +24,6 @@ struct FinishedRun {
   int rank = 0;
   const char* unit = "step";
 };
-
-/// The dealing times that a profile is to show, if any; read before the work begins. Where players
-/// are yet to choose between two plans, those of either or both. Errors: as read_dealing().
-Result<std::vector<DealingTimes>> dealing_of(const ProfileFlags& flags, const Plan& plan,
-                                             const std::optional<Plan>& wide_plan,
-                                             std::uint32_t players);
 
 /// Prints the table on standard error, unless no profile is wanted, and writes the report. Dealing
 /// times of a plan that was not spent are left out, with a notice.

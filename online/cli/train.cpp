@@ -146,7 +146,7 @@ Result<void> run_train(const TrainCommand& options) {
   BP_ASSIGN(const int rank, rank_of_home(home, roster));
   BP_ASSIGN(const OwnData own, OwnData::read(job, rank));  // a mistake shows before anybody waits
   BP_ASSIGN(const std::vector<DealingTimes> dealing,
-            dealing_of(options.profile, setup.plan, setup.wide_plan, job.players));
+            read_dealings(options.profile.dealing, setup.plan, setup.wide_plan, job.players));
   BP_ASSIGN(TrainSessions sessions, sessions_of(options, job, setup, rank, progress));
   sessions.roster = roster;
   sessions.train.own = own;

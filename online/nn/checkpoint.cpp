@@ -9,6 +9,7 @@
 
 #include "offline/pool/block.h"
 #include "offline/pool/cipher.h"
+#include "online/session/session.h"
 
 namespace beaverpond {
 namespace {
@@ -159,6 +160,9 @@ Result<Block> read_header(StorageFile& file, const std::string& path, const Bloc
   BP_ASSIGN(const std::uint64_t whole, file.size());
   if (size == 0 || size > kMaxPayload || whole != file_size(size)) {
     return corrupt(path, "has another length");
+  }
+  if (load_le(block, kMembershipAt, 8) > kLatestEpoch) {
+    return corrupt(path, "names a membership epoch that nobody can have reached");
   }
   return block;
 }

@@ -5,20 +5,18 @@
 #include "offline/plan/entry_layout.h"
 #include "online/protocol/engine_impl.h"
 #include "online/protocol/run_checks.h"
+#include "online/protocol/schedule.h"
 
 namespace beaverpond {
 
 void EngineImpl::prepare() {
-  entry_of_op_.assign(program_.ops.size(), -1);
+  entry_of_op_ = entries_of_ops(program_, plan_);
   tasks_.resize(program_.ops.size());
   task_of_bit_.assign(program_.values.size(), nullptr);
   op_started_.assign(program_.ops.size(), false);
   if (program_.members > 1) fixed_ = fixed_values(program_);
   revealed_.resize(program_.reveals);
-  for (std::uint32_t index = 0; index < plan_.entries.size(); ++index) {
-    const PlanEntry& entry = plan_.entries[index];
-    if (entry.kind == EntryKind::kMask) continue;
-    entry_of_op_[entry.source] = static_cast<int>(index);
+  for (const PlanEntry& entry : plan_.entries) {
     if (!is_comparison(entry.kind)) continue;
     const Op& op = program_.ops[entry.source];
     const std::uint64_t rounding =
@@ -130,7 +128,7 @@ bool EngineImpl::start_op(std::uint32_t index, const RunInputs& inputs) {
   for (const ValueId input : op.inputs) {
     if (!values_[input].ready) return false;
   }
-  if (entry_of_op_[index] < 0) {
+  if (entry_of_op_[index] == kNoIndex) {
     ++tick_;
     passes(index);
     run_local(index, op, inputs);
@@ -145,8 +143,7 @@ bool EngineImpl::start_op(std::uint32_t index, const RunInputs& inputs) {
 bool EngineImpl::start_compare(std::uint32_t index, const Op& op) {
   BitShare forward;
   if (op.inputs.size() == 2) forward = task_of_bit_[op.inputs[1]]->bit();
-  const auto entry = static_cast<std::uint32_t>(entry_of_op_[index]);
-  tasks_[index]->start(material(entry), values_[op.inputs[0]].share, forward,
+  tasks_[index]->start(material(entry_of_op_[index]), values_[op.inputs[0]].share, forward,
                        values_[op.out].share);
   InFlight flight;
   flight.task = tasks_[index].get();

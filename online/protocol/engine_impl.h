@@ -168,7 +168,7 @@ class EngineImpl final : public Engine {
   EngineStats stats_;
   Profiler profiler_;
 
-  std::vector<int> entry_of_op_;
+  std::vector<std::uint32_t> entry_of_op_;
   std::vector<std::unique_ptr<CompareTask>> tasks_;  ///< by operation
   std::vector<CompareTask*> task_of_bit_;            ///< by value
   std::vector<bool> op_started_;

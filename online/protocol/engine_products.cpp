@@ -47,8 +47,7 @@ void EngineImpl::run_one_deferred() {
 void EngineImpl::compute_product(std::uint32_t index, const Op& op) {
   passes(index);
   const OpTimer timer(*this, index);
-  const auto entry = static_cast<std::uint32_t>(entry_of_op_[index]);
-  multiply_open(backend_, program_, op, material(entry), values_);
+  multiply_open(backend_, program_, op, material(entry_of_op_[index]), values_);
   values_[op.out].ready = true;
 }
 

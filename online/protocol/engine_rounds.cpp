@@ -68,8 +68,8 @@ void EngineImpl::write(const Strand& strand, const RoundMemory& memory) {
     }
     if (flight.opening == nullptr) {
       const Op& op = program_.ops[flight.op];
-      backend_.lookup_open(material(static_cast<std::uint32_t>(entry_of_op_[flight.op])),
-                           table_bits(op), values_[op.inputs[0]].share, words, kHostStream);
+      backend_.lookup_open(material(entry_of_op_[flight.op]), table_bits(op),
+                           values_[op.inputs[0]].share, words, kHostStream);
       continue;
     }
     ValueSlot& slot = *flight.opening;
@@ -107,8 +107,8 @@ void EngineImpl::read(Strand& strand, const RoundMemory& memory) {
     }
     const Op& op = program_.ops[flight.op];
     if (flight.task == nullptr) {
-      backend_.lookup_finish(material(static_cast<std::uint32_t>(entry_of_op_[flight.op])),
-                             table_bits(op), words, values_[op.out].share, kHostStream);
+      backend_.lookup_finish(material(entry_of_op_[flight.op]), table_bits(op), words,
+                             values_[op.out].share, kHostStream);
       passes(flight.op);
       values_[op.out].ready = true;
       continue;

@@ -1,16 +1,15 @@
 #include "online/protocol/memory_plan.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/backend.h"
 #include "offline/plan/entry_layout.h"
+#include "online/protocol/schedule.h"
 
 namespace beaverpond {
 namespace {
 
 constexpr std::uint64_t kAlignWords = 8;
-constexpr std::uint32_t kNone = 0xffffffffu;
 
 /// From the first to the last tick at which a tensor is touched in a run; nothing in between may
 /// touch its place.
@@ -37,13 +36,14 @@ bool conflict(const Tensor& x, const Tensor& y) {
 class Planner {
  public:
   Planner(const Program& program, const Plan& plan)
-      : program_(program), plan_(plan), additive_(plan.protocol == Protocol::kAdditive) {
+      : program_(program),
+        plan_(plan),
+        additive_(plan.protocol == Protocol::kAdditive),
+        entry_of_op_(entries_of_ops(program, plan)),
+        alias_(value_aliases(program)) {
     memory_.values.resize(program.values.size());
     memory_.ops.resize(program.ops.size());
-    entry_of_op_.assign(program.ops.size(), kNone);
-    op_of_bit_.assign(program.values.size(), kNone);
-    alias_.resize(program.values.size());
-    std::iota(alias_.begin(), alias_.end(), ValueId{0});
+    op_of_bit_.assign(program.values.size(), kNoIndex);
     fixed_.assign(program.values.size(), false);
     if (program.members > 1) fixed_ = fixed_values(program);
     set_sizes();
@@ -52,7 +52,6 @@ class Planner {
   MemoryPlan make() {
     collect();
     if (additive_) {
-      find_deferred();
       walk(0, memory_.first);
       if (program_.members > 1) walk(1, memory_.later);
     }
@@ -66,19 +65,16 @@ class Planner {
   void set_sizes() {
     for (std::uint32_t index = 0; index < program_.ops.size(); ++index) {
       const Op& op = program_.ops[index];
-      if (op.code == OpCode::kReshape) alias_[op.out] = alias_[op.inputs[0]];
       if (op.bit != kNoValue) op_of_bit_[op.bit] = index;
       if (op.out == kNoValue || op.code == OpCode::kReshape || op.code == OpCode::kState) continue;
       memory_.values[op.out].share.words = program_.value(op.out).shape.count();
     }
-    for (std::uint32_t index = 0; index < plan_.entries.size(); ++index) {
-      const PlanEntry& entry = plan_.entries[index];
+    for (const PlanEntry& entry : plan_.entries) {
       if (entry.kind == EntryKind::kMask) {
         MemoryPlan::OfValue& value = memory_.values[entry.source];
         value.mask.words = value.opened.words = entry.count;
         continue;
       }
-      entry_of_op_[entry.source] = index;
       if (is_product(entry.kind)) {
         const PlanEntry& second = plan_.entries[entry.mask_y];
         memory_.values[second.source].shifted.words = second.count;
@@ -117,35 +113,7 @@ class Planner {
               [](const Tensor& x, const Tensor& y) { return x.place < y.place; });
   }
 
-  /// A product whose result feeds only local operations and updates can be computed while a round
-  /// is on its way.
-  void find_deferred() {
-    std::vector<bool> awaited(program_.values.size(), false);
-    memory_.deferred.assign(program_.ops.size(), false);
-    for (std::size_t i = program_.ops.size(); i-- > 0;) {
-      const Op& op = program_.ops[i];
-      const bool interactive = entry_of_op_[i] != kNone;
-      const bool out_awaited = op.out != kNoValue && awaited[op.out];
-      memory_.deferred[i] =
-          interactive && is_product(plan_.entries[entry_of_op_[i]].kind) && !out_awaited;
-      if (interactive || out_awaited) {
-        for (const ValueId input : op.inputs) awaited[input] = true;
-      }
-    }
-  }
-
-  // ---- When it is touched: the engine's schedule (engine.cpp, engine_rounds.cpp) ----
-
-  struct State {
-    bool ready = false;
-    bool mask_sent = false;
-    bool mask_open = false;
-  };
-  struct Flight {
-    std::uint32_t op = 0;
-    ValueId opening = kNoValue;  ///< of this value's mask
-    int rounds_left = 1;
-  };
+  // ---- When it is touched ----
 
   void touch(const MemoryPlace& place) {
     if (place.words == 0) return;
@@ -157,33 +125,27 @@ class Planner {
     life.end = std::max(life.end, tick_);
   }
   MemoryPlan::OfValue& value(ValueId id) { return memory_.values[alias_[id]]; }
-  State& state(ValueId id) { return states_[alias_[id]]; }
   void touch_inputs(const Op& op) {
     for (const ValueId id : op.inputs) {
       touch(value(id).share);
-      if (op_of_bit_[id] == kNone) continue;
+      if (op_of_bit_[id] == kNoIndex) continue;
       touch(memory_.ops[op_of_bit_[id]].delta);
       touch(memory_.ops[op_of_bit_[id]].b);
     }
   }
 
   void walk(int run, RunTicks& ticks) {
+    RunSchedule schedule = schedule_run(program_, plan_, run > 0);
     run_ = run;
     ticks_ = &ticks;
     ticks.of_op.assign(program_.ops.size(), RunTicks::kNever);
-    started_.assign(program_.ops.size(), false);
-    states_.assign(program_.values.size(), {});
     tick_ = 0;
-    if (run > 0) keep_fixed_values();
-    while (true) {
-      advance();
-      if (flights_.empty() && !put_off_.empty()) {
-        ++tick_;
-        compute_one_put_off();
-        continue;
-      }
-      if (flights_.empty()) break;
-      exchange();
+    // One tick for all of a round: strands and a product that was put off come in an order of
+    // their own.
+    for (const ScheduleStep& step : schedule.steps) {
+      ++tick_;
+      if (step.op != kNoIndex) compute(step.op);
+      for (const ScheduledOpening& opening : step.openings) exchange(opening);
     }
     ++tick_;
     for (const Op& op : program_.ops) {
@@ -191,123 +153,43 @@ class Planner {
           op.code == OpCode::kReveal || op.code == OpCode::kUpdate || op.code == OpCode::kAssign;
       if (last) touch_inputs(op);
     }
+    memory_.deferred = std::move(schedule.deferred);  // the same in all runs
   }
 
-  void keep_fixed_values() {
-    for (std::uint32_t i = 0; i < program_.ops.size(); ++i) {
-      const Op& op = program_.ops[i];
-      if (op.out == kNoValue || !fixed_[op.out]) continue;
-      started_[i] = true;
-      state(op.out) = {true, true, true};
-      if (op.bit != kNoValue) state(op.bit).ready = true;
-    }
-  }
-
-  void advance() {
-    for (bool progress = true; progress;) {
-      progress = false;
-      for (std::uint32_t i = 0; i < program_.ops.size(); ++i) {
-        if (!started_[i] && start(i)) progress = started_[i] = true;
-      }
-    }
-  }
-
-  bool start(std::uint32_t index) {
-    const Op& op = program_.ops[index];
-    for (const ValueId input : op.inputs) {
-      if (!state(input).ready) return false;
-    }
-    if (entry_of_op_[index] == kNone) {
-      ++tick_;
-      ticks_->of_op[index] = tick_;
-      touch_inputs(op);
-      if (op.out == kNoValue) return true;
-      touch(value(op.out).share);
-      state(op.out).ready = true;
-      return true;
-    }
-    const PlanEntry& entry = plan_.entries[entry_of_op_[index]];
-    if (is_product(entry.kind)) return start_product(index, op);
-    Flight flight;
-    flight.op = index;
-    if (is_comparison(entry.kind)) {
-      flight.rounds_left = compare_layout(entry, plan_.profile).rounds();
-    }
-    flights_.push_back(flight);
-    return true;
-  }
-
-  bool start_product(std::uint32_t index, const Op& op) {
-    bool open = true;
-    for (const ValueId input : op.inputs) {
-      open = open && state(input).mask_open;
-      if (state(input).mask_sent) continue;
-      state(input).mask_sent = true;
-      Flight flight;
-      flight.op = index;
-      flight.opening = input;
-      flights_.push_back(flight);
-    }
-    if (!open) return false;
-    if (memory_.deferred[index]) {
-      put_off_.push_back(index);
-    } else {
-      ++tick_;
-      compute_product(index);
-    }
-    return true;
-  }
-
-  void compute_product(std::uint32_t index) {
+  void compute(std::uint32_t index) {
     const Op& op = program_.ops[index];
     ticks_->of_op[index] = tick_;
-    for (const ValueId input : op.inputs) {
-      touch(value(input).mask);
-      touch(value(input).opened);
-      touch(value(input).shifted);
-    }
-    touch(value(op.out).share);
-    state(op.out).ready = true;
-  }
-
-  void compute_one_put_off() {
-    const std::uint32_t index = put_off_.back();
-    put_off_.pop_back();
-    compute_product(index);
-  }
-
-  /// One tick: within a round, strands and a product that was put off come in an order of their
-  /// own.
-  void exchange() {
-    ++tick_;
-    if (!put_off_.empty()) compute_one_put_off();
-    std::vector<Flight> still;
-    for (Flight& flight : flights_) {
-      const Op& op = program_.ops[flight.op];
-      if (flight.opening != kNoValue) {
-        const MemoryPlan::OfValue& opened = value(flight.opening);
-        for (const MemoryPlace* place :
-             {&opened.share, &opened.mask, &opened.opened, &opened.shifted}) {
-          touch(*place);
-        }
-        state(flight.opening).mask_open = true;
-        continue;
-      }
+    if (entry_of_op_[index] == kNoIndex) {
       touch_inputs(op);
-      touch(memory_.ops[flight.op].opened);
-      touch(memory_.ops[flight.op].kept);
-      if (--flight.rounds_left > 0) {
-        still.push_back(flight);
-        continue;
+    } else {
+      for (const ValueId input : op.inputs) {
+        touch(value(input).mask);
+        touch(value(input).opened);
+        touch(value(input).shifted);
       }
-      ticks_->of_op[flight.op] = tick_;
-      touch(memory_.ops[flight.op].delta);
-      touch(memory_.ops[flight.op].b);
-      touch(value(op.out).share);
-      state(op.out).ready = true;
-      if (op.bit != kNoValue) state(op.bit).ready = true;
     }
-    flights_ = std::move(still);
+    if (op.out != kNoValue) touch(value(op.out).share);
+  }
+
+  void exchange(const ScheduledOpening& opening) {
+    if (opening.mask_of != kNoValue) {
+      const MemoryPlan::OfValue& opened = value(opening.mask_of);
+      for (const MemoryPlace* place :
+           {&opened.share, &opened.mask, &opened.opened, &opened.shifted}) {
+        touch(*place);
+      }
+      return;
+    }
+    const Op& op = program_.ops[opening.op];
+    const MemoryPlan::OfOp& task = memory_.ops[opening.op];
+    touch_inputs(op);
+    touch(task.opened);
+    touch(task.kept);
+    if (!opening.last) return;
+    ticks_->of_op[opening.op] = tick_;
+    touch(task.delta);
+    touch(task.b);
+    touch(value(op.out).share);
   }
 
   // ---- Where it lies ----
@@ -345,19 +227,15 @@ class Planner {
   const Plan& plan_;
   const bool additive_;
   MemoryPlan memory_;
-  std::vector<std::uint32_t> entry_of_op_;
+  const std::vector<std::uint32_t> entry_of_op_;
+  const std::vector<ValueId> alias_;
   std::vector<std::uint32_t> op_of_bit_;  // by value: what made this bit
-  std::vector<ValueId> alias_;            // a reshaped value is the value it came from
   std::vector<bool> fixed_;
   std::vector<Tensor> tensors_;  // by the address of their place
 
   int run_ = 0;
   std::uint32_t tick_ = 0;
   RunTicks* ticks_ = nullptr;
-  std::vector<bool> started_;
-  std::vector<State> states_;
-  std::vector<Flight> flights_;
-  std::vector<std::uint32_t> put_off_;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "online/protocol/value_store.h"
 
 #include "offline/plan/entry_layout.h"
+#include "online/protocol/schedule.h"
 
 namespace beaverpond {
 
@@ -8,16 +9,12 @@ Result<ValueStore> ValueStore::create(const Program& program, const Plan& plan,
                                       const MemoryPlan& memory, Backend& backend) {
   ValueStore store;
   store.slots_.resize(program.values.size());
-  store.alias_.resize(program.values.size());
-  for (ValueId id = 0; id < program.values.size(); ++id) store.alias_[id] = id;
+  store.alias_ = value_aliases(program);
   BP_ASSIGN(store.block_, backend.allocate(memory.size));
   for (ValueId id = 0; id < program.values.size(); ++id) {
     store.slots_[id].share = store.words(memory.values[id].share);
   }
   BP_TRY(store.allocate_states(program, backend));
-  for (const Op& op : program.ops) {
-    if (op.code == OpCode::kReshape) store.alias_[op.out] = store.alias_[op.inputs[0]];
-  }
   store.place_masks(plan, memory);
   return store;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <span>
 #include <string>
 
@@ -10,12 +9,6 @@
 #include "offline/pool/block.h"
 
 namespace beaverpond {
-namespace {
-
-/// As in a roster. Where it is reached, epochs stay at it.
-constexpr std::uint64_t kLatestEpoch = std::numeric_limits<std::int64_t>::max();
-
-}  // namespace
 
 Result<Session> Session::create_blocking(Transport& transport, Deadline deadline,
                                          const EntropySource& entropy, std::uint64_t last_epoch) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "offline/pool/random.h"
 #include "online/transport/transport.h"
@@ -17,6 +18,9 @@ inline constexpr std::uint32_t kPairKeysOperation = 0xffff0003u;
 inline constexpr std::uint32_t kFinishedOperation = 0xffff0004u;
 inline constexpr std::uint32_t kResumeOperation = 0xffff0005u;
 inline constexpr std::uint32_t kPlanOperation = 0xffff0006u;
+
+/// The last membership epoch, as in a roster. Where it is reached, epochs stay at it.
+inline constexpr std::uint64_t kLatestEpoch = std::numeric_limits<std::int64_t>::max();
 
 class Session {
  public:

@@ -21,7 +21,8 @@ namespace beaverpond::testing {
 
 /// Memory of allocate() is PROT_NONE but for the time in which synchronize() runs what was given;
 /// then downloads come last, since they may travel beside the operations that follow. Every call
-/// checks which memory it was given, and ending a Buffer that work still uses aborts.
+/// checks which memory it was given, and ending a Buffer, of host memory too, that work still uses
+/// aborts.
 class FarBackend final : public Backend {
  public:
   explicit FarBackend(std::unique_ptr<Backend> inner = make_cpu_backend())
@@ -59,17 +60,21 @@ class FarBackend final : public Backend {
     std::uint8_t* const base = arena_ + arena_used_;
     arena_used_ += whole + kPage;  // no neighbours, and nothing is given out twice
     const std::lock_guard<std::mutex> guard(registry_mutex());
-    registry()[address(base)] = {size.value, this};
+    registry()[address(base)] = {size.value, this, {}};
     return Buffer(base, size.value, &release);
   }
   Result<Buffer> allocate_host(ByteCount size) override {
     BP_TRY(count_allocation());
-    return inner_->allocate(size);
+    BP_ASSIGN(Buffer host, inner_->allocate_host(size));
+    if (host.empty()) return host;
+    std::uint8_t* const base = host.bytes().data();
+    const std::lock_guard<std::mutex> guard(registry_mutex());
+    registry()[address(base)] = {size.value, this, std::move(host)};
+    return Buffer(base, size.value, &release);
   }
   void upload(std::span<const std::uint8_t> host, std::span<std::uint8_t> out,
               StreamRef stream) override {
-    check_near(host);
-    give({out}, [=](Backend& b) { b.upload(host, out, stream); });
+    give({out}, [=](Backend& b) { b.upload(host, out, stream); }, {host});
   }
   void download(std::span<const std::uint8_t> x, std::span<std::uint8_t> host,
                 StreamRef stream) override {
@@ -77,7 +82,7 @@ class FarBackend final : public Backend {
     BP_CHECK(x.size() == host.size(), "download: sizes differ");
     check_far(x);
     std::fill(host.begin(), host.end(), std::uint8_t{0xdd});  // who reads it now is too early
-    downloads_.push_back({{x}, [=](Backend& b) { b.download(x, host, stream); }});
+    downloads_.push_back({{x, host}, [=](Backend& b) { b.download(x, host, stream); }});
   }
   void zero(std::span<std::uint8_t> out, StreamRef stream) override {
     give({out}, [=](Backend& b) { b.zero(out, stream); });
@@ -147,12 +152,10 @@ class FarBackend final : public Backend {
   }
   void add_public(ConstWords x, ConstWords words, bool designated, Words out,
                   StreamRef stream) override {
-    check_near(bytes_of(words));
-    give({x, out}, [=](Backend& b) { b.add_public(x, words, designated, out, stream); });
+    give({x, out}, [=](Backend& b) { b.add_public(x, words, designated, out, stream); }, {words});
   }
   void multiply_public(ConstWords x, ConstWords words, Words out, StreamRef stream) override {
-    check_near(bytes_of(words));
-    give({x, out}, [=](Backend& b) { b.multiply_public(x, words, out, stream); });
+    give({x, out}, [=](Backend& b) { b.multiply_public(x, words, out, stream); }, {words});
   }
   void transpose(std::uint64_t m, std::uint64_t n, ConstWords x, Words out,
                  StreamRef stream) override {
@@ -228,13 +231,13 @@ class FarBackend final : public Backend {
          [=](Backend& b, const Material& m) { b.lookup_finish(m, bits, opened, out, stream); });
   }
   void deal_lookup(const DealLookup& deal, StreamRef stream) override {
-    check_near(bytes_of(deal.table));
     const std::vector<Seed> seeds(deal.seeds.begin(), deal.seeds.end());
-    give({deal.correction}, [=](Backend& b) {
+    const auto run = [=](Backend& b) {
       DealLookup own = deal;
       own.seeds = seeds;
       b.deal_lookup(own, stream);
-    });
+    };
+    give({deal.correction}, run, {deal.table});
   }
   securenn::SecurennBackend& securenn() override { return securenn_; }
 
@@ -323,6 +326,7 @@ class FarBackend final : public Backend {
   struct Region {
     std::uint64_t size = 0;
     const FarBackend* owner = nullptr;
+    Buffer host;  ///< which it is, of allocate_host(); of the arena: empty
   };
   struct Failing {
     std::uint64_t operations = 0;
@@ -349,19 +353,21 @@ class FarBackend final : public Backend {
     if (extent.size == 0) return;
     const std::lock_guard<std::mutex> guard(registry_mutex());
     const auto at = region_of(extent);
-    BP_CHECK(at != registry().end() && at->second.owner == this,
+    BP_CHECK(at != registry().end() && at->second.owner == this && at->second.host.empty(),
              "an operation was given memory that is not its backend's");
     BP_CHECK(extent.at + extent.size <= at->first + at->second.size, "memory beyond a Buffer");
   }
   static void check_near(const Extent& extent) {
     if (extent.size == 0) return;
     const std::lock_guard<std::mutex> guard(registry_mutex());
-    BP_CHECK(region_of(extent) == registry().end(), "a device's memory where the host's belongs");
+    const auto at = region_of(extent);
+    BP_CHECK(at == registry().end() || !at->second.host.empty(),
+             "a device's memory where the host's belongs");
   }
   static void release(void* base) {
     const std::lock_guard<std::mutex> guard(registry_mutex());
     const auto at = registry().find(address(base));
-    const Region region = at->second;
+    const Region& region = at->second;
     for (const std::vector<Work>* list : {&region.owner->work_, &region.owner->downloads_}) {
       for (const Work& work : *list) {
         for (const Extent& extent : work.uses) {
@@ -370,25 +376,28 @@ class FarBackend final : public Backend {
         }
       }
     }
+    if (region.host.empty()) ::madvise(base, region.size, MADV_DONTNEED);
     registry().erase(at);
-    ::madvise(base, region.size, MADV_DONTNEED);
   }
   void protect(int how) const { BP_CHECK(::mprotect(arena_, arena_used_, how) == 0, "mprotect"); }
 
-  void give(std::initializer_list<Extent> uses, std::function<void(Backend&)> run) {
+  /// `host`: memory that it uses of the host's.
+  void give(std::initializer_list<Extent> uses, std::function<void(Backend&)> run,
+            std::initializer_list<Extent> host = {}) {
     for (const Extent& extent : uses) check_far(extent);
+    for (const Extent& extent : host) check_near(extent);
     work_.push_back({uses, std::move(run)});
+    work_.back().uses.insert(work_.back().uses.end(), host.begin(), host.end());
   }
   void with(const Material& material, std::initializer_list<Extent> uses,
             std::function<void(Backend&, const Material&)> run) {
-    if (material.correction != nullptr) {
-      check_near(std::span<const std::uint8_t>(material.correction, 1));
-    }
-    give(uses, [material, seed = *material.seed, run = std::move(run)](Backend& b) {
+    const auto with_own_seed = [material, seed = *material.seed, run = std::move(run)](Backend& b) {
       Material own = material;
       own.seed = &seed;
       run(b, own);
-    });
+    };
+    const std::size_t first_byte = material.correction == nullptr ? 0 : 1;
+    give(uses, with_own_seed, {std::span<const std::uint8_t>(material.correction, first_byte)});
   }
   void compare(const CompareState& state, std::initializer_list<Extent> uses,
                std::function<void(Backend&, const CompareState&)> run) {

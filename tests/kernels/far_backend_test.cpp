@@ -119,6 +119,19 @@ TEST_F(FarBackendDeathTest, NothingEndsBeforeItsWorkIsDone) {
         memory_ = Buffer();
       },
       "still uses it");
+  Buffer staging = backend_.allocate_host(ByteCount{64 * 8}).value();
+  EXPECT_DEATH(
+      {
+        backend_.upload(staging.bytes(), memory_.bytes(), kHostStream);
+        staging = Buffer();
+      },
+      "still uses it");
+  EXPECT_DEATH(
+      {
+        backend_.download(memory_.bytes(), staging.bytes(), kHostStream);
+        staging = Buffer();
+      },
+      "still uses it");
   EXPECT_DEATH(
       {
         auto gone = std::make_unique<FarBackend>();

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -52,9 +53,10 @@ class Launch : public ::testing::Test {
     ASSERT_GT(found, 0) << "player " << rank << " is not there; " << err();
     ASSERT_EQ(::kill(found, number), 0);
   }
-  bool all_gone(milliseconds limit) const {
+  /// Polls: what the system says of processes has no end to wait for.
+  static bool comes_true(milliseconds limit, const std::function<bool()>& what) {
     const auto until = std::chrono::steady_clock::now() + limit;
-    while (!players().empty()) {
+    while (!what()) {
       if (std::chrono::steady_clock::now() >= until) return false;
       std::this_thread::sleep_for(milliseconds(10));
     }
@@ -96,7 +98,7 @@ TEST_F(Launch, AKilledLauncherTakesItsPlayersAlong) {
   Process launcher = start();
   launcher.send(SIGKILL);
   EXPECT_EQ(launcher.wait(seconds(2)), 128 + SIGKILL);
-  EXPECT_TRUE(all_gone(seconds(2)));
+  EXPECT_TRUE(comes_true(seconds(2), [this] { return players().empty(); }));
 }
 
 TEST_F(Launch, AKilledPlayerEndsTheRun) {
@@ -177,9 +179,7 @@ TEST_F(Restarts, WhoDiesTooOftenEndsTheRun) {
       const std::string again = "restart " + std::to_string(kills) + " of 2";
       ASSERT_TRUE(wait_for_text(cluster_.path("err.txt"), again, seconds(20))) << err();
     }
-    for (int wait = 0; wait < 3'000 && player(2) < 0; ++wait) {
-      std::this_thread::sleep_for(milliseconds(10));
-    }
+    ASSERT_TRUE(comes_true(seconds(30), [this] { return player(2) > 0; })) << err();
     signal_player(2, SIGKILL);
     if (HasFatalFailure()) return;
   }

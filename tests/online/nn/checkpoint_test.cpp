@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "online/session/session.h"
 #include "tests/offline/pool/memory_disk.h"
 #include "tests/offline/pool/pool_fixture.h"
 
@@ -203,6 +204,30 @@ TEST_F(Checkpoints, AHeadWithoutAPayloadIsNoCheckpoint) {
   const CheckpointStore store = open().value();
   EXPECT_TRUE(store.held().empty());
   EXPECT_TRUE(store.damaged().has_value());
+}
+
+/// A session would refuse it from every player, whoever wrote it into the file.
+TEST_F(Checkpoints, AHeadOfAnEpochBeyondTheLastIsDamaged) {
+  const PoolKey key = PoolKey::read(disk_, pool_key_path(site_.directory(0))).value();
+  Checkpoint latest = content(7);
+  latest.epoch = kLatestEpoch;
+  ASSERT_TRUE(open()->write_blocking(latest).ok());
+  const auto last = [&] {
+    return CheckpointStore::last_epoch_blocking(disk_, kFolder, key, binding_).value();
+  };
+  EXPECT_EQ(last(), kLatestEpoch);
+  EXPECT_THAT(open()->held(), ElementsAre(name(7)));
+  std::vector<std::uint8_t>& file = disk_.content(only_file());
+  Block block{};
+  std::copy_n(file.begin(), block.size(), block.begin());
+  store_le(block, 248, kLatestEpoch + 1, 8);
+  seal_block(block);
+  std::copy(block.begin(), block.end(), file.begin());
+  EXPECT_EQ(last(), 0u);
+  const CheckpointStore store = open().value();
+  EXPECT_TRUE(store.held().empty());
+  ASSERT_TRUE(store.damaged().has_value());
+  EXPECT_THAT(store.damaged()->message, HasSubstr("epoch"));
 }
 
 TEST_F(Checkpoints, NobodyTriesGuessesOfTheRowsOnAFile) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "online/protocol/compare_stage.h"
 #include "tests/online/protocol/player_group.h"
 #include "tests/online/transport/forwarding_transport.h"
 
@@ -106,6 +107,38 @@ TEST_F(Device, PlayersOnDifferentDevicesAgree) {
   EXPECT_EQ(mixed.state(0), host.state(0));
 }
 
+/// The pieces of a larger tensor follow those of a smaller one, whose memory is too small for them
+/// while its last upload is still on its way.
+TEST_F(Device, NoRoundsMemoryEndsUnderAnUpload) {
+  constexpr std::uint32_t kRows = 4096, kInner = 32, kColumns = 45;
+  static_assert(piece_cut(kRows * kInner).pieces == piece_cut(kRows * kColumns).pieces);
+  static_assert(piece_cut(kRows * kColumns).piece_elements * 4 >
+                piece_cut(kRows * kInner).piece_elements * 5);  // a quarter is in reserve
+  ProgramBuilder b;
+  const ValueId x = b.input(0, Shape{kRows, kInner}, 16);
+  const ValueId w = b.input(1, Shape{kInner, kColumns}, 16);
+  b.reveal(b.relu(b.matmul(x, w)).value, 1);
+  program_ = b.finish().value();
+  plan_ = make_plan(program_, PrgKind::kAes128Ctr).value();
+  const WordVector left = counted(kRows * kInner, 3);
+  const WordVector right = counted(kInner * kColumns, ~std::uint64_t{0} - kInner * kColumns / 2);
+  TestDealer dealer(plan_, 2, 1, make_cpu_backend());
+  std::vector<Bundle> bundles = dealer.deal(0);
+  PlayerGroup group(program_, plan_, 2, far_player_0());
+  expect_ok(group.run(&bundles, {left, right}));
+  const WordVector got = group.revealed(0, 0);
+  ASSERT_EQ(got.size(), kRows * kColumns);
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t j = 0; j < kColumns; ++j) {
+      std::uint64_t sum = 0;
+      for (std::size_t k = 0; k < kInner; ++k) {
+        sum += left[i * kInner + k] * right[k * kColumns + j];
+      }
+      ASSERT_EQ(got[i * kColumns + j], sum >> 63 == 0 ? sum : 0) << i << ' ' << j;
+    }
+  }
+}
+
 TEST_F(Device, ATransportThatTakesDeviceMemoryGetsIt) {
   TestDealer dealer(plan_, 2, 1, make_cpu_backend());
   std::vector<FarBackend*> backends;
@@ -199,11 +232,11 @@ TEST_F(Device, WhereverItFailsTheErrorIsTypedAndTheRunIsTheLast) {
       if (rank == 0) return std::make_unique<WatchedTransport>(inner, sent);
       return std::make_unique<ForwardingTransport>(inner);
     };
-    PlayerGroup group(program_, plan_, 2, seams, 100);
+    PlayerGroup group(program_, plan_, 2, seams);
     std::vector<Bundle> bundles = dealer.deal(at + 1);
     std::vector<Bundle> unused = dealer.deal(operations + at + 1);
     far_->fail_after(at, code);
-    std::vector<Result<void>> results = group.run(&bundles, inputs_, 3);
+    std::vector<Result<void>> results = group.run_until_lost(bundles, inputs_, 3);
     ASSERT_FALSE(results[0].ok()) << at;
     EXPECT_EQ(results[0].error().code, code) << at;
     EXPECT_TRUE(results[0].error().operation.find("first") != std::string::npos ||

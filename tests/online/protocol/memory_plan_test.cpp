@@ -3,28 +3,18 @@
 
 #include <gtest/gtest.h>
 
-#include "online/nn/model.h"
 #include "tests/kernels/forwarding_backend.h"
+#include "tests/online/protocol/network_programs.h"
 #include "tests/online/protocol/player_group.h"
 
 namespace beaverpond::testing {
 namespace {
 
-LayerConfig layer(LayerKind kind, std::uint32_t units, std::uint32_t channels,
-                  std::uint32_t kernel) {
-  return {kind, units, channels, kernel, 1, 0, 0};
-}
-
 Program training() {
-  LayerConfig pool = layer(LayerKind::kMaxPool, 0, 0, 2);
-  pool.stride = 2;
   ModelConfig model{12, 12, 1, {}};
-  model.layers = {layer(LayerKind::kConv2d, 0, 4, 3),
-                  layer(LayerKind::kRelu, 0, 0, 0),
-                  pool,
-                  layer(LayerKind::kDense, 20, 0, 0),
-                  layer(LayerKind::kRelu, 0, 0, 0),
-                  layer(LayerKind::kDense, 10, 0, 0)};
+  model.layers = {layer(LayerKind::kConv2d, 0, 4, 3),     layer(LayerKind::kRelu, 0, 0, 0),
+                  layer(LayerKind::kMaxPool, 0, 0, 2, 2), layer(LayerKind::kDense, 20, 0, 0),
+                  layer(LayerKind::kRelu, 0, 0, 0),       layer(LayerKind::kDense, 10, 0, 0)};
   model.loss = Loss::kSoftmax;
   TrainingProgramOptions options;
   options.parts = {{0, 4}, {1, 4}};
@@ -73,18 +63,12 @@ TEST(MemoryPlan, PlacesAreInTheBlockAndAligned) {
 
 /// A block of its own for every value that a series keeps, whichever run it is.
 TEST(MemoryPlan, WhatASeriesKeepsLiesWithNothingElse) {
-  InferenceProgramOptions options;
-  options.batch = 2;
-  options.image_owner = 1;
-  options.weight_owner = std::nullopt;
-  options.members = 3;
-  options.receivers = 2;
   ModelConfig model{8,
                     8,
                     1,
                     {layer(LayerKind::kDense, 20, 0, 0), layer(LayerKind::kRelu, 0, 0, 0),
                      layer(LayerKind::kDense, 10, 0, 0)}};
-  const Program program = build_inference_program(model, {12, 12}, options)->program;
+  const Program program = series_program(model, {12, 12}, 2);
   const MemoryPlan memory = plan_memory(program, make_plan(program, PrgKind::kAes128Ctr).value());
   const std::vector<bool> fixed = fixed_values(program);
   std::vector<std::pair<MemoryPlace, bool>> places;
@@ -92,6 +76,17 @@ TEST(MemoryPlan, WhatASeriesKeepsLiesWithNothingElse) {
     const MemoryPlan::OfValue& value = memory.values[id];
     for (const MemoryPlace& place : {value.share, value.mask, value.opened, value.shifted}) {
       if (place.words > 0) places.emplace_back(place, fixed[id]);
+    }
+  }
+  int kept_of_ops = 0;
+  for (std::size_t i = 0; i < program.ops.size(); ++i) {
+    const ValueId out = program.ops[i].out;
+    const MemoryPlan::OfOp& op = memory.ops[i];
+    for (const MemoryPlace& place : {op.opened, op.kept, op.delta, op.b}) {
+      const bool kept = out != kNoValue && fixed[out];
+      if (place.words == 0) continue;
+      places.emplace_back(place, kept);
+      kept_of_ops += kept ? 1 : 0;
     }
   }
   int kept = 0;
@@ -105,6 +100,7 @@ TEST(MemoryPlan, WhatASeriesKeepsLiesWithNothingElse) {
     }
   }
   EXPECT_GT(kept, 4);
+  EXPECT_GT(kept_of_ops, 1);
 }
 
 /// Everything that is written is what its reader expects, although all else in the block changes:

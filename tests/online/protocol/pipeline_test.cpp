@@ -210,10 +210,11 @@ TEST(Pipeline, WhicheverPieceIsLostTheRunEndsAndNothingIsLeftInFlight) {
       if (rank == 0) return std::make_unique<EventTransport>(inner, events, at);
       return std::make_unique<ForwardingTransport>(inner);
     };
-    PlayerGroup group(program, plan, 2, seams, 1'500);
+    PlayerGroup group(program, plan, 2, seams);
     std::vector<Bundle> bundles = dealer.deal(static_cast<std::uint64_t>(at));
     const auto start = std::chrono::steady_clock::now();
-    const std::vector<Result<void>> results = group.run(&bundles, {WordVector(kCount, 9)}, 1);
+    const std::vector<Result<void>> results =
+        group.run_until_lost(bundles, {WordVector(kCount, 9)}, 1);
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
     ASSERT_FALSE(results[0].ok()) << at;
     EXPECT_EQ(results[0].error().code, ErrorCode::kPeerLost);
@@ -246,10 +247,10 @@ TEST(Pipeline, ADeviceThatFailsBetweenPiecesIsTheRunsError) {
       far = made.get();
       return made;
     };
-    PlayerGroup group(program, plan, 2, seams, failing.has_value() ? 1'500 : 30'000);
+    PlayerGroup group(program, plan, 2, seams);
     std::vector<Bundle> bundles = dealer.deal(number);
     if (failing.has_value()) far->fail_after(*failing, ErrorCode::kDeviceFailed);
-    const Result<void> result = group.run(&bundles, {WordVector(kCount, 9)}, 1)[0];
+    const Result<void> result = group.run_until_lost(bundles, {WordVector(kCount, 9)}, 1)[0];
     std::optional<ErrorCode> failure;
     if (!result.ok()) failure = result.error().code;
     return std::pair(failure, far->operations());

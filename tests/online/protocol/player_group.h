@@ -67,6 +67,18 @@ class PlayerGroup {
     });
   }
 
+  /// The same, but whoever fails is gone for the others, who need not wait for him to be late.
+  std::vector<Result<void>> run_until_lost(std::vector<Bundle>& bundles,
+                                           const std::vector<WordVector>& inputs,
+                                           std::uint64_t multiplier = 0) {
+    return on_all([&](int rank, Engine& engine) {
+      const auto i = static_cast<std::size_t>(rank);
+      Result<void> done = engine.run(std::move(bundles[i]), inputs_of(rank, inputs, multiplier));
+      if (!done.ok()) abandon(*transports_[i]);
+      return done;
+    });
+  }
+
   RunInputs inputs_of(int rank, const std::vector<WordVector>& inputs,
                       std::uint64_t multiplier = 0) const {
     RunInputs run;

@@ -2,8 +2,8 @@
 // seed's streams is recorded at the backend, over whole training steps and series.
 #include <gtest/gtest.h>
 
-#include "online/nn/model.h"
 #include "online/protocol/compare_stage.h"
+#include "tests/online/protocol/network_programs.h"
 #include "tests/online/protocol/player_group.h"
 #include "tests/online/protocol/stream_backend.h"
 
@@ -12,9 +12,11 @@ namespace {
 
 using testing::ClaimBook;
 using testing::expect_ok;
+using testing::layer;
 using testing::PlayerGroup;
 using testing::RecordingBackend;
 using testing::seed_name;
+using testing::series_program;
 using testing::StreamMapBackend;
 using testing::TestDealer;
 using testing::WordVector;
@@ -22,20 +24,15 @@ using testing::WordVector;
 constexpr int kPlayers = 3;
 const FixedPoint kFixed{16, 16};
 
-LayerConfig layer(LayerKind kind, std::uint32_t units, std::uint32_t channels, std::uint32_t kernel,
-                  std::uint32_t stride) {
-  return {kind, units, channels, kernel, stride, 0, 0};
-}
-
 /// Net B (MiniONN).
 ModelConfig minionn() {
-  const LayerConfig conv = layer(LayerKind::kConv2d, 0, 16, 5, 1);
-  const LayerConfig relu = layer(LayerKind::kRelu, 0, 0, 0, 1);
+  const LayerConfig conv = layer(LayerKind::kConv2d, 0, 16, 5);
+  const LayerConfig relu = layer(LayerKind::kRelu, 0, 0, 0);
   const LayerConfig pool = layer(LayerKind::kMaxPool, 0, 0, 2, 2);
   ModelConfig model{28, 28, 1, {conv, relu, pool, conv, relu, pool}};
-  model.layers.push_back(layer(LayerKind::kDense, 100, 0, 0, 1));
+  model.layers.push_back(layer(LayerKind::kDense, 100, 0, 0));
   model.layers.push_back(relu);
-  model.layers.push_back(layer(LayerKind::kDense, 10, 0, 0, 1));
+  model.layers.push_back(layer(LayerKind::kDense, 10, 0, 0));
   model.loss = Loss::kSoftmax;
   return model;
 }
@@ -45,16 +42,6 @@ Program training_program() {
   options.parts = {{0, 1}, {1, 1}};
   options.loss_receivers = 1;
   return build_training_program(minionn(), kFixed, {3, 5}, options)->program;
-}
-
-Program series_program() {
-  InferenceProgramOptions options;
-  options.batch = 1;
-  options.image_owner = 1;
-  options.weight_owner = std::nullopt;
-  options.members = 3;
-  options.receivers = 2;
-  return build_inference_program(minionn(), kFixed, options)->program;
 }
 
 struct Books {
@@ -117,7 +104,7 @@ TEST(Streams, NoWordServesTwiceInATrainingStep) {
 }
 
 TEST(Streams, NoWordServesTwiceInASeries) {
-  expect_no_word_twice(series_program(), PrgKind::kAes128Ctr);
+  expect_no_word_twice(series_program(minionn(), kFixed, 1), PrgKind::kAes128Ctr);
 }
 
 TEST(Streams, NoWordServesTwiceInAComparisonThatIsCut) {
@@ -139,7 +126,7 @@ TEST(Streams, NoWordServesTwiceInAComparisonThatIsCut) {
 }
 
 TEST(StreamsMutant, MembersThatShareStreamsAreCaught) {
-  const Program program = series_program();
+  const Program program = series_program(minionn(), kFixed, 1);
   const std::uint64_t streams = make_plan(program, PrgKind::kAes128Ctr)->entries.size() * 2;
   Books books;
   spend(
