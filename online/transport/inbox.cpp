@@ -35,12 +35,15 @@ void Outgoing::detach() {
 Inbox::Inbox(int players, std::uint64_t max_early_bytes)
     : max_early_bytes_(max_early_bytes), peers_(static_cast<std::size_t>(players)) {}
 
-Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes) {
+Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes,
+                            std::shared_ptr<Taker> taker, std::size_t number) {
   auto ticket = std::make_shared<Slot>();
   ticket->from = from;
   ticket->tag = tag;
   ticket->size_bytes = size_bytes;
-  const std::scoped_lock lock(mutex_);
+  ticket->taker = std::move(taker);
+  ticket->number = number;
+  std::unique_lock lock(mutex_);
   const ChannelKey key = key_of(from, tag);
   Channel& channel = channels_[key];
   if (channel.early.empty()) {
@@ -51,13 +54,13 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   channel.early.pop_front();
   peers_[static_cast<std::size_t>(from)].early_bytes -= weight(message.payload);
   forget_if_spent(key);
-  match(*ticket, message.tag, std::move(message.payload));
+  match(*ticket, message.tag, std::move(message.payload), lock);
   return ticket;
 }
 
 void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   received_bytes_.fetch_add(weight(payload), std::memory_order_relaxed);
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   const ChannelKey key = key_of(from, tag);
   const auto [place, is_new] = channels_.try_emplace(key);
   Channel& channel = place->second;
@@ -65,7 +68,7 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
     const Ticket ticket = std::move(channel.waiting.front());
     channel.waiting.pop_front();
     forget_if_spent(key);
-    match(*ticket, tag, std::move(payload));
+    match(*ticket, tag, std::move(payload), lock);
     if (ticket->awaited) received_.notify_all();
     return;
   }
@@ -86,7 +89,7 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   channel.early.push_back({tag, std::move(payload)});
 }
 
-/// Steps of rings have a channel each, used once.
+/// Second steps have a channel each, used once.
 void Inbox::forget_if_spent(const ChannelKey& key) {
   const Channel& channel = channels_[key];
   if (key.step <= 1 || !channel.waiting.empty() || !channel.early.empty()) return;
@@ -96,7 +99,9 @@ void Inbox::forget_if_spent(const ChannelKey& key) {
   channels_.erase(key);
 }
 
-void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {
+/// Unlocked while a taker takes the message.
+void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload,
+                  std::unique_lock<std::mutex>& lock) {
   const auto mismatch = [&](const std::string& what) {
     Error error = make_error(
         ErrorCode::kProtocolMismatch,
@@ -123,7 +128,13 @@ void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {
     buffers_.give(std::move(payload));
     return;
   }
-  slot.payload = std::move(payload);
+  if (const std::shared_ptr<Taker> taker = std::move(slot.taker); taker != nullptr) {
+    lock.unlock();
+    taker->take(slot.number, std::move(payload));
+    lock.lock();
+  } else {
+    slot.payload = std::move(payload);
+  }
   slot.filled = true;
 }
 
@@ -172,6 +183,7 @@ void Inbox::abandon(const Ticket& ticket) {
   const std::scoped_lock lock(mutex_);
   ticket->abandoned = true;
   ticket->payload = MessageBuffer();
+  ticket->taker = nullptr;
 }
 
 std::optional<Error> Inbox::obstacle(int peer) {

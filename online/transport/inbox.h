@@ -67,14 +67,24 @@ class Inbox {
   /// Messages that no operation has asked for yet, per peer, with their headers and tags, and the
   /// channels that they opened. More is a peer out of control.
   static constexpr std::uint64_t kMaxEarlyBytes = std::uint64_t{2} << 30;
-  /// What a channel (a lane, or a later step of a ring) takes in memory, about.
+  /// What a channel (a lane, or the second step of a reduction) takes in memory, about.
   static constexpr std::uint64_t kChannelBytes = 2048;
+
+  /// Takes messages when they come, on the thread that brings them (or on that which expects what
+  /// is there already), with no lock of the inbox held. May post messages.
+  class Taker {
+   public:
+    virtual ~Taker() = default;
+    virtual void take(std::size_t number, MessageBuffer payload) = 0;
+  };
 
   /// A place in the order of one peer's messages.
   struct Slot {
     int from = 0;
     Tag tag;
     std::optional<std::uint64_t> size_bytes;  ///< unset: any size up to kMaxMessageBytes
+    std::shared_ptr<Taker> taker;             ///< until it has the message; wait() then gives none
+    std::size_t number = 0;                   ///< for the taker
     bool filled = false;
     bool awaited = false;  ///< somebody sleeps until it is filled
     bool abandoned = false;
@@ -87,7 +97,8 @@ class Inbox {
 
   // The side of the operations.
 
-  Ticket expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes);
+  Ticket expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes,
+                std::shared_ptr<Taker> taker = nullptr, std::size_t number = 0);
   /// The payload. Errors: kPeerLost, kProtocolMismatch (or another failure of this transport);
   /// kTimeout, which is not final.
   Result<MessageBuffer> wait(const Ticket& ticket, Deadline deadline);
@@ -117,8 +128,8 @@ class Inbox {
     Tag tag;
     MessageBuffer payload;
   };
-  /// Sender and lane. What follows the first step of a ring has a channel of its own, with the rest
-  /// of its tag: operations of a lane may begin in one order and go on in another.
+  /// Sender and lane. The second step of a reduction has a channel of its own, with the rest of its
+  /// tag: operations of a lane may begin in one order and go on in another.
   struct ChannelKey {
     int from = 0;
     std::uint32_t lane = 0;
@@ -144,7 +155,7 @@ class Inbox {
   };
 
   void forget_if_spent(const ChannelKey& key);
-  void match(Slot& slot, const Tag& tag, MessageBuffer payload);
+  void match(Slot& slot, const Tag& tag, MessageBuffer payload, std::unique_lock<std::mutex>& lock);
   void fail_locked(Error error);
   std::optional<Error> obstacle_locked(int peer);
 
