@@ -266,6 +266,7 @@ void TlsMesh::look_after(const std::shared_ptr<Connection>& connection, Clock::t
     }
     return;
   }
+  connection->fit_send_buffer();
   const int player = connection->link().player();
   if (connection->link().is_up() && now - connection->last_received() > options_.peer_timeout) {
     Error error = make_error(ErrorCode::kPeerLost,
@@ -333,6 +334,7 @@ Result<void> TlsMesh::up(int player, std::vector<std::uint8_t> hello) {
   for (const auto& connection : connections_) {
     if (connection->link().player() == player && connection->link().is_up()) {
       peers_[static_cast<std::size_t>(player)] = connection;
+      connection->fit_send_buffer();
     }
   }
   AsioError ignored;

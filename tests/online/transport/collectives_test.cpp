@@ -1,13 +1,16 @@
 // Every collective, on every transport, for several numbers of players.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <deque>
-#include <numeric>
+#include <map>
 #include <random>
 #include <tuple>
 
 #include "online/transport/all_reduce_form.h"
+#include "online/transport/send_buffer.h"
 #include "tests/online/transport/players.h"
 
 namespace beaverpond {
@@ -213,6 +216,61 @@ TEST(AllReduceForm, ScatteredItSendsTwoWholesLessTwoBlocks) {
             5 * wire_bytes(200'000 * 8) + 3 * wire_bytes(200'001 * 8));
   EXPECT_EQ(all_reduce_sent_bytes(5, 1, 1'000'003),
             2 * wire_bytes(200'000 * 8) + 6 * wire_bytes(200'001 * 8));
+}
+
+TEST(SendBuffer, IsWhatGoesOutInARoundTripWhereThatIsLittle) {
+  EXPECT_EQ(send_buffer_bytes(1), kSmallestSendBuffer);
+  EXPECT_EQ(send_buffer_bytes(21), kSmallestSendBuffer);
+  EXPECT_EQ(send_buffer_bytes(100), 600'000u);
+  EXPECT_EQ(send_buffer_bytes(174), 1'044'000u);
+  EXPECT_EQ(send_buffer_bytes(175), std::nullopt);
+  EXPECT_EQ(send_buffer_bytes(~0u), std::nullopt);
+}
+
+/// By descriptor, the send buffers of this process's TCP connections.
+std::map<int, int> send_buffers() {
+  std::map<int, int> buffers;
+  for (int descriptor = 0; descriptor < 256; ++descriptor) {
+    if (!shortest_round_trip_us(descriptor).has_value()) continue;
+    int bytes = 0;
+    socklen_t size = sizeof bytes;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, &size) == 0) {
+      buffers[descriptor] = bytes;
+    }
+  }
+  return buffers;
+}
+
+TEST(SendBuffer, OfPlayersOnOneHostIsSmall) {
+  const auto transports = testing::make_tls_transports(2);
+  // Both ends; Linux counts its own bookkeeping, and doubles what it is told.
+  const int largest = 2 * static_cast<int>(kLargestSendBuffer);
+  const auto fitted = [&] {
+    const std::map<int, int> buffers = send_buffers();
+    return buffers.size() == 2 && std::all_of(buffers.begin(), buffers.end(), [&](const auto& one) {
+             return one.second <= largest;
+           });
+  };
+  // A busy machine may be slow at first; it is looked at again every 250 ms.
+  const Deadline patience = in_ms(kPatience);
+  for (std::uint32_t i = 0; !fitted() && std::chrono::steady_clock::now() < patience; ++i) {
+    run_players(2, [&](int rank) {
+      std::vector<std::uint64_t> words(20'000, 1);
+      const auto& mine = transports[static_cast<std::size_t>(rank)];
+      ASSERT_TRUE(
+          mine->all_reduce_blocking(words, ReduceOp::kSum, {.operation = i}, patience).ok());
+    });
+  }
+  EXPECT_TRUE(fitted());
+  for (const auto& [descriptor, bytes] : send_buffers()) {
+    EXPECT_GE(bytes, static_cast<int>(kSmallestSendBuffer));
+    // Fitting again to the same round trip changes nothing; a longer one cannot be had here.
+    const auto wanted = send_buffer_bytes(*shortest_round_trip_us(descriptor));
+    ASSERT_TRUE(wanted.has_value());
+    EXPECT_EQ(fit_send_buffer(descriptor, *wanted), *wanted);
+  }
+  EXPECT_EQ(fit_send_buffer(-1, 7), 7u);
+  EXPECT_EQ(shortest_round_trip_us(-1), std::nullopt);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Collectives,
