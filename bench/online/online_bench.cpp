@@ -204,7 +204,6 @@ void bench_distances(BenchReport& report, const BenchOptions& options) {
   const auto name_of = [&](const Distance& distance, const PlanOption& plan) {
     return prefix + distance.name + "/" + plan.name;
   };
-  if (options.only + "/" == prefix) return;  // the row of that name, alone
   if (options.only.size() > 0 && prefix.find(options.only) == std::string::npos &&
       options.only.find(prefix) == std::string::npos) {
     return;
