@@ -1,5 +1,5 @@
-// The gradient of a convolution's images with pixels in the lanes, for images of few channels: see
-// kernels/README.md. Internal to kernels/gemm.
+// The gradient of a convolution's images with pixels in the lanes, for images of few channels; when, and
+// why: kernels/README.md. Internal to kernels/gemm.
 #pragma once
 
 #include <cstddef>

@@ -219,7 +219,8 @@ void check_image_gradient(const Conv2dShape& shape, std::mt19937_64& random) {
       ASSERT_TRUE(std::equal(expected.begin(), expected.end(), d.images.data()))
           << what << " " << terms << " " << describe(shape);
     };
-    for (GemmKernel kernel : kernels()) {
+    for (GemmKernel kernel : {GemmKernel::kAvx512, GemmKernel::kHybrid}) {
+      if (!gemm_kernel_supported(kernel)) continue;
       std::copy(start.begin(), start.end(), d.images.data());
       conv2d_grad_input_sum(shape, d.factors(terms), d.images.data(), true, d.scratch(), kernel);
       ASSERT_NO_FATAL_FAILURE(check(to_string(kernel)));
@@ -237,7 +238,7 @@ void check_image_gradient(const Conv2dShape& shape, std::mt19937_64& random) {
 
 TEST(Conv2d, GradientsOfImagesOfFewChannels) {
   std::mt19937_64 random(11);
-  const int rounds = testing::campaign_size(200, 20000);
+  const int rounds = testing::campaign_size(100, 20000);
   for (int round = 0; round < rounds; ++round) {
     const auto below = [&](std::uint64_t bound) {
       return static_cast<std::uint32_t>(random() % bound);
