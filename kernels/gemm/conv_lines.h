@@ -1,5 +1,5 @@
-// The gradient of a convolution's images with pixels in the lanes, for images of few channels; when, and
-// why: kernels/README.md. Internal to kernels/gemm.
+// The gradient of a convolution's images with pixels in the lanes, for images of few channels:
+// when, and why, kernels/README.md. Internal to kernels/gemm.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +12,11 @@ namespace beaverpond::internal {
 /// The largest kernel, and rows of weights (kernel * in_channels), that it takes.
 inline constexpr std::size_t kMostLineKernel = 16;
 inline constexpr std::size_t kMostLineRows = 64;
-/// Pixels of a line, and words of the lines of one term, that are at work at a time: half of an L1
-/// for the lines of LeNet.
+/// Pixels of a line, and words of the lines of one term, that are at work at a time: they stay in
+/// L2.
 inline constexpr std::size_t kLinePixels = 96;
 inline constexpr std::size_t kLineWords = std::size_t{1} << 14;
-/// Of scratch memory, at most: two terms, sums of two lines with zeros around, one line of results.
+/// Scratch memory: the lines, sums of two rows of the images with zeros around, one vector.
 inline constexpr std::size_t kLineMargin = 16;
 inline constexpr std::size_t kLineSums = kLinePixels + 2 * kLineMargin;
 inline constexpr std::size_t kLinesWorkspaceWords =
