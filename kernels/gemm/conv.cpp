@@ -324,8 +324,11 @@ bool by_lines(const Conv2dShape& shape, GemmKernel kernel) {
   if (strip == 0 || strip > internal::kMostLineRows || shape.out_channels == 0) return false;
   if (shape.kernel > internal::kMostLineKernel) return false;
   if (pixels < 8 || shape.patch_columns() < 9) return false;
+  const std::size_t columns = PixelGroups(shape).columns;
+  // Lines are multiplied by vpmullq; the hybrid does so itself for up to 8 columns only.
+  if (kernel == GemmKernel::kHybrid && columns > 8) return false;
   // By measurement a tenth better than strips of as many words: no row is read to be added to.
-  return 11 * pixels * lanes_for(PixelGroups(shape).columns) >= 10 * strip * lanes_for(pixels);
+  return 11 * pixels * lanes_for(columns) >= 10 * strip * lanes_for(pixels);
 }
 
 /// image_gradient += the gradient, with pixels in the lanes.
