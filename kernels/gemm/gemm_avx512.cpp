@@ -34,6 +34,27 @@ __attribute__((always_inline)) inline void store_rows(const TileJob& job, const 
   (store(rows), ...);
 }
 
+/// Two rows of 4 * units words, units odd, that follow each other: whole vectors, of which fewer
+/// cross cache lines than if each row ended with half of one.
+template <std::size_t units>
+__attribute__((always_inline)) inline void store_run(const Sums& x, const Sums& y,
+                                                     std::uint64_t* out, bool add) {
+  constexpr std::size_t kVectors = Width<units>::kVectors;
+  const auto put = [&](__m512i words) __attribute__((always_inline)) {
+    store_vector(words, 8, out, add);
+    out += 8;
+  };
+  if constexpr (kVectors > 1) put(x.v0);
+  if constexpr (kVectors > 2) put(x.v1);
+  const __m512i last = kVectors == 1 ? x.v0 : kVectors == 2 ? x.v1 : x.v2;
+  put(_mm512_shuffle_i64x2(last, y.v0, 0x44));
+  if constexpr (kVectors == 2) put(_mm512_shuffle_i64x2(y.v0, y.v1, 0x4e));
+  if constexpr (kVectors == 3) {
+    put(_mm512_alignr_epi64(y.v1, y.v0, 4));
+    put(_mm512_shuffle_i64x2(y.v1, y.v2, 0x4e));
+  }
+}
+
 /// Row r of a segment; beyond the last, the last again, whose sums nobody stores.
 inline const std::uint64_t* row_of(const ASegment& a, std::size_t rows, std::size_t r) {
   return a.data + a.rows[r < rows ? r : rows - 1];
@@ -68,6 +89,18 @@ inline void tile_plain(const TileJob& job) {
   if constexpr (rows == 2) store_rows<W::kVectors>(job, r0, r1);
   if constexpr (rows == 4) store_rows<W::kVectors>(job, r0, r1, r2, r3);
   if constexpr (rows == 6) store_rows<W::kVectors>(job, r0, r1, r2, r3, r4, r5);
+  if constexpr (rows == 8 && units % 2 == 1) {
+    const auto follows = [&](std::size_t r) {
+      return job.c_rows[r + 1] - job.c_rows[r] == 4 * units;
+    };
+    if (job.rows == 8 && job.columns == 4 * units && follows(0) && follows(2) && follows(4) &&
+        follows(6)) {
+      store_run<units>(r0, r1, job.c + job.c_rows[0], job.add);
+      store_run<units>(r2, r3, job.c + job.c_rows[2], job.add);
+      store_run<units>(r4, r5, job.c + job.c_rows[4], job.add);
+      return store_run<units>(r6, r7, job.c + job.c_rows[6], job.add);
+    }
+  }
   if constexpr (rows == 8) store_rows<W::kVectors>(job, r0, r1, r2, r3, r4, r5, r6, r7);
 }
 

@@ -79,7 +79,7 @@ TEST(Gemm, SmallShapesInEveryCombination) {
   std::mt19937_64 random(1);
   for (std::size_t m : {0u, 1u, 2u, 5u, 12u, 13u, 31u}) {
     for (std::size_t k : {0u, 1u, 3u, 8u, 37u}) {
-      for (std::size_t n : {0u, 1u, 5u, 8u, 9u, 16u, 17u, 20u, 41u}) {
+      for (std::size_t n : {0u, 1u, 4u, 5u, 8u, 9u, 12u, 16u, 17u, 20u, 41u}) {
         for (unsigned bits = 0; bits < 8; ++bits) {
           check_case({m, k, n, (bits & 1u) != 0, (bits & 2u) != 0, (bits & 4u) != 0, bits % 4},
                      random);
