@@ -14,8 +14,9 @@ constexpr std::size_t kMostFactors = 2;
 /// Multiply-accumulates below which waking a helper costs more than it saves: about 0.1 ms.
 constexpr std::size_t kLeastProducts = std::size_t{1} << 21;
 
-/// Rows or columns below which a piece is not cut further: each packs all of the other operand.
-constexpr std::size_t kLeastLines = 128;
+/// Rows or columns of the smaller pieces, before the last: each packs all of the other operand,
+/// which for fewer costs more than the waiting that it saves.
+constexpr std::size_t kLeastLines = 256;
 
 std::size_t aligned(std::size_t size_bytes) {
   return (size_bytes + 63) / 64 * 64;
