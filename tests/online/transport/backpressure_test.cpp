@@ -25,6 +25,10 @@ TEST(Backpressure, ALaneThatNobodyAsksForIsPausedAndAnotherFlows) {
   for (std::size_t i = 0; i < kMessages; ++i) {
     sends.push_back(players[0]->start_send(1, sent, tag(i), kHostStream));
   }
+  const Deadline patience = in_ms(20'000);
+  while (players[1]->stats().received_bytes <= Inbox::kPauseBytes && in_ms(0) < patience) {
+    std::this_thread::yield();
+  }
   // The last send cannot end, and the time in which it does not is its own.
   const Result<void> late = sends.back().wait(in_ms(400));
   ASSERT_FALSE(late.ok());

@@ -145,7 +145,7 @@ INSTANTIATE_TEST_SUITE_P(Players, Cuts, ::testing::Values(2, 3, 5));
 TEST(Reconnect, MessagesOf64MegabytesAreCutAndWhole) {
   Cutting net(2, milliseconds(20'000));
   net.cut_every(std::uint64_t{24} << 20);
-  reduce_rounds(net, 2, 0, 3, std::size_t{8} << 20);
+  reduce_rounds(net, 2, 0, 2, std::size_t{8} << 20);
   EXPECT_GE(net.cuts(), 4);
   net.stop_cutting();
 }
