@@ -52,7 +52,11 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   }
   Message message = std::move(channel.early.front());
   channel.early.pop_front();
-  peers_[static_cast<std::size_t>(from)].early_bytes -= weight(message.payload);
+  Peer& peer = peers_[static_cast<std::size_t>(from)];
+  peer.early_bytes -= weight(message.payload);
+  if (channel.paused && (channel.early.empty() || peer.early_bytes <= kPauseBytes / 2)) {
+    set_paused(key, channel, false);
+  }
   forget_if_spent(key);
   match(*ticket, message.tag, std::move(message.payload), lock);
   return ticket;
@@ -87,6 +91,17 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   peer.early_bytes += added;
   channel.opened_by_peer = channel.opened_by_peer || is_new;
   channel.early.push_back({tag, std::move(payload)});
+  // Nobody waits for this lane: whoever asks gets what lies here first, and it goes on then. The
+  // second step of a reduction may be waited for while its lane's next is not.
+  if (key.step <= 1 && !channel.paused && peer.early_bytes > kPauseBytes) {
+    set_paused(key, channel, true);
+  }
+}
+
+void Inbox::set_paused(const ChannelKey& key, Channel& channel, bool paused) {
+  if (!flow_) return;
+  channel.paused = paused;
+  flow_(key.from, key.lane, paused);
 }
 
 /// Second steps have a channel each, used once.
@@ -148,11 +163,10 @@ Result<MessageBuffer> Inbox::wait(const Ticket& ticket, Deadline deadline) {
     }
     if (received_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
     if (ticket->filled || obstacle_locked(ticket->from).has_value()) continue;
-    Error error = make_error(ErrorCode::kTimeout,
-                             "no message from player " + std::to_string(ticket->from) + " for " +
-                                 to_string(ticket->tag) +
-                                 " before the deadline, although it is "
-                                 "alive; raise the deadline or look at what it is doing");
+    Error error =
+        make_error(ErrorCode::kTimeout, "no message from player " + std::to_string(ticket->from) +
+                                            " for " + to_string(ticket->tag) +
+                                            " before the deadline" + late(ticket->from));
     error.player = ticket->from;
     return during(std::move(error), ticket->tag);
   }
@@ -172,7 +186,8 @@ Result<void> Inbox::wait_sent(const Outgoing& message, Deadline deadline) {
     Error error = make_error(ErrorCode::kTimeout,
                              "player " + std::to_string(message.to()) + " did not take the " +
                                  std::to_string(message.size_bytes()) + " bytes of " +
-                                 to_string(message.tag()) + " before the deadline");
+                                 to_string(message.tag()) + " before the deadline" +
+                                 peers_[static_cast<std::size_t>(message.to())].note);
     error.player = message.to();
     return during(std::move(error), message.tag());
   }
@@ -234,6 +249,17 @@ void Inbox::close_peer(int peer, std::string reason) {
   state.closed = true;
   received_.notify_all();
   sent_.notify_all();
+}
+
+std::string Inbox::late(int peer) const {
+  const std::string& note = peers_[static_cast<std::size_t>(peer)].note;
+  if (!note.empty()) return note;
+  return ", although it is alive; raise the deadline or look at what it is doing";
+}
+
+void Inbox::note(int peer, std::string what) {
+  const std::scoped_lock lock(mutex_);
+  peers_[static_cast<std::size_t>(peer)].note = std::move(what);
 }
 
 void Inbox::wake() {

@@ -19,7 +19,7 @@ using asio::ip::tcp;
 using AsioError = boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 
-/// A socket with its link. All on the I/O thread, but for post().
+/// A socket with its link. All on the I/O thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   class Owner {
@@ -31,10 +31,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
 
   Connection(Owner& owner, tcp::socket socket, const LinkSettings& settings,
-             Link::Owner& link_owner, Inbox& inbox, int dialled)
+             Link::Owner& link_owner, Inbox& inbox, int dialled, std::shared_ptr<Stream> goes_on)
       : owner_(owner),
         socket_(std::move(socket)),
-        link_(settings, link_owner, inbox, dialled),
+        link_(settings, link_owner, inbox, dialled, std::move(goes_on)),
         dialled_(dialled),
         input_(kReadBytes) {}
 
