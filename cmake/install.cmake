@@ -1,4 +1,6 @@
 # cmake --install: the programs, the public headers, one library, and find_package(beaverpond).
+# Component `programs` is what `make build` makes and a host of players needs; the rest is for
+# programs of one's own.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -24,20 +26,21 @@ target_link_libraries(beaverpond_archive PRIVATE OpenSSL::SSL OpenSSL::Crypto ZL
 set_target_properties(beaverpond triple-factory PROPERTIES
                       INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/beaverpond)
-install(TARGETS beaverpond triple-factory RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS beaverpond triple-factory RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+        COMPONENT programs)
 if(BEAVERPOND_CUDA_ENABLED)
-  install(TARGETS beaverpond_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS beaverpond_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT programs)
 endif()
 if(BEAVERPOND_MPI_ENABLED)
-  install(TARGETS beaverpond_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS beaverpond_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT programs)
 endif()
 install(TARGETS beaverpond_archive EXPORT beaverpond
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/beaverpond
-        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development FILES_MATCHING PATTERN "*.h")
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT programs)
 install(EXPORT beaverpond NAMESPACE beaverpond:: FILE beaverpondTargets.cmake
-        DESTINATION ${package_folder})
+        DESTINATION ${package_folder} COMPONENT development)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/beaverpondConfig.cmake.in
                               ${PROJECT_BINARY_DIR}/cmake/beaverpondConfig.cmake
                               INSTALL_DESTINATION ${package_folder})
@@ -45,4 +48,4 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/cmake/beaverpondConfigVer
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/cmake/beaverpondConfig.cmake
               ${PROJECT_BINARY_DIR}/cmake/beaverpondConfigVersion.cmake
-        DESTINATION ${package_folder})
+        DESTINATION ${package_folder} COMPONENT development)

@@ -32,10 +32,12 @@ double ratio(const BenchRow& row);
 struct BenchOptions {
   std::string json_path;  ///< empty: only printed
   std::string examples;   ///< folder of the job files
-  std::string only;       ///< a part of the names of the rows to run; empty: all
+  std::string only;       ///< a part of the names of the rows to run, "=" and a whole one, or empty
   bool quick = false;     ///< few repetitions: a smoke test
 
-  bool wants(const std::string& name) const { return name.find(only) != std::string::npos; }
+  bool wants(const std::string& name) const {
+    return only.starts_with('=') ? name == only.substr(1) : name.find(only) != std::string::npos;
+  }
 };
 
 /// `--json FILE`, `--examples DIR`, `--only NAME`, `--quick`. Prints the usage and returns nothing

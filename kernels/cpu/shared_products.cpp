@@ -14,8 +14,9 @@ constexpr std::size_t kMostFactors = 2;
 /// Multiply-accumulates below which waking a helper costs more than it saves: about 0.1 ms.
 constexpr std::size_t kLeastProducts = std::size_t{1} << 21;
 
-/// Rows or columns below which a piece is not cut further: each packs all of the other operand.
-constexpr std::size_t kLeastLines = 128;
+/// Rows or columns of the smaller pieces, before the last: each packs all of the other operand,
+/// which for fewer costs more than the waiting that it saves.
+constexpr std::size_t kLeastLines = 256;
 
 std::size_t aligned(std::size_t size_bytes) {
   return (size_bytes + 63) / 64 * 64;
@@ -25,25 +26,33 @@ struct Range {
   std::size_t first, count;
 };
 
-/// [0, count) in pieces of about equal size, cut at multiples of `unit`. Threads take the next
-/// piece when they are done with one, so that one that gets no core keeps nobody waiting for long.
+/// [0, count) in pieces that end at multiples of `unit`. Threads take the next piece when they are
+/// done with one, so that one that gets no core keeps nobody waiting for long. Large pieces first,
+/// since each costs something of its own: one for each thread takes three quarters of what is left,
+/// until pieces would be smaller than `least`; the rest is shared equally.
 class Pieces {
  public:
-  Pieces(std::size_t count, std::size_t unit, std::size_t pieces)
-      : count_(count), unit_(unit), units_((count + unit - 1) / unit), pieces_(pieces) {}
+  Pieces(std::size_t count, std::size_t unit, std::size_t threads, std::size_t least) {
+    std::size_t units = (count + unit - 1) / unit, at = 0;
+    for (std::size_t size = units; size > 0; units -= std::min(units, size * threads)) {
+      size = units * 3 / (4 * threads);
+      if (size * unit < least) size = (units + threads - 1) / threads;
+      for (std::size_t i = 0; i < threads; ++i, at += size) {
+        const std::size_t from = std::min(at * unit, count);
+        const std::size_t to = std::min((at + size) * unit, count);
+        if (from < to) pieces_.push_back({from, to - from});
+      }
+    }
+  }
 
   /// Calls visit(range) for pieces until none is left.
   template <class Visit>
   void take(Visit visit) {
-    for (std::size_t i = next_++; i < pieces_; i = next_++) {
-      const std::size_t from = std::min(units_ * i / pieces_ * unit_, count_);
-      const std::size_t to = std::min(units_ * (i + 1) / pieces_ * unit_, count_);
-      if (from < to) visit(Range{from, to - from});
-    }
+    for (std::size_t i = next_++; i < pieces_.size(); i = next_++) visit(pieces_[i]);
   }
 
  private:
-  std::size_t count_, unit_, units_, pieces_;
+  std::vector<Range> pieces_;
   std::atomic<std::size_t> next_{0};
 };
 
@@ -91,7 +100,7 @@ void shared_gemm(Crew& crew, std::span<const Factors> factors, std::uint64_t* c,
     return gemm_sum(factors, c, ldc, accumulate, scratch);
   }
   const std::size_t most = by_rows ? m : n;
-  Pieces pieces(most, 8, std::clamp(most / kLeastLines, parts, 4 * parts));
+  Pieces pieces(most, 8, parts, kLeastLines);
   crew.run([&](int part) {
     pieces.take([&](const Range& range) {
       std::array<Factors, kMostFactors> mine{};
@@ -131,7 +140,7 @@ void shared_conv(Crew& crew, ConvKind kind, const Conv2dShape& shape,
   const std::size_t image = shape.image_shape().count() / shape.batch;
   const std::size_t result = shape.result_shape().count() / shape.batch;
   const auto threads = static_cast<std::size_t>(parts);
-  Pieces pieces(shape.batch, 1, std::min<std::size_t>(shape.batch, 8 * threads));
+  Pieces pieces(shape.batch, 1, threads, std::max<std::size_t>(shape.batch / (8 * threads), 1));
   std::vector<char> has_sums(threads, 0);  // by part: whether its sums hold anything
   crew.run([&](int part) {
     const bool aside = kind == ConvKind::kGradWeight && part > 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "beaverpond/check.h"
+#include "kernels/gemm/conv_lines.h"
 #include "kernels/gemm/operand.h"
 
 namespace beaverpond {
@@ -306,6 +307,50 @@ void add_gradient_band(const Conv2dShape& shape, const Bands& bands, const Band&
   }
 }
 
+/// What a tile kernel of AVX-512 spends on runs of so many words, by measurement: lanes in fours,
+/// and two words more for each 24 at most that it takes at a time.
+std::size_t lanes_for(std::size_t words) {
+  return (words + 3) / 4 * 4 + (words + 23) / 24 * 2;
+}
+
+/// Whether the gradient of the images is computed with the pixels of a line in the lanes
+/// (conv_lines.h) rather than strips of words: where they waste fewer lanes. Lines of less than a
+/// vector and patches of few words do not pay for turning the gradient by channel.
+bool by_lines(const Conv2dShape& shape, GemmKernel kernel) {
+  if (kernel == GemmKernel::kAuto) kernel = best_gemm_kernel();
+  if (kernel != GemmKernel::kAvx512 && kernel != GemmKernel::kHybrid) return false;
+  const std::size_t strip = std::size_t{shape.kernel} * shape.in_channels;
+  const std::size_t pixels = shape.out_width();
+  if (strip == 0 || strip > internal::kMostLineRows || shape.out_channels == 0) return false;
+  if (shape.kernel > internal::kMostLineKernel) return false;
+  if (pixels < 8 || shape.patch_columns() < 9) return false;
+  const std::size_t columns = PixelGroups(shape).columns;
+  // Lines are multiplied by vpmullq; the hybrid does so itself for up to 8 columns only.
+  if (kernel == GemmKernel::kHybrid && columns > 8) return false;
+  // By measurement a tenth better than strips of as many words: no row is read to be added to.
+  return 11 * pixels * lanes_for(columns) >= 10 * strip * lanes_for(pixels);
+}
+
+/// image_gradient += the gradient, with pixels in the lanes.
+void add_by_lines(const Conv2dShape& shape, std::span<const ConvFactors> factors,
+                  std::uint64_t* image_gradient, std::span<std::byte> workspace) {
+  internal::LinesTask task{};
+  for (const ConvFactors& f : factors) task.terms[task.term_count++] = {f.x, f.y};
+  task.images = image_gradient;
+  task.batch = shape.batch;
+  task.height = shape.height;
+  task.width = shape.width;
+  task.in_channels = shape.in_channels;
+  task.out_height = shape.out_height();
+  task.out_width = shape.out_width();
+  task.out_channels = shape.out_channels;
+  task.kernel = shape.kernel;
+  task.stride = shape.stride;
+  task.pad_before = shape.pad_before;
+  task.workspace = reinterpret_cast<std::uint64_t*>(workspace.data());
+  internal::add_grad_input_by_lines(task);
+}
+
 void check_workspace(const Conv2dShape& shape, std::span<const ConvFactors> factors,
                      std::span<std::byte> workspace) {
   BP_CHECK(!factors.empty() && factors.size() <= internal::kMostTerms,
@@ -382,6 +427,7 @@ void conv2d_grad_input_sum(const Conv2dShape& shape, std::span<const ConvFactors
   check_shape(shape);
   check_workspace(shape, factors, workspace);
   if (!accumulate) std::fill_n(image_gradient, shape.image_shape().count(), 0);
+  if (by_lines(shape, kernel)) return add_by_lines(shape, factors, image_gradient, workspace);
   const Bands bands(shape, kGradientWords);
   auto* padded = reinterpret_cast<std::uint64_t*>(workspace.data());
   const auto scratch = workspace.subspan(bands.size_bytes());

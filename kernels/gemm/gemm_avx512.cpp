@@ -1,88 +1,12 @@
-// The matrix product with vpmullq (AVX-512DQ), which AMD's cores compute as one operation: on Zen 4
-// eight products a cycle, with every vector unit at work, multiplications in one half of the units
-// and additions in all. The order of the instructions matters there: two multiplications followed
-// by their two additions run at 0.90 of that, one after the other at 0.74, because additions then
-// take the units of the multiplications that follow. Hence inline assembly for the groups. Plain
-// members and no arrays: g++ 12 keeps array elements that inline assembly names in memory.
+// The matrix product with vpmullq; see vpmullq.h.
 #include <immintrin.h>
 
 #include "kernels/gemm/gemm_driver.h"
+#include "kernels/gemm/transpose_avx512.h"
+#include "kernels/gemm/vpmullq.h"
 
 namespace beaverpond::internal {
 namespace {
-
-/// A vector of eight words, or of four in its lower half.
-enum class Lanes { kFour, kEight };
-
-/// sum0 += a0 * b0 and sum1 += a1 * b1.
-template <Lanes lanes0, Lanes lanes1>
-__attribute__((always_inline)) inline void add_products(__m512i& sum0, __m512i a0, __m512i b0,
-                                                        __m512i& sum1, __m512i a1, __m512i b1) {
-  __m512i product0, product1;
-  if constexpr (lanes0 == Lanes::kEight && lanes1 == Lanes::kEight) {
-    asm("vpmullq %4, %5, %2\n\tvpmullq %6, %7, %3\n\tvpaddq %2, %0, %0\n\tvpaddq %3, %1, %1"
-        : "+v"(sum0), "+v"(sum1), "=&v"(product0), "=&v"(product1)
-        : "v"(a0), "v"(b0), "v"(a1), "v"(b1));
-  } else if constexpr (lanes0 == Lanes::kEight) {
-    asm("vpmullq %4, %5, %2\n\tvpmullq %t6, %t7, %t3\n\tvpaddq %2, %0, %0\n\tvpaddq %t3, %t1, %t1"
-        : "+v"(sum0), "+v"(sum1), "=&v"(product0), "=&v"(product1)
-        : "v"(a0), "v"(b0), "v"(a1), "v"(b1));
-  } else {
-    static_assert(lanes1 == Lanes::kFour);
-    asm("vpmullq %t4, %t5, %t2\n\tvpmullq %t6, %t7, %t3\n\t"
-        "vpaddq %t2, %t0, %t0\n\tvpaddq %t3, %t1, %t1"
-        : "+v"(sum0), "+v"(sum1), "=&v"(product0), "=&v"(product1)
-        : "v"(a0), "v"(b0), "v"(a1), "v"(b1));
-  }
-}
-
-inline __m512i broadcast(const std::uint64_t* word) {
-  return _mm512_set1_epi64(static_cast<long long>(*word));
-}
-
-template <Lanes lanes>
-inline __m512i load(const std::uint64_t* words) {
-  if constexpr (lanes == Lanes::kEight) return _mm512_loadu_si512(words);
-  return _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)));
-}
-
-/// Up to 24 columns: `units` times four.
-template <std::size_t units>
-struct Width {
-  static constexpr std::size_t kVectors = (units + 1) / 2;
-  static constexpr Lanes kLast = units % 2 == 1 ? Lanes::kFour : Lanes::kEight;
-};
-
-/// A row of B.
-struct BRow {
-  __m512i v0, v1, v2;
-};
-
-/// The sums of a row of C.
-struct Sums {
-  __m512i v0 = _mm512_setzero_si512(), v1 = v0, v2 = v0;
-};
-
-/// Two rows of C += their words of A times a row of B.
-template <std::size_t units>
-__attribute__((always_inline)) inline void add_row_pair(Sums& x, Sums& y, const std::uint64_t* ax,
-                                                        const std::uint64_t* ay, const BRow& b) {
-  using W = Width<units>;
-  constexpr Lanes kAll = Lanes::kEight;
-  const __m512i word_x = broadcast(ax);
-  if constexpr (W::kVectors == 1) {
-    add_products<W::kLast, W::kLast>(x.v0, word_x, b.v0, y.v0, broadcast(ay), b.v0);
-  } else if constexpr (W::kVectors == 2) {
-    add_products<kAll, W::kLast>(x.v0, word_x, b.v0, x.v1, word_x, b.v1);
-    const __m512i word_y = broadcast(ay);
-    add_products<kAll, W::kLast>(y.v0, word_y, b.v0, y.v1, word_y, b.v1);
-  } else {
-    add_products<kAll, kAll>(x.v0, word_x, b.v0, x.v1, word_x, b.v1);
-    const __m512i word_y = broadcast(ay);
-    add_products<W::kLast, W::kLast>(x.v2, word_x, b.v2, y.v2, word_y, b.v2);
-    add_products<kAll, kAll>(y.v0, word_y, b.v0, y.v1, word_y, b.v1);
-  }
-}
 
 __attribute__((always_inline)) inline void store_vector(__m512i sum, std::size_t columns,
                                                         std::uint64_t* out, bool add) {
@@ -108,6 +32,27 @@ __attribute__((always_inline)) inline void store_rows(const TileJob& job, const 
     if constexpr (vectors > 2) store_vector(sums.v2, job.columns - 16, out + 16, job.add);
   };
   (store(rows), ...);
+}
+
+/// Two rows of 4 * units words, units odd, that follow each other: whole vectors, of which fewer
+/// cross cache lines than if each row ended with half of one.
+template <std::size_t units>
+__attribute__((always_inline)) inline void store_run(const Sums& x, const Sums& y,
+                                                     std::uint64_t* out, bool add) {
+  constexpr std::size_t kVectors = Width<units>::kVectors;
+  const auto put = [&](__m512i words) __attribute__((always_inline)) {
+    store_vector(words, 8, out, add);
+    out += 8;
+  };
+  if constexpr (kVectors > 1) put(x.v0);
+  if constexpr (kVectors > 2) put(x.v1);
+  const __m512i last = kVectors == 1 ? x.v0 : kVectors == 2 ? x.v1 : x.v2;
+  put(_mm512_shuffle_i64x2(last, y.v0, 0x44));
+  if constexpr (kVectors == 2) put(_mm512_shuffle_i64x2(y.v0, y.v1, 0x4e));
+  if constexpr (kVectors == 3) {
+    put(_mm512_alignr_epi64(y.v1, y.v0, 4));
+    put(_mm512_shuffle_i64x2(y.v1, y.v2, 0x4e));
+  }
 }
 
 /// Row r of a segment; beyond the last, the last again, whose sums nobody stores.
@@ -144,6 +89,18 @@ inline void tile_plain(const TileJob& job) {
   if constexpr (rows == 2) store_rows<W::kVectors>(job, r0, r1);
   if constexpr (rows == 4) store_rows<W::kVectors>(job, r0, r1, r2, r3);
   if constexpr (rows == 6) store_rows<W::kVectors>(job, r0, r1, r2, r3, r4, r5);
+  if constexpr (rows == 8 && units % 2 == 1) {
+    const auto follows = [&](std::size_t r) {
+      return job.c_rows[r + 1] - job.c_rows[r] == 4 * units;
+    };
+    if (job.rows == 8 && job.columns == 4 * units && follows(0) && follows(2) && follows(4) &&
+        follows(6)) {
+      store_run<units>(r0, r1, job.c + job.c_rows[0], job.add);
+      store_run<units>(r2, r3, job.c + job.c_rows[2], job.add);
+      store_run<units>(r4, r5, job.c + job.c_rows[4], job.add);
+      return store_run<units>(r6, r7, job.c + job.c_rows[6], job.add);
+    }
+  }
   if constexpr (rows == 8) store_rows<W::kVectors>(job, r0, r1, r2, r3, r4, r5, r6, r7);
 }
 
@@ -239,6 +196,14 @@ class TileAvx512 : public WordTile {
 
   std::size_t unit() const { return winograd_ ? 8 : 4; }
   std::size_t most_columns() const { return winograd_ ? 16 : 24; }
+
+  [[gnu::noinline]] static void pack_transposed(const Segment& segment, std::size_t j,
+                                                std::size_t used, std::size_t width,
+                                                std::uint64_t* out) {
+    const std::size_t step = segment.term->b_column_stride;
+    transpose({segment.term->b + segment.k0 + j * step, step, used, segment.depth}, width, width,
+              out);
+  }
 
   void after_packing_b(const DepthBlock& block, const std::uint64_t* packed, std::size_t j,
                        std::size_t width) const {

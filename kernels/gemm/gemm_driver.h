@@ -71,15 +71,6 @@ struct TileJob {
   bool add;                   ///< C += instead of C =
 };
 
-/// A tile kernel that needs no more than the words of its operands.
-struct WordTile {
-  static constexpr bool kReadsBInPlace = true;
-
-  explicit WordTile(const GemmTask&) {}
-  static void after_packing_b(const DepthBlock&, const std::uint64_t*, std::size_t, std::size_t) {}
-  static void after_placing_a(const ASegment*, std::size_t, std::size_t) {}
-};
-
 inline std::size_t smaller(std::size_t a, std::size_t b) {
   return a < b ? a : b;
 }
@@ -143,20 +134,13 @@ class DepthBlocks {
   std::size_t depth_ = 0, term_ = 0, k_ = 0;
 };
 
-/// `width` columns from column j, k-major, zeros beyond `used`.
-inline void pack_panel(const Segment& segment, std::size_t j, std::size_t used, std::size_t width,
-                       std::uint64_t* out) {
+/// `width` columns from column j of a B whose columns are apart, k-major, zeros beyond `used`:
+/// eight rows of the panel at a time, so that what a column reads fills whole cache lines.
+inline void pack_strided(const Segment& segment, std::size_t j, std::size_t used, std::size_t width,
+                         std::uint64_t* out) {
   const GemmTerm& term = *segment.term;
   const std::size_t step = term.b_column_stride;
   const std::uint64_t* in = term.b + segment.k0 * term.b_row_stride + j * step;
-  if (step == 1) {
-    for (std::size_t k = 0; k < segment.depth; ++k, in += term.b_row_stride, out += width) {
-      for (std::size_t i = 0; i < used; ++i) out[i] = in[i];
-      for (std::size_t i = used; i < width; ++i) out[i] = 0;
-    }
-    return;
-  }
-  // Eight rows of the panel at a time, so that what a column reads fills whole cache lines.
   for (std::size_t k = 0; k < segment.depth; k += 8) {
     const std::size_t rows = smaller(segment.depth - k, 8);
     for (std::size_t i = 0; i < width; ++i) {
@@ -165,6 +149,36 @@ inline void pack_panel(const Segment& segment, std::size_t j, std::size_t used, 
       for (std::size_t r = 0; r < rows; ++r)
         to[r * width] = i < used ? from[r * term.b_row_stride] : 0;
     }
+  }
+}
+
+/// A tile kernel that needs no more than the words of its operands.
+struct WordTile {
+  static constexpr bool kReadsBInPlace = true;
+
+  explicit WordTile(const GemmTask&) {}
+  static void pack_transposed(const Segment& segment, std::size_t j, std::size_t used,
+                              std::size_t width, std::uint64_t* out) {
+    pack_strided(segment, j, used, width, out);
+  }
+  static void after_packing_b(const DepthBlock&, const std::uint64_t*, std::size_t, std::size_t) {}
+  static void after_placing_a(const ASegment*, std::size_t, std::size_t) {}
+};
+
+/// `width` columns from column j, k-major, zeros beyond `used`.
+template <class Tile>
+inline void pack_panel(const Segment& segment, std::size_t j, std::size_t used, std::size_t width,
+                       std::uint64_t* out) {
+  const GemmTerm& term = *segment.term;
+  if (term.b_column_stride != 1) {
+    if (term.b_row_stride == 1) return Tile::pack_transposed(segment, j, used, width, out);
+    return pack_strided(segment, j, used, width, out);
+  }
+  const std::uint64_t* in = term.b + segment.k0 * term.b_row_stride + j;
+  for (std::size_t k = 0; k < segment.depth; ++k, in += term.b_row_stride, out += width) {
+    std::size_t i = 0;
+    for (; i + 4 <= used; i += 4) std::memcpy(out + i, in + i, 32);  // a move, no call
+    for (; i < width; ++i) out[i] = i < used ? in[i] : 0;
   }
 }
 
@@ -284,7 +298,8 @@ inline void multiply_blocks(const Tile& tile, const GemmTask& task, const DepthB
 
 /// tile.multiply(job) computes one tile. It reads and writes nothing outside the rows and columns
 /// of the job. after_packing_b and after_placing_a see each block before its first use; unit() and
-/// most_columns() say how wide panels of B are.
+/// most_columns() say how wide panels of B are. pack_transposed packs a panel
+/// where the words of a column of B are consecutive.
 template <class Tile>
 inline void run_gemm(const GemmTask& task) {
   static_assert(kGemmHeight % Tile::kRows == 0);
@@ -305,7 +320,7 @@ inline void run_gemm(const GemmTask& task) {
         std::uint64_t* out = packed_b + j * block.depth;
         if (!b_in_place<Tile>(task, block, used, width)) {
           for (std::size_t s = 0; s < block.count; ++s) {
-            pack_panel(block.segments[s], j0 + j, used, width, out);
+            pack_panel<Tile>(block.segments[s], j0 + j, used, width, out);
             out += block.segments[s].depth * width;
           }
           tile.after_packing_b(block, packed_b + j * block.depth, j, width);

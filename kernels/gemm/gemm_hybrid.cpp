@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "kernels/gemm/gemm_driver.h"
+#include "kernels/gemm/transpose_avx512.h"
 
 namespace beaverpond::internal {
 namespace {
@@ -100,6 +101,14 @@ class TileHybrid {
 
   static std::size_t unit() { return 16; }
   static std::size_t most_columns() { return 16; }
+
+  [[gnu::noinline]] static void pack_transposed(const Segment& segment, std::size_t j,
+                                                std::size_t used, std::size_t width,
+                                                std::uint64_t* out) {
+    const std::size_t step = segment.term->b_column_stride;
+    transpose({segment.term->b + segment.k0 + j * step, step, used, segment.depth}, width, width,
+              out);
+  }
 
   /// Pairs of B lie in the order of its packed words.
   void after_packing_b(const DepthBlock& block, const std::uint64_t* packed, std::size_t j,

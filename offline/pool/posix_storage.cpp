@@ -19,6 +19,8 @@ Error os_error(const char* what, const std::string& path, int code) {
   const bool full = code == ENOSPC || code == EDQUOT;
   std::string message = std::string("cannot ") + what + " " + path + ": " + std::strerror(code);
   if (full) message += "; free some space on this disk or give the pool another one";
+  if (code == EROFS) message += "; mount it writable, or choose a place that is";
+  if (code == EACCES) message += "; it must belong to the user that runs this";
   if (code == EMFILE) message += "; raise the limit of open files (ulimit -n)";
   return make_error(full ? ErrorCode::kNoSpace : ErrorCode::kIo, std::move(message));
 }

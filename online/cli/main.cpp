@@ -1,4 +1,6 @@
 // beaverpond: trains and runs neural networks on data that none of the players can see.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -48,6 +50,12 @@ void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
   command.add_flag("--pin", options.pin,
                    "keep each of these threads on a CPU of its own, which no other player of this "
                    "host gets");
+  command
+      .add_option(
+          "--reconnect", options.reconnect_seconds,
+          "seconds for which a connection that broke may come back and go on, instead of the "
+          "job's; with --transport tls")
+      ->check(CLI::Range(0, 3600));
   command
       .add_option("--transport", options.transport,
                   "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "
@@ -255,6 +263,24 @@ bool is_command(const CLI::App& app, const std::string& word) {
   return false;
 }
 
+/// In a signal handler: nothing but calls that are safe there.
+extern "C" void end_on_request(int /*signal*/) {
+  static constexpr char kText[] =
+      "beaverpond: cancelled: stopped on request; bundles that were leased are burned, and `train "
+      "--resume` goes on from the last checkpoint that all players hold\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
+  ::_exit(static_cast<int>(ErrorCode::kCancelled));
+}
+
+/// A player may end at any instruction: what it had on disk is as after a crash. It must not be
+/// left to the kernel, which lets no signal without a handler end a container's first process.
+void end_on_signals() {
+  for (const int number : {SIGTERM, SIGINT}) {
+    // Who started it may want it to ignore them, as a shell its jobs in the background.
+    if (std::signal(number, end_on_request) == SIG_IGN) std::signal(number, SIG_IGN);
+  }
+}
+
 /// Decides who this player is, and says what decided.
 Result<void> settle(const LaunchFlags& flags, PlayerOptions& player) {
   BP_ASSIGN(Launch launch, resolve_launch(flags, process_environment()));
@@ -269,6 +295,7 @@ int run(int argc, char** argv) {
   occupy_standard_descriptors();
   // A reader of progress lines that goes away must not end a training.
   std::signal(SIGPIPE, SIG_IGN);
+  end_on_signals();
   CLI::App app(
       "Trains and runs neural networks on secret-shared data.\nExit codes: 0 done, 2 config, 3 "
       "peer-lost, 4 timeout, 5 pool-dry, 6 pool-corrupt, 7 roster-mismatch,\n8 "

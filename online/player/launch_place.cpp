@@ -1,5 +1,6 @@
 #include "online/player/launch_place.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <map>
@@ -7,6 +8,7 @@
 
 #include "offline/plan/roster.h"
 #include "online/player/player.h"
+#include "online/player/slurm_nodes.h"
 
 namespace beaverpond {
 namespace {
@@ -101,13 +103,51 @@ Result<std::optional<PlaceClaim>> first_claim(const LaunchFlags& flags,
   return first;
 }
 
+/// The first of them that is set; empty if none is.
+std::string first_of(const Environment& environment, std::initializer_list<const char*> names) {
+  for (const char* const name : names) {
+    if (const auto value = environment(name); value.has_value()) return *value;
+  }
+  return {};
+}
+
+/// The players' nodes by rank, where Slurm started them on several; else none.
+Result<std::vector<std::string>> slurm_hosts(const Environment& environment,
+                                             const std::optional<PlaceClaim>& claim) {
+  const std::vector<std::string> none;
+  if (!claim.has_value()) return none;
+  if (environment("SLURM_PROCID") != std::to_string(claim->rank)) return none;
+  if (environment("SLURM_NTASKS") != std::to_string(claim->size)) return none;
+  const std::string nodes =
+      first_of(environment, {"SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"});
+  const std::string tasks =
+      first_of(environment, {"SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"});
+  if (nodes.empty() || tasks.empty()) return none;
+  BP_ASSIGN(std::vector<std::string> hosts, hosts_of_tasks(nodes, tasks));
+  if (hosts.size() != static_cast<std::size_t>(claim->size)) {
+    return wrong("SLURM_NTASKS says that there are " + std::to_string(claim->size) +
+                 " players, but Slurm lists " + std::to_string(hosts.size()) + " tasks on " +
+                 nodes + " (" + tasks + "); give --peers");
+  }
+  if (std::all_of(hosts.begin(), hosts.end(), [&](const auto& h) { return h == hosts[0]; })) {
+    return none;
+  }
+  const std::string& own = hosts[static_cast<std::size_t>(claim->rank)];
+  const std::string here = first_of(environment, {"SLURMD_NODENAME"});
+  if (here.empty() || here == own) return hosts;
+  return wrong("SLURM_PROCID " + std::to_string(claim->rank) + " would be on " + own +
+               " if Slurm numbered the tasks node by node, but it is on " + here +
+               "; start them with --distribution=block, or give --peers");
+}
+
 struct Addresses {
   std::vector<std::string> peers;
   std::string source;
 };
 
 Result<Addresses> addresses_of(const LaunchFlags& flags, const Environment& environment,
-                               const Roster& roster, const std::string& roster_path) {
+                               const std::optional<PlaceClaim>& claim, const Roster& roster,
+                               const std::string& roster_path) {
   if (!flags.peers.empty()) return Addresses{flags.peers, "--peers"};
   bool has_ports = true;
   for (const RosterPlayer& player : roster.players) has_ports = has_ports && player.port != 0;
@@ -125,6 +165,11 @@ Result<Addresses> addresses_of(const LaunchFlags& flags, const Environment& envi
     BP_ASSIGN(first_port, number_of("MASTER_PORT", *port_text));
     out.source = has_ports ? "MASTER_ADDR, the others' from " + roster_path : "MASTER_ADDR";
   }
+  std::vector<std::string> nodes;
+  if (!has_ports && !host.has_value()) {
+    BP_ASSIGN(nodes, slurm_hosts(environment, claim));
+  }
+  if (!nodes.empty()) out.source = "Slurm's list of nodes";
   const int last_port = first_port + (has_ports ? 0 : static_cast<int>(roster.players.size()) - 1);
   if (first_port == 0 || last_port > 65535) {
     return wrong("MASTER_PORT is " + std::to_string(first_port) +
@@ -134,7 +179,8 @@ Result<Addresses> addresses_of(const LaunchFlags& flags, const Environment& envi
     const RosterPlayer& player = roster.players[rank];
     const bool replaced = host.has_value() && (!has_ports || rank == 0);
     const int port = has_ports && !replaced ? player.port : first_port + static_cast<int>(rank);
-    out.peers.push_back((replaced ? *host : player.host) + ":" + std::to_string(port));
+    const std::string& listed = nodes.empty() ? player.host : nodes[rank];
+    out.peers.push_back((replaced ? *host : listed) + ":" + std::to_string(port));
   }
   return out;
 }
@@ -152,6 +198,11 @@ Result<void> check_addresses(const Addresses& addresses, std::size_t players) {
     if (address.empty() || address.front() == ':') {
       return wrong(addresses.source + " has no host for player " + std::to_string(rank) +
                    "; give one host:port for each, by rank");
+    }
+    if (const std::size_t colon = address.rfind(':');
+        colon == std::string::npos || !number_of("port", address.substr(colon + 1)).ok()) {
+      return wrong(addresses.source + " gives player " + std::to_string(rank) + " the address '" +
+                   address + "', which is not host:port; give one host:port for each, by rank");
     }
     const auto [other, fresh] = seen.emplace(address, rank);
     if (fresh) continue;
@@ -206,7 +257,8 @@ Result<Launch> resolve_launch(const LaunchFlags& flags, const Environment& envir
                           "; give each process the home of its rank (--homes does), or order the "
                           "hosts as the roster does");
   }
-  BP_ASSIGN(Addresses addresses, addresses_of(flags, environment, roster, home.roster_path()));
+  BP_ASSIGN(Addresses addresses,
+            addresses_of(flags, environment, claim, roster, home.roster_path()));
   BP_TRY(check_addresses(addresses, roster.players.size()));
   launch.peers = std::move(addresses.peers);
   launch.line = "player " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) +

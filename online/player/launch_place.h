@@ -39,7 +39,8 @@ inline constexpr int kFirstPort = 7470;
 /// WORLD_SIZE; OMPI_COMM_WORLD_RANK and _SIZE; PMI_RANK and PMI_SIZE; SLURM_PROCID and
 /// SLURM_NTASKS; last, the place of the home's certificate in the roster. Addresses: `peers`;
 /// MASTER_ADDR and MASTER_PORT, which replace player 0's, and where the roster names no ports
-/// everybody's (player I has I more); the roster's. Errors: kConfig, kRosterMismatch, for half a
+/// everybody's (player I has I more); where it names none and Slurm started the players on several
+/// nodes, those nodes; the roster's. Errors: kConfig, kRosterMismatch, for half a
 /// pair, numbers out of range, addresses that are missing or shared by two, and whatever differs
 /// from roster or certificate.
 Result<Launch> resolve_launch(const LaunchFlags& flags, const Environment& environment);

@@ -2,11 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "kernels/gemm/conv_lines.h"
+#include "tests/kernels/guarded_words.h"
 #include "tests/kernels/workspace.h"
+#include "tests/soak.h"
 
 namespace beaverpond {
 namespace {
@@ -154,6 +159,116 @@ TEST(Conv2d, StridesThatLeaveRowsOfLargeImagesOut) {
   check_shape({2, 63, 63, 8, 2, 3, 3, 1, 1}, random);
   check_shape({1, 127, 127, 2, 3, 4, 3, 1, 1}, random);
   check_shape({1, 200, 200, 1, 2, 2, 500, 1, 0}, random);
+}
+
+/// Operands of the gradient of images, two of each, between pages that cannot be touched.
+struct GuardedGradient {
+  Conv2dShape shape;
+  GuardedWords gradient0, gradient1, weights0, weights1, images, workspace, of_lines;
+
+  GuardedGradient(const Conv2dShape& s, GuardedWords::Edge edge, std::mt19937_64& random)
+      : shape(s),
+        gradient0(s.result_shape().count(), edge),
+        gradient1(s.result_shape().count(), edge),
+        weights0(s.weight_shape().count(), edge),
+        weights1(s.weight_shape().count(), edge),
+        images(s.image_shape().count(), edge),
+        workspace((conv2d_workspace_size_bytes(s) + 63) / 64 * 8, GuardedWords::Edge::kEnd),
+        of_lines(internal::kLinesWorkspaceWords, edge) {
+    for (GuardedWords* words : {&gradient0, &gradient1}) {
+      std::generate_n(words->data(), s.result_shape().count(), std::ref(random));
+    }
+    for (GuardedWords* words : {&weights0, &weights1}) {
+      std::generate_n(words->data(), s.weight_shape().count(), std::ref(random));
+    }
+  }
+
+  std::vector<ConvFactors> factors(std::size_t count) {
+    const std::vector<ConvFactors> both = {{gradient0.data(), weights0.data()},
+                                           {gradient1.data(), weights1.data()}};
+    return {both.begin(), both.begin() + static_cast<std::ptrdiff_t>(count)};
+  }
+  std::span<std::byte> scratch() {
+    return {reinterpret_cast<std::byte*>(workspace.data()), conv2d_workspace_size_bytes(shape)};
+  }
+
+  /// Pixels in the lanes, whatever the shape.
+  void add_by_lines(std::size_t count) {
+    internal::LinesTask task{};
+    for (const ConvFactors& f : factors(count)) task.terms[task.term_count++] = {f.x, f.y};
+    task.images = images.data();
+    task.batch = shape.batch, task.height = shape.height, task.width = shape.width;
+    task.in_channels = shape.in_channels, task.out_channels = shape.out_channels;
+    task.out_height = shape.out_height(), task.out_width = shape.out_width();
+    task.kernel = shape.kernel, task.stride = shape.stride, task.pad_before = shape.pad_before;
+    task.workspace = of_lines.data();
+    internal::add_grad_input_by_lines(task);
+  }
+};
+
+/// The gradient of images against the portable kernel, in guarded memory.
+void check_image_gradient(const Conv2dShape& shape, std::mt19937_64& random) {
+  const auto edge = random() % 2 == 0 ? GuardedWords::Edge::kEnd : GuardedWords::Edge::kStart;
+  GuardedGradient d(shape, edge, random);
+  const Words start = random_words(shape.image_shape().count(), random);
+  for (const std::size_t terms : {1u, 2u}) {
+    Words expected = start;
+    conv2d_grad_input_sum(shape, d.factors(terms), expected.data(), true, d.scratch(),
+                          GemmKernel::kPortable);
+    const auto check = [&](const char* what) {
+      ASSERT_TRUE(std::equal(expected.begin(), expected.end(), d.images.data()))
+          << what << " " << terms << " " << describe(shape);
+    };
+    for (GemmKernel kernel : {GemmKernel::kAvx512, GemmKernel::kHybrid}) {
+      if (!gemm_kernel_supported(kernel)) continue;
+      std::copy(start.begin(), start.end(), d.images.data());
+      conv2d_grad_input_sum(shape, d.factors(terms), d.images.data(), true, d.scratch(), kernel);
+      ASSERT_NO_FATAL_FAILURE(check(to_string(kernel)));
+    }
+    if (!gemm_kernel_supported(GemmKernel::kAvx512)) continue;
+    if (shape.kernel > internal::kMostLineKernel ||
+        shape.kernel * shape.in_channels > internal::kMostLineRows) {
+      continue;
+    }
+    std::copy(start.begin(), start.end(), d.images.data());
+    d.add_by_lines(terms);
+    ASSERT_NO_FATAL_FAILURE(check("lines"));
+  }
+}
+
+TEST(Conv2d, GradientsOfImagesOfFewChannels) {
+  std::mt19937_64 random(11);
+  const int rounds = testing::campaign_size(100, 20000);
+  for (int round = 0; round < rounds; ++round) {
+    const auto below = [&](std::uint64_t bound) {
+      return static_cast<std::uint32_t>(random() % bound);
+    };
+    Conv2dShape shape;
+    shape.batch = 1 + below(3);
+    shape.kernel = 1 + below(round % 8 == 0 ? 17 : 7);
+    shape.in_channels = 1 + below(round % 4 == 0 ? 12 : 3);
+    shape.out_channels = 1 + below(round % 8 == 0 ? 70 : 12);
+    shape.stride = 1 + below(round % 2 == 0 ? 1 : shape.kernel + 1);
+    shape.pad_before = below(4);
+    shape.pad_after = below(4);
+    shape.height = shape.kernel + below(7);
+    shape.width = shape.kernel + (round % 16 == 0 ? 60 + below(160) : below(72));
+    ASSERT_NO_FATAL_FAILURE(check_image_gradient(shape, random));
+  }
+}
+
+// Around where lines and channels are cut, and vectors end.
+TEST(Conv2d, GradientsOfImagesOfLongLinesAndManyChannels) {
+  std::mt19937_64 random(12);
+  for (const std::uint32_t width : {95u, 96u, 97u, 192u, 193u}) {
+    ASSERT_NO_FATAL_FAILURE(check_image_gradient({1, 6, width + 4, 1, 36, 5, 1, 0, 0}, random));
+  }
+  for (const std::uint32_t channels : {33u, 34u, 35u, 36u, 37u, 69u}) {
+    ASSERT_NO_FATAL_FAILURE(check_image_gradient({2, 6, 99, 1, channels, 5, 1, 0, 0}, random));
+  }
+  check_image_gradient({1, 17, 120, 4, 23, 16, 1, 0, 0}, random);  // the largest it takes
+  check_image_gradient({2, 20, 33, 4, 9, 16, 5, 3, 2}, random);
+  check_image_gradient({128, 7, 11, 1, 3, 3, 1, 0, 0}, random);
 }
 
 TEST(Conv2d, EmptyBatchesAndChannels) {

@@ -82,8 +82,9 @@ TEST(SharedProducts, MatricesAreThoseOfOneThread) {
   struct Size {
     std::size_t m, k, n;
   };
-  for (const auto& [m, k, n] : {Size{131, 140, 150}, Size{9, 3000, 125}, Size{4000, 26, 21},
-                                Size{7, 50000, 7}, Size{257, 100, 97}, Size{5, 5, 5}}) {
+  for (const auto& [m, k, n] :
+       {Size{131, 140, 150}, Size{9, 3000, 125}, Size{4000, 26, 21}, Size{7, 50000, 7},
+        Size{257, 100, 97}, Size{5, 5, 5}, Size{20, 40, 3001}}) {
     const Words a = random_words(m * k, random), b = random_words(k * n, random);
     const Factors factors[] = {{row_major(a.data(), m, k), row_major(b.data(), k, n)},
                                {row_major(a.data(), k, m, true), row_major(b.data(), n, k, true)}};
@@ -107,7 +108,7 @@ TEST(SharedProducts, ConvolutionsAreThoseOfOneThread) {
   std::mt19937_64 random(2);
   for (const Conv2dShape& shape :
        {Conv2dShape{7, 12, 12, 20, 50, 5, 1, 0, 0}, Conv2dShape{16, 28, 28, 1, 20, 5, 2, 2, 2},
-        Conv2dShape{1, 30, 30, 20, 20, 3, 1, 1, 1}}) {
+        Conv2dShape{1, 30, 30, 20, 20, 3, 1, 1, 1}, Conv2dShape{37, 28, 28, 1, 5, 5, 1, 0, 0}}) {
     const Words images = random_words(shape.image_shape().count(), random);
     const Words weights = random_words(shape.weight_shape().count(), random);
     const Words results = random_words(shape.result_shape().count(), random);

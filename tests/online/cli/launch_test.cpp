@@ -78,6 +78,21 @@ TEST_F(Launch, ASignalEndsAllPlayersAtOnce) {
   }
 }
 
+TEST_F(Launch, ASignalEndsAPlayerByItself) {
+  // By a handler: a container's first process would not be ended by the kernel.
+  const Cluster::Listeners listeners = cluster_.listen();
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Process player =
+        cluster_.start_player("alone", 0, {BEAVERPOND_PROGRAM, "train", job_}, listeners);
+    const std::string err = cluster_.err_path("alone", 0);
+    ASSERT_TRUE(wait_for_text(err, "computing on", seconds(10))) << read_text(err);
+    player.send(signal);
+    EXPECT_EQ(player.wait(seconds(2)), static_cast<int>(ErrorCode::kCancelled));
+    EXPECT_NE(read_text(err).find("cancelled: stopped on request"), std::string::npos);
+  }
+  Cluster::close(listeners);
+}
+
 TEST_F(Launch, CtrlCReachesTheWholeGroup) {
   // The players lead no groups of their own: a terminal signals them together with the launcher.
   Process launcher = start();

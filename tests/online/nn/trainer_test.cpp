@@ -111,9 +111,6 @@ class Training : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Training, WeightsAreBitIdenticalToTheTwins) {
   const Case& c = GetParam();
-  if (c.protocol != Protocol::kAdditive && testing::test_backend()->memory() != MemoryKind::kHost) {
-    GTEST_SKIP() << "SecureNN computes on the CPU only";
-  }
   const Result<Job> job = parse_job(job_text(layers_of(c.net), c), "test");
   ASSERT_TRUE(job.ok()) << job.error().message;
   const Result<EmulateReport> twin = emulate(*job, {});

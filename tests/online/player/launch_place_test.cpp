@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "online/player/slurm_nodes.h"
 #include "online/session/identity.h"
 #include "tests/online/transport/players.h"
 
@@ -108,6 +109,72 @@ TEST_F(LaunchResolution, AddressesAreThoseOfTheFirstThatNamesThem) {
   EXPECT_THAT(peers(flags, master), ElementsAre("a:1", "b:1", "a:2"));
 }
 
+TEST_F(LaunchResolution, SlurmsNodesStandInForARosterWithoutPorts) {
+  Variables slurm = {{"SLURM_PROCID", "2"},
+                     {"SLURM_NTASKS", "3"},
+                     {"SLURM_STEP_NODELIST", "node[08-09]"},
+                     {"SLURM_STEP_TASKS_PER_NODE", "2,1"},
+                     {"SLURM_NODELIST", "node[01-99]"},
+                     {"SLURMD_NODENAME", "node09"}};
+  const auto peers = [&] {
+    const Result<Launch> launch = resolve_launch(homes(), environment_of(slurm));
+    EXPECT_TRUE(launch.ok()) << launch.error().message;
+    return launch.ok() ? launch->peers : std::vector<std::string>();
+  };
+  EXPECT_THAT(peers(), ElementsAre("node08:7470", "node08:7471", "node09:7472"));
+  slurm["SLURMD_NODENAME"] = "node08";  // tasks in another order
+  expect_refused(homes(), slurm, {"would be on node09", "is on node08", "--distribution=block"});
+  slurm["SLURM_STEP_TASKS_PER_NODE"] = "2,2";
+  expect_refused(homes(), slurm, {"lists 4 tasks", "--peers"});
+  slurm["SLURM_STEP_TASKS_PER_NODE"] = "2";
+  expect_refused(homes(), slurm, {"fewer nodes than node[08-09]"});
+  slurm["SLURM_STEP_TASKS_PER_NODE"] = "3";  // all on one: they meet where the roster says
+  slurm["SLURM_STEP_NODELIST"] = "node08";
+  EXPECT_THAT(peers(), ElementsAre("127.0.0.1:7470", "127.0.0.1:7471", "127.0.0.1:7472"));
+  slurm["SLURM_STEP_TASKS_PER_NODE"] = "2,1";
+  slurm["SLURM_STEP_NODELIST"] = "node[08-09]";
+  slurm["MASTER_ADDR"] = "node7";
+  slurm["MASTER_PORT"] = "9000";
+  EXPECT_THAT(peers(), ElementsAre("node7:9000", "node7:9001", "node7:9002"));
+  slurm.erase("MASTER_ADDR");
+  slurm.erase("MASTER_PORT");
+  slurm["RANK"] = "1";  // another launcher's players: Slurm does not know where they are
+  slurm["WORLD_SIZE"] = "3";
+  EXPECT_THAT(peers(), ElementsAre("127.0.0.1:7470", "127.0.0.1:7471", "127.0.0.1:7472"));
+  put_ports(7000);
+  EXPECT_THAT(peers(), ElementsAre("10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"));
+}
+
+TEST(SlurmNodes, ListsExpandInTheirOrder) {
+  const auto hosts = [](const std::string& list) {
+    const auto expanded = expand_node_list(list);
+    EXPECT_TRUE(expanded.ok()) << expanded.error().message;
+    return expanded.ok() ? *expanded : std::vector<std::string>();
+  };
+  EXPECT_THAT(hosts("node1"), ElementsAre("node1"));
+  EXPECT_THAT(hosts("node[1-3,7]"), ElementsAre("node1", "node2", "node3", "node7"));
+  EXPECT_THAT(hosts("b,n[08-10,100]-ib,a"),
+              ElementsAre("b", "n08-ib", "n09-ib", "n10-ib", "n100-ib", "a"));
+  EXPECT_THAT(hosts("r[1-2]n[0-1]"), ElementsAre("r1n0", "r1n1", "r2n0", "r2n1"));
+  for (const char* list : {"", ",", "a,", "a[", "a]", "a[]", "a[1-]", "a[-1]", "a[3-1]", "a[1,]",
+                           "a[[1]]", "a[x]", "a[0-9999]", "a[0-99]b[0-99]", "a[1234567890]"}) {
+    const auto expanded = expand_node_list(list);
+    ASSERT_FALSE(expanded.ok()) << list;
+    EXPECT_EQ(expanded.error().code, ErrorCode::kConfig);
+    EXPECT_THAT(expanded.error().message, HasSubstr("--peers"));
+  }
+}
+
+TEST(SlurmNodes, TasksAreNumberedNodeByNode) {
+  const auto hosts = hosts_of_tasks("n[1-4]", "2(x2),1,3");
+  ASSERT_TRUE(hosts.ok()) << hosts.error().message;
+  EXPECT_THAT(*hosts, ElementsAre("n1", "n1", "n2", "n2", "n3", "n4", "n4", "n4"));
+  for (const char* tasks : {"", "1", "1(x5)", "1(x3)", "1(x4),1", "0(x4)", "1(x0)", "1(x4", "1(4)",
+                            "x", "5000(x4)", "1(x4)9"}) {
+    EXPECT_FALSE(hosts_of_tasks("n[1-4]", tasks).ok()) << tasks;
+  }
+}
+
 TEST_F(LaunchResolution, HalfAPairIsRefused) {
   expect_refused(homes(), {{"RANK", "1"}}, {"RANK is set and WORLD_SIZE is not", "--rank"});
   expect_refused(homes(), {{"SLURM_NTASKS", "3"}}, {"SLURM_NTASKS is set and SLURM_PROCID"});
@@ -158,6 +225,10 @@ TEST_F(LaunchResolution, DuplicatesAndGapsAmongAddressesAreRefused) {
   expect_refused(flags, {}, {"--peers names 2 addresses", "3 players"});
   flags.peers = {"a:1", "", "b:2"};
   expect_refused(flags, {}, {"no host for player 1"});
+  for (const char* address : {"a", "a:", "a:x", "a:70000"}) {
+    flags.peers = {"b:1", "b:2", address};
+    expect_refused(flags, {}, {"player 2 the address '" + std::string(address), "host:port"});
+  }
   put_ports(7000);
   expect_refused(home(0), {{"MASTER_ADDR", "10.0.0.3"}, {"MASTER_PORT", "7000"}},
                  {"players 0 and 2 the same address", "a port of its own"});
