@@ -1,5 +1,6 @@
 #include "offline/factory/dealing_line.h"
 
+#include <chrono>
 #include <exception>
 #include <new>
 #include <string>
@@ -78,6 +79,11 @@ Result<BufferCache::Buffer> DealingLine::take_blocking() {
   BP_TRY(result_of(job.dealt));
   static_cast<void>(start_idle());
   return job.buffer;
+}
+
+bool DealingLine::is_ready() const {
+  return !jobs_.empty() &&
+         jobs_.front().dealt.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
 void DealingLine::clear_blocking() {

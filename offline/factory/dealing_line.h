@@ -44,6 +44,9 @@ class DealingLine {
   /// the allocator's. After an error the line is to be cleared.
   Result<BufferCache::Buffer> take_blocking();
 
+  /// Whether take_blocking() would give the next bundle, or its error, without waiting.
+  bool is_ready() const;
+
   /// Forgets all orders, waits for the bundles in hand, and gives their memory back.
   void clear_blocking();
 

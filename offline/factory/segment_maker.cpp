@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
+#include <utility>
 
 namespace beaverpond {
 namespace {
@@ -15,6 +17,10 @@ std::uint64_t default_segment_bundles(ByteCount correction_size, std::uint64_t p
 Error cancelled() {
   return make_error(ErrorCode::kCancelled,
                     "stopped on request; the unfinished segment was dropped");
+}
+
+bool is_set(const std::atomic<bool>* flag) {
+  return flag != nullptr && flag->load();
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -73,9 +79,15 @@ Result<MadeSegment> SegmentMaker::make_blocking(std::uint64_t count, std::uint64
   return made;
 }
 
+Result<std::uint64_t> SegmentMaker::bytes_ahead() {
+  if (!ahead_ || ahead_->writer == nullptr) return std::uint64_t{0};
+  return ahead_->writer->written_bytes();
+}
+
 void SegmentMaker::rest_blocking() {
   line_->clear_blocking();
   ahead_.reset();
+  ahead_failure_.reset();
 }
 
 /// Draws a segment's set id and seeds, and orders its bundles.
@@ -97,6 +109,7 @@ Result<SegmentMaker::Begun> SegmentMaker::begin(std::uint64_t first, std::uint64
 Result<MadeSegment> SegmentMaker::make(std::uint64_t count, std::uint64_t next,
                                        const std::atomic<bool>* stop) {
   const auto start = std::chrono::steady_clock::now();
+  if (ahead_failure_) return *ahead_failure_;
   BP_ASSIGN(const LaneSurvey survey, pools_->survey(class_.key));
   // Begun before it was known how many there will be, and which numbers are free.
   if (ahead_ && (ahead_->range.first != survey.next_number || ahead_->range.count != count)) {
@@ -105,39 +118,85 @@ Result<MadeSegment> SegmentMaker::make(std::uint64_t count, std::uint64_t next,
   if (!ahead_) {
     BP_ASSIGN(ahead_, begin(survey.next_number, count));
   }
-  const Begun begun = std::move(*ahead_);
+  Begun begun = std::move(*ahead_);
   ahead_.reset();
   if (next != 0) {  // an error is that of the next segment, which will draw again
     Result<Begun> ahead = begin(begun.range.first + count, next);
     if (ahead.ok()) ahead_ = std::move(ahead).value();
   }
+  while (begun.written < count) {
+    if (is_set(stop)) return cancelled();
+    BP_TRY(write_bundle(begun));
+  }
+  MadeSegment segment;
+  segment.generation_seconds = begun.seconds + seconds_since(start);
+  BP_TRY(publish(*begun.writer, segment.sync_seconds, stop));
+  segment.range = begun.range;
+  segment.level_bundles = survey.level_bundles + count;
+  segment.bytes = segment_set_bytes(spec_of(begun.range), pools_->players());
+  return segment;
+}
+
+SegmentSetSpec SegmentMaker::spec_of(const PublishedRange& range) const {
   SegmentSetSpec spec;
   spec.key = class_.key;
   spec.prg = class_.prg;
   spec.correction_size = class_.correction_size;
   spec.scheme = class_.scheme;
-  spec.range = begun.range;
-  BP_ASSIGN(SegmentSetWriter writer, SegmentSetWriter::create_blocking(*pools_, spec, begun.seeds));
-  BP_TRY(write_all(writer, count, stop));
-  MadeSegment segment;
-  segment.generation_seconds = seconds_since(start);
-  const auto dealt = std::chrono::steady_clock::now();
-  BP_TRY(writer.publish_blocking());
-  segment.sync_seconds = seconds_since(dealt);
-  segment.range = spec.range;
-  segment.level_bundles = survey.level_bundles + count;
-  segment.bytes = segment_set_bytes(spec, pools_->players());
-  return segment;
+  spec.range = range;
+  return spec;
 }
 
-Result<void> SegmentMaker::write_all(SegmentSetWriter& writer, std::uint64_t count,
-                                     const std::atomic<bool>* stop) {
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (stop != nullptr && stop->load()) return cancelled();
-    BP_ASSIGN(const BufferCache::Buffer correction, line_->take_blocking());
-    BP_TRY(writer.append_blocking(correction.bytes));
+Result<void> SegmentMaker::write_bundle(Begun& begun) {
+  if (begun.writer == nullptr) {
+    BP_ASSIGN(SegmentSetWriter writer,
+              SegmentSetWriter::create_blocking(*pools_, spec_of(begun.range), begun.seeds));
+    begun.writer = std::make_unique<SegmentSetWriter>(std::move(writer));
   }
+  BP_ASSIGN(const BufferCache::Buffer correction, line_->take_blocking());
+  BP_TRY(begun.writer->append_blocking(correction.bytes));
+  ++begun.written;
   return {};
+}
+
+/// Syncs and publishes on a thread of its own, while the next segment is written.
+Result<void> SegmentMaker::publish(SegmentSetWriter& writer, double& seconds,
+                                   const std::atomic<bool>* stop) {
+  const auto work = [&writer, &seconds]() -> Result<void> {
+    const auto start = std::chrono::steady_clock::now();
+    Result<void> outcome = writer.publish_blocking();
+    seconds = seconds_since(start);
+    return outcome;
+  };
+  std::future<Result<void>> published;
+  try {
+    published = std::async(std::launch::async, work);
+  } catch (const std::system_error&) {
+    return work();  // no thread is left: one after the other, then
+  }
+  write_ahead(published, stop);
+  return published.get();
+}
+
+/// Until the segment before is published. An error is that of the next segment, and kept for it.
+void SegmentMaker::write_ahead(const std::future<Result<void>>& published,
+                               const std::atomic<bool>* stop) {
+  constexpr std::chrono::milliseconds kGlance{1};
+  const auto start = std::chrono::steady_clock::now();
+  while (published.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    if (!ahead_ || ahead_->written == ahead_->range.count || is_set(stop)) return;
+    if (!line_->is_ready()) {  // who waits for the segment before must not wait for a dealer
+      published.wait_for(kGlance);
+      continue;
+    }
+    Result<void> written = write_bundle(*ahead_);
+    if (!written.ok()) {
+      rest_blocking();
+      ahead_failure_ = std::move(written).error();
+      return;
+    }
+    ahead_->seconds = seconds_since(start);
+  }
 }
 
 Result<std::string> shortage(PoolSet& pools, const SpaceLimits& limits, std::uint64_t bytes) {

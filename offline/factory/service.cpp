@@ -43,7 +43,7 @@ struct Service::State {
   Result<void> survey();
   Result<void> turn();
   Result<void> fill(RunningClass& running);
-  std::uint64_t bundles_after(const RunningClass& running, std::uint64_t count) const;
+  std::uint64_t bundles_after(RunningClass& running, std::uint64_t count);
   Result<void> make(RunningClass& running, std::uint64_t count);
   void pause(const RunningClass& running, const std::string& reason);
   void emit(FactoryEvent::Kind kind, const RunningClass* running, std::string reason = "");
@@ -204,11 +204,14 @@ Result<void> Service::State::turn() {
 /// other classes wait too: what they took would be missing here.
 Result<void> Service::State::fill(RunningClass& running) {
   const std::uint64_t level = running.survey.level_bundles;
+  // Before the disk is looked at: what is written meanwhile then counts twice, not never.
+  BP_ASSIGN(const std::uint64_t ahead, running.maker.bytes_ahead());
   std::string missing;
   for (std::uint64_t count =
            std::min(running.maker.made().segment_bundles, running.marks.high - level);
        count > 0; count /= 2) {
-    BP_ASSIGN(missing, shortage(pools, space, running.maker.bytes_of(count)));
+    const std::uint64_t bytes = running.maker.bytes_of(count);
+    BP_ASSIGN(missing, shortage(pools, space, bytes - std::min(bytes, ahead)));
     if (missing.empty()) return make(running, count);
   }
   running.maker.rest_blocking();
@@ -216,15 +219,20 @@ Result<void> Service::State::fill(RunningClass& running) {
   return {};
 }
 
-/// Of the segment that this class goes on with after one of `count`; 0 where it is full then, or
-/// another class may come first.
-std::uint64_t Service::State::bundles_after(const RunningClass& running,
-                                            std::uint64_t count) const {
+/// Of the segment that this class goes on with after one of `count`; 0 where it is full then,
+/// another class may come first, or there is no room for both.
+std::uint64_t Service::State::bundles_after(RunningClass& running, std::uint64_t count) {
   const auto filling = std::count_if(classes.begin(), classes.end(),
                                      [](const auto& one) { return one->level().filling; });
   const std::uint64_t level = running.survey.level_bundles + count;
   if (filling > 1 || level >= running.marks.high || is_set(options.drain)) return 0;
-  return std::min(running.maker.made().segment_bundles, running.marks.high - level);
+  const std::uint64_t next =
+      std::min(running.maker.made().segment_bundles, running.marks.high - level);
+  const Result<std::uint64_t> ahead = running.maker.bytes_ahead();
+  if (!ahead.ok()) return 0;
+  const std::uint64_t both = running.maker.bytes_of(count) + running.maker.bytes_of(next);
+  const Result<std::string> missing = shortage(pools, space, both - std::min(both, *ahead));
+  return missing.ok() && missing->empty() ? next : 0;
 }
 
 Result<void> Service::State::make(RunningClass& running, std::uint64_t count) {

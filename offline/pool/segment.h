@@ -13,6 +13,7 @@
 #include "offline/pool/dealer_key.h"
 #include "offline/pool/random.h"
 #include "offline/pool/segment_file.h"
+#include "offline/pool/write_behind.h"
 
 namespace beaverpond {
 
@@ -60,42 +61,49 @@ struct SegmentSealing {
   EntropySource entropy = fill_random_blocking;
 };
 
-/// Writes one segment: the seeds first, then the corrections in order of bundle. One thread.
+/// Writes one segment: the seeds first, then the corrections in order of bundle. What is sealed is
+/// written in pieces, behind. One thread at a time.
 class SegmentWriter {
  public:
   /// Creates the file and writes `seeds`, one per bundle. Of `header`, salt, commitment, root and
-  /// signature are ignored. Errors: kConfig (a recipient that is no key), kIo, kNoSpace.
+  /// signature are ignored. `behind` may serve the files of one set, outlives every call of this
+  /// and ends before this does. Errors: kConfig (a recipient that is no key), kIo, kNoSpace.
   static Result<SegmentWriter> create(Storage& storage, const std::string& path,
                                       const SegmentHeader& header, std::span<const Seed> seeds,
-                                      const SegmentSealing& sealing);
+                                      const SegmentSealing& sealing, WriteBehind& behind);
   SegmentWriter(SegmentWriter&&) = default;
   SegmentWriter& operator=(SegmentWriter&&) = default;
 
-  /// The correction of the next bundle whose designated player is this file's.
+  /// The correction of the next bundle whose designated player is this file's. Errors: also those
+  /// of what was written before, of any file of `behind`.
   Result<void> append_correction_blocking(std::span<const std::uint8_t> correction);
   /// Writes tags, key and signed header, and syncs the file. Every correction must have been
   /// appended.
   Result<void> finish_blocking();
+  /// Size of the file as it is now. Errors: kIo.
+  Result<std::uint64_t> written_bytes() { return file_->size(); }
 
  private:
   SegmentWriter(std::unique_ptr<StorageFile> file, SegmentHeader header, const Block& key_block,
-                const SecretKey& file_key, const DealerKey* dealer);
+                const SecretKey& file_key, const DealerKey* dealer, WriteBehind* behind);
   Result<void> append(std::span<const std::uint8_t> bytes);
   Result<void> pad_to(std::uint64_t payload_position);
-  /// The one place where payload bytes go out, a sealed chunk at a time.
-  Result<void> flush_chunk();
-  std::uint64_t position() const;
+  void finish_chunk();
+  /// The one place where payload bytes go out, in sealed chunks.
+  Result<void> flush_piece();
+  std::uint64_t position() const { return piece_start_ + filled_; }
 
   std::unique_ptr<StorageFile> file_;
   SegmentHeader header_;
   Block key_block_;
   const DealerKey* dealer_;
   ChunkCipher cipher_;
-  std::vector<std::uint8_t> chunk_;  // sealed already
-  std::size_t filled_ = 0;           // of chunk_
+  WriteBehind* behind_;
+  BufferCache::Buffer piece_;      // sealed already; empty between pieces
+  std::size_t filled_ = 0;         // of piece_
+  std::uint64_t piece_start_ = 0;  // in the payload
   std::vector<std::uint8_t> tags_;
   std::uint64_t appended_ = 0;
-  std::uint64_t written_back_ = 0;  // the disk was told to begin with what lies before
 };
 
 }  // namespace beaverpond

@@ -32,13 +32,17 @@ class SegmentSetWriter {
   SegmentSetWriter& operator=(SegmentSetWriter&&) = delete;  // never needed
   ~SegmentSetWriter();
 
-  /// The correction of the next bundle, stored with its designated player.
+  /// The correction of the next bundle, stored with its designated player. The disk may be some
+  /// pieces behind. Errors: kNoSpace, kIo, also of what was appended before.
   Result<void> append_blocking(std::span<const std::uint8_t> correction);
 
   /// Syncs every file, then renames them in order of player and syncs each folder. A crash in
   /// between leaves the range on some players only: no lease ever covers it, and PoolSet::clean()
-  /// removes it. After an error the same holds.
+  /// removes it. After an error the same holds. May run on another thread than the calls before.
   Result<void> publish_blocking();
+
+  /// Bytes that the files take as they are now. Not while or after they are published. Errors: kIo.
+  Result<std::uint64_t> written_bytes();
 
  private:
   SegmentSetWriter(PoolSet& pools, const SegmentSetSpec& spec) : pools_(&pools), spec_(spec) {}
@@ -48,6 +52,7 @@ class SegmentSetWriter {
   PoolSet* pools_;
   SegmentSetSpec spec_;
   std::vector<SegmentWriter> writers_;
+  std::unique_ptr<WriteBehind> behind_;  // after the writers: it writes to their files
   std::uint64_t appended_ = 0;
   int created_ = 0;  // temporary files that may exist
 };

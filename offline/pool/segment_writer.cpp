@@ -1,12 +1,10 @@
 #include <algorithm>
+#include <utility>
 
 #include "offline/pool/segment.h"
 
 namespace beaverpond {
 namespace {
-
-/// As much at a time as keeps a disk busy.
-constexpr std::uint64_t kWritebackBytes = 8 << 20;
 
 /// Fresh for this file: random bytes, and its first seed, which is as secret and differs in every
 /// segment even where the generator of a cloned machine repeats.
@@ -22,20 +20,21 @@ Result<SecretKey> draw_file_key(const SegmentHeader& header, const Seed& first,
 
 SegmentWriter::SegmentWriter(std::unique_ptr<StorageFile> file, SegmentHeader header,
                              const Block& key_block, const SecretKey& file_key,
-                             const DealerKey* dealer)
+                             const DealerKey* dealer, WriteBehind* behind)
     : file_(std::move(file)),
       header_(header),
       key_block_(key_block),
       dealer_(dealer),
       cipher_(ChunkCipher::Direction::kSeal, file_key, header_.context()),
-      chunk_(kChunkSizeBytes) {
+      behind_(behind) {
+  BP_CHECK(behind->piece_bytes() % kChunkSizeBytes == 0, "pieces of whole chunks");
   tags_.reserve(header_.table_size());
 }
 
 Result<SegmentWriter> SegmentWriter::create(Storage& storage, const std::string& path,
                                             const SegmentHeader& header,
                                             std::span<const Seed> seeds,
-                                            const SegmentSealing& sealing) {
+                                            const SegmentSealing& sealing, WriteBehind& behind) {
   BP_CHECK(seeds.size() == header.range.count, "one seed per bundle");
   BP_CHECK(sealing.dealer != nullptr, "somebody signs");
   SegmentHeader sealed = header;
@@ -47,13 +46,10 @@ Result<SegmentWriter> SegmentWriter::create(Storage& storage, const std::string&
   BP_ASSIGN(const Block key_block,
             seal_for_transport(file_key, sealed, sealing.recipient, sealing.entropy));
   BP_ASSIGN(auto file, storage.open(path, Storage::Mode::kCreateNew));
-  SegmentWriter writer(std::move(file), sealed, key_block, file_key, sealing.dealer);
+  file->bypass_cache();
+  SegmentWriter writer(std::move(file), sealed, key_block, file_key, sealing.dealer, &behind);
   for (const Seed& seed : seeds) BP_TRY(writer.append(seed.bytes()));
   return writer;
-}
-
-std::uint64_t SegmentWriter::position() const {
-  return tags_.size() / sizeof(CipherTag) * kChunkSizeBytes + filled_;
 }
 
 Result<void> SegmentWriter::append_correction_blocking(std::span<const std::uint8_t> correction) {
@@ -69,11 +65,13 @@ Result<void> SegmentWriter::append_correction_blocking(std::span<const std::uint
 Result<void> SegmentWriter::finish_blocking() {
   BP_CHECK(appended_ == header_.corrections(), "a segment is finished before it is full");
   BP_TRY(pad_to(header_.payload_size()));
-  if (filled_ != 0) BP_TRY(flush_chunk());
+  if (filled_ % kChunkSizeBytes != 0) finish_chunk();
+  if (filled_ != 0) BP_TRY(flush_piece());
   BP_CHECK(tags_.size() == header_.chunks() * sizeof(CipherTag), "one tag per chunk");
   tags_.resize(header_.table_size());
   header_.root = sha256(tags_);
   header_.sign(*dealer_);
+  BP_TRY(behind_->drain_blocking());
   BP_TRY(file_->write_at(SegmentHeader::kTableOffset, tags_));
   BP_TRY(file_->write_at(kBlockSize, key_block_));
   BP_TRY(file_->write_at(0, encode_segment_header(header_)));
@@ -82,12 +80,17 @@ Result<void> SegmentWriter::finish_blocking() {
 
 Result<void> SegmentWriter::append(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
-    if (filled_ == 0) cipher_.start(tags_.size() / sizeof(CipherTag));
-    const std::size_t size = std::min(bytes.size(), kChunkSizeBytes - filled_);
-    cipher_.update(bytes.first(size), chunk_.data() + filled_);
+    if (piece_.owner == nullptr) {
+      BP_ASSIGN(piece_, behind_->take());
+    }
+    const std::size_t in_chunk = filled_ % kChunkSizeBytes;
+    if (in_chunk == 0) cipher_.start(tags_.size() / sizeof(CipherTag));
+    const std::size_t size = std::min(bytes.size(), kChunkSizeBytes - in_chunk);
+    cipher_.update(bytes.first(size), piece_.bytes.data() + filled_);
     filled_ += size;
     bytes = bytes.subspan(size);
-    if (filled_ == kChunkSizeBytes) BP_TRY(flush_chunk());
+    if (filled_ % kChunkSizeBytes == 0) finish_chunk();
+    if (filled_ == piece_.bytes.size()) BP_TRY(flush_piece());
   }
   return {};
 }
@@ -99,18 +102,15 @@ Result<void> SegmentWriter::pad_to(std::uint64_t payload_position) {
   return append(zeros);
 }
 
-Result<void> SegmentWriter::flush_chunk() {
-  const std::uint64_t at = tags_.size() / sizeof(CipherTag) * kChunkSizeBytes;
+void SegmentWriter::finish_chunk() {
   const CipherTag tag = cipher_.finish();
-  BP_TRY(file_->write_at(header_.payload_offset() + at, std::span(chunk_).first(filled_)));
   tags_.insert(tags_.end(), tag.begin(), tag.end());
-  const std::uint64_t written = header_.payload_offset() + at + filled_;
-  if (written - written_back_ >= kWritebackBytes) {
-    file_->start_writeback(written_back_, written - written_back_);
-    written_back_ = written;
-  }
-  filled_ = 0;
-  return {};
+}
+
+Result<void> SegmentWriter::flush_piece() {
+  const std::uint64_t at = header_.payload_offset() + piece_start_;
+  piece_start_ += filled_;
+  return behind_->write_blocking(*file_, at, std::exchange(piece_, {}), std::exchange(filled_, 0));
 }
 
 }  // namespace beaverpond

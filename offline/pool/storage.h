@@ -22,6 +22,9 @@ class StorageFile {
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::uint8_t> bytes) = 0;
   /// Writes all of `bytes`, extending the file where needed. Not durable before sync().
   virtual Result<void> write_at(std::uint64_t offset, std::span<const std::uint8_t> bytes) = 0;
+  /// A hint for a file that is written once and not read soon: whole blocks of 4096 bytes that are
+  /// written from memory aligned to as much may go past the page cache. Changes nothing else.
+  virtual void bypass_cache() {}
   /// A hint: these bytes stay as they are, the disk may begin with them, so that sync() waits less.
   /// Promises nothing; sync() reports what fails.
   virtual void start_writeback(std::uint64_t /*offset*/, std::uint64_t /*size*/) {}

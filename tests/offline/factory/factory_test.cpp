@@ -260,7 +260,7 @@ TEST_F(FactoryTest, TheNextSegmentIsDealtWhileOneIsPublishedAndNoFurther) {
     const auto out = static_cast<int>(event.segment.range.end());
     const int ahead = out < 11 ? std::min(2, 11 - out) : 0;
     EXPECT_TRUE(reaches(dealt, out + ahead)) << "the dealers wait for the disk";
-    EXPECT_EQ(dealt, out + ahead) << "more is dealt than there is memory for";
+    EXPECT_LE(dealt, out < 11 ? std::min(out + 4, 11) : out) << "more than was announced";
   };
   {
     auto factory = open(options);
@@ -272,6 +272,108 @@ TEST_F(FactoryTest, TheNextSegmentIsDealtWhileOneIsPublishedAndNoFurther) {
   EXPECT_NE(published[0].set_id, published[1].set_id);
   Consumer consumer(site_);  // checks every correction, and that no seed comes twice
   EXPECT_EQ(consumer.consume(100), 15u);
+}
+
+TEST_F(FactoryTest, TheNextSegmentIsWrittenWhileOneIsSynced) {
+  site_.correction_size = 200000;  // more than one piece
+  const auto count_temporaries = [this] {
+    int count = 0;
+    for (const std::string& path : disk_.files("/f")) {
+      count += path.ends_with(kTemporarySuffix) ? 1 : 0;
+    }
+    return count;
+  };
+  std::atomic<int> temporaries = 0;
+  std::atomic<bool> first = true;
+  disk_.before_sync([&](const std::string& path) {
+    if (path.find("/lane-") == std::string::npos || !first.exchange(false)) return;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (temporaries < 4 && std::chrono::steady_clock::now() < deadline) {
+      temporaries = count_temporaries();
+      std::this_thread::yield();
+    }
+  });
+  FactoryOptions options = factory_options(site_);
+  std::vector<PublishedRange> published;
+  options.on_event = [&](const FactoryEvent& event) { published.push_back(event.segment.range); };
+  {
+    auto factory = open(options);
+    ASSERT_TRUE(factory.make_blocking(12).ok());
+  }
+  EXPECT_EQ(temporaries, 4) << "the next segment waits for the sync of this one";
+  EXPECT_EQ(count_temporaries(), 0);
+  ASSERT_EQ(published.size(), 3u);
+  Consumer consumer(site_);  // checks every correction, and that no seed comes twice
+  EXPECT_EQ(consumer.consume(100), 12u);
+}
+
+TEST_F(FactoryTest, AFailedSyncPublishesNothingOfItsSegmentNorOfTheNext) {
+  Consumer consumer(site_);
+  int failures = 0;
+  for (std::uint64_t sync = 0; sync < 33; ++sync) {  // of 30: three segments, two players
+    const std::uint64_t before = level();
+    Result<void> made;
+    {
+      auto factory = open(factory_options(site_));
+      disk_.fail_sync("/f", sync);
+      made = factory.make_blocking(12);
+      disk_.restart("/f");  // the failure that did not come is forgotten
+    }
+    if (!made.ok()) {
+      ++failures;
+      EXPECT_EQ(made.error().code, ErrorCode::kIo);
+      EXPECT_NE(made.error().message.find("sync"), std::string::npos) << made.error().message;
+    }
+    for (const std::string& path : disk_.files("/f")) {
+      EXPECT_FALSE(path.ends_with(kTemporarySuffix)) << path;
+    }
+    const std::uint64_t gained = level() - before;
+    EXPECT_EQ(gained % 4, 0u);
+    EXPECT_LE(gained, 12u);
+    if (made.ok()) {
+      EXPECT_EQ(gained, 12u);
+    }
+    disk_.crash("/f", Loss::kDropAll, sync);
+    consumer.consume(4);
+  }
+  EXPECT_GE(failures, 12);  // not where the next segment's folder failed: it is begun again
+  EXPECT_LT(failures, 33);
+  consumer.consume(100000);  // checks every correction, and that no number and no seed comes twice
+  EXPECT_GE(consumer.spent(), 12u);
+}
+
+TEST_F(FactoryTest, WhatFailsWhileTheNextSegmentIsWrittenFailsThatOneAlone) {
+  auto pools = PoolSet::open(site_.set_options());
+  ASSERT_TRUE(pools.ok());
+  std::atomic<int> left = 5;
+  FactoryClass made;
+  made.key = test_key();
+  made.correction_size.value = site_.correction_size;
+  made.dealers = {[&](std::span<const Seed> seeds, int designated,
+                      std::span<std::uint8_t> correction) -> Result<void> {
+    if (left-- <= 0) return make_error(ErrorCode::kDeviceFailed, "the device fell off the bus");
+    return fake_deal(seeds, designated, correction);
+  }};
+  made.segment_bundles = 4;
+  auto maker = SegmentMaker::create(*pools, made, fill_random_blocking);
+  ASSERT_TRUE(maker.ok());
+  std::atomic<bool> first = true;
+  disk_.before_sync([&](const std::string& path) {  // until the next one's second bundle failed
+    if (!path.ends_with(kTemporarySuffix) || !first.exchange(false)) return;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (left >= 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  });
+  EXPECT_EQ(maker->make_blocking(4, 4, nullptr)->range.end(), 4u);
+  EXPECT_EQ(maker->make_blocking(4, 0, nullptr).error().code, ErrorCode::kDeviceFailed);
+  EXPECT_EQ(maker->bytes_ahead().value(), 0u);
+  left = 1000;
+  EXPECT_EQ(maker->make_blocking(4, 4, nullptr)->range.end(), 8u);
+  maker->rest_blocking();
+  for (const std::string& path : disk_.files("/f")) {
+    EXPECT_FALSE(path.ends_with(kTemporarySuffix)) << path;
+  }
+  Consumer consumer(site_);
+  EXPECT_EQ(consumer.consume(100), 8u);
 }
 
 TEST_F(FactoryTest, WhatWasDealtAheadOfOtherNumbersIsDropped) {

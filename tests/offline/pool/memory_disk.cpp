@@ -71,6 +71,7 @@ class MemoryFile final : public StorageFile {
   }
 
   Result<void> sync() override {
+    if (disk_->before_sync_) disk_->before_sync_(path_);
     const std::lock_guard<std::mutex> guard(disk_->mutex_);
     BP_TRY(step());
     return disk_->sync_inode(path_, inode_);

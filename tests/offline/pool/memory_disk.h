@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -68,6 +69,10 @@ class MemoryDisk final : public Storage {
   void refuse_write(const std::string& machine, std::uint64_t n);
   /// The n-th sync from now on fails once, and what it should have written is dropped for good.
   void fail_sync(const std::string& machine, std::uint64_t n);
+  /// Called before every sync of a file, on the thread that syncs; it may wait. Empty: nothing.
+  void before_sync(std::function<void(const std::string& path)> call) {
+    before_sync_ = std::move(call);
+  }
   /// The n-th read from now on fails once with kIo.
   void fail_read(const std::string& machine, std::uint64_t n);
   /// Flips one bit of a file, on the platter and in the cache. The file has that byte.
@@ -117,6 +122,7 @@ class MemoryDisk final : public Storage {
   std::uint32_t file_mode_ = 0400;
   std::uint64_t births_ = 0;
   std::string hidden_;
+  std::function<void(const std::string& path)> before_sync_;
 };
 
 }  // namespace beaverpond::testing

@@ -56,6 +56,45 @@ TEST_F(PosixStorageTest, FilesRoundTrip) {
   EXPECT_GT(storage_.free_bytes(root_).value(), 0u);
 }
 
+TEST_F(PosixStorageTest, WritesPastThePageCacheRoundTrip) {
+  constexpr std::size_t kBlock = 4096;
+  BufferCache memory(1);
+  const auto buffer = memory.take(40 * kBlock);
+  ASSERT_TRUE(buffer.ok());
+  for (std::size_t i = 0; i < buffer->bytes.size(); ++i) {
+    buffer->bytes[i] = static_cast<std::uint8_t>(i * 2654435761u >> 13);
+  }
+  struct Write {
+    std::uint64_t at;
+    std::size_t from, size;
+  };
+  // Whole blocks; whole blocks and a rest; from and to odd places; over what is there, in the page
+  // cache and on the disk.
+  const std::vector<Write> writes{{2 * kBlock, 0, 20 * kBlock},
+                                  {22 * kBlock, 7, 5 * kBlock + 11},
+                                  {40 * kBlock, kBlock, 3 * kBlock + 100},
+                                  {0, 5, kBlock},
+                                  {3 * kBlock + 1, 0, 2 * kBlock},
+                                  {3 * kBlock, 9 * kBlock, 3 * kBlock},
+                                  {100, 30 * kBlock, 100}};
+  auto file = storage_.open(root_ + "/a", Storage::Mode::kCreateNew);
+  ASSERT_TRUE(file.ok());
+  file.value()->bypass_cache();
+  std::vector<std::uint8_t> expected;
+  for (const Write& write : writes) {
+    const auto bytes = buffer->bytes.subspan(write.from, write.size);
+    ASSERT_TRUE(file.value()->write_at(write.at, bytes).ok());
+    expected.resize(std::max<std::size_t>(expected.size(), write.at + write.size));
+    std::copy(bytes.begin(), bytes.end(), expected.begin() + static_cast<std::ptrdiff_t>(write.at));
+    std::vector<std::uint8_t> read(expected.size() + 1);
+    ASSERT_EQ(file.value()->read_at(0, read).value(), expected.size());
+    read.pop_back();
+    ASSERT_TRUE(read == expected) << "after the write at " << write.at;
+  }
+  ASSERT_TRUE(file.value()->sync().ok());
+  EXPECT_EQ(file.value()->size().value(), expected.size());
+}
+
 TEST_F(PosixStorageTest, RenameNewReplacesNothing) {
   for (const char* name : {"/a", "/b"}) {
     auto file = storage_.open(root_ + name, Storage::Mode::kCreateNew);
