@@ -128,7 +128,8 @@ constexpr Distance kDistances[] = {{"0ms", std::chrono::milliseconds(0)},
                                    {"1ms", std::chrono::milliseconds(1)},
                                    {"20ms", std::chrono::milliseconds(20)}};
 
-/// Both plans of LeNet's step. The twin's weights are the same under both.
+/// Both plans of LeNet's step, among the players of the job. The twin's weights are the same under
+/// both.
 struct FarCase {
   TrainingCase test;  ///< its plan: lan
   std::vector<PlanOption> options;
@@ -143,7 +144,8 @@ Result<FarCase> make_far_case(const std::string& job_path, std::uint64_t steps) 
   const TrainingSetup& setup = far.test.setup;
   for (const Plan* const plan : {&setup.plan, &*setup.wide_plan}) {
     far.options.push_back({to_string(plan->profile), plan_hash(*plan),
-                           run_cost(setup.training.program, *plan, {}).rounds.size(),
+                           message_steps(run_cost(setup.training.program, *plan, {}),
+                                         static_cast<int>(far.test.job.players)),
                            plan->correction_size.value});
   }
   return far;
@@ -152,16 +154,18 @@ Result<FarCase> make_far_case(const std::string& job_path, std::uint64_t steps) 
 /// Whether players with bundles of both plans, who measured this round, take this one: 1 or 0.
 double taken_by_auto(const FarCase& far, std::size_t plan, double round_seconds) {
   const PlanVote vote{static_cast<std::uint64_t>(round_seconds * 1e9), {1, 1}};
-  return decide_plan(far.options, std::vector<PlanVote>(2, vote)) == plan ? 1 : 0;
+  return decide_plan(far.options, std::vector<PlanVote>(far.test.job.players, vote)) == plan ? 1
+                                                                                             : 0;
 }
 
-/// One row. Both players of a round send at once, so it costs half a round trip: the limit is
+/// One row. The players of a round send at once, so it costs half a round trip: the limit is
 /// `rounds` of these and the step without any delay, which comes first.
 Result<void> bench_far(BenchReport& report, const std::string& name, FarCase& far, std::size_t plan,
                        const Distance& distance, const Repetitions& repetitions) {
   TrainingCase test = far.test;
   if (plan == 1) std::swap(test.setup.plan, *test.setup.wide_plan);
-  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, 2, repetitions.all()));
+  const auto players = static_cast<int>(test.job.players);
+  BP_ASSIGN(Dealt dealt, deal_bundles(test.setup.plan, players, repetitions.all()));
   const auto body = [&](Transport& transport, PlayerResult& result) -> Result<void> {
     const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     const Tag tag{1, 0, 0, kPlanOperation};
@@ -171,13 +175,14 @@ Result<void> bench_far(BenchReport& report, const std::string& name, FarCase& fa
     return train_and_measure(test, std::move(dealt.of_player[rank]), transport, result);
   };
   BP_ASSIGN(const std::vector<PlayerResult> results,
-            run_processes_blocking(2, body, distance.round_trip));
+            run_processes_blocking(players, body, distance.round_trip));
   if (!results[0].right) {
     report.fail(name, "the weights are not the twin's");
     return {};
   }
   BenchRow row = cost_row(name, results, repetitions);
-  const double round = std::max(results[0].round_seconds, results[1].round_seconds);
+  double round = 0;
+  for (const PlayerResult& result : results) round = std::max(round, result.round_seconds);
   const double one_way = std::chrono::duration<double>(distance.round_trip).count() / 2;
   row.extra.emplace_back("round_seconds", round);
   row.extra.emplace_back("taken_by_auto", taken_by_auto(far, plan, round));

@@ -23,6 +23,8 @@
 #include "online/session/identity.h"
 #include "online/transport/aead.h"
 #include "online/transport/local.h"
+#include "online/transport/reduce.h"
+#include "online/transport/send_buffer.h"
 #include "online/transport/tls.h"
 
 namespace beaverpond {
@@ -135,7 +137,35 @@ Result<Timing> time_local(const OpenCase& test, int players) {
 
 // ---- Processes over TLS, and over plain TCP in turn ----
 
-Result<void> play(const OpenCase& test, int players, const RawTcp& raw, Transport& transport,
+/// Plain TCP as Linux makes it, and with send buffers like those that players of one host have.
+struct RawSockets {
+  RawTcp usual;
+  RawTcp small;
+};
+
+/// The same opening over plain TCP: the exchange, then the sums. Wall clock and CPU of each.
+struct RawTiming {
+  double exchange = 0, exchange_cpu = 0, sum = 0;
+};
+
+Result<RawTiming> open_over_tcp(const RawTcp& raw, int rank, std::vector<std::uint64_t>& words,
+                                std::vector<std::vector<std::uint8_t>>& theirs) {
+  RawTiming timing;
+  const double cpu = process_cpu_seconds();
+  const Clock::time_point start = Clock::now();
+  BP_TRY(raw.exchange(rank, bytes_of(words), theirs));
+  timing.exchange = seconds_since(start);
+  timing.exchange_cpu = process_cpu_seconds() - cpu;
+  const Clock::time_point exchanged = Clock::now();
+  for (std::size_t player = 0; player < theirs.size(); ++player) {
+    if (player != static_cast<std::size_t>(rank))
+      reduce_into(words, theirs[player], ReduceOp::kSum);
+  }
+  timing.sum = seconds_since(exchanged);
+  return timing;
+}
+
+Result<void> play(const OpenCase& test, int players, const RawSockets& raw, Transport& transport,
                   PlayerResult& result) {
   const int rank = transport.rank();
   std::vector<std::uint64_t> words(test.bytes / 8);
@@ -143,57 +173,76 @@ Result<void> play(const OpenCase& test, int players, const RawTcp& raw, Transpor
                                                 std::vector<std::uint8_t>(test.bytes));
   std::size_t wrong = 0;
   for (std::uint32_t i = 0; i < test.warm_up + test.timed; ++i) {
+    // All take turns, and start together.
+    RawTiming plain[2];
+    for (std::uint32_t small = 0; small < 2; ++small) {
+      fill_open_words(rank, words);
+      const Tag meeting{.session = 2, .bundle = i, .operation = 1 + small};
+      BP_TRY(transport.all_gather_messages_blocking({}, meeting, in_60_s()));
+      BP_ASSIGN(plain[small],
+                open_over_tcp(small == 0 ? raw.usual : raw.small, rank, words, theirs));
+      wrong += count_wrong(words, players);
+    }
     fill_open_words(rank, words);
-    const Tag meeting{.session = 2, .bundle = i, .operation = 1};
-    BP_TRY(transport.all_gather_messages_blocking({}, meeting, in_60_s()));
-    double cpu = process_cpu_seconds();
-    const Clock::time_point start = Clock::now();
-    BP_TRY(raw.exchange(rank, {reinterpret_cast<const std::uint8_t*>(words.data()), test.bytes},
-                        theirs));
-    const double plain = seconds_since(start);
-    const double plain_cpu = process_cpu_seconds() - cpu;
-    cpu = process_cpu_seconds();
+    const double cpu = process_cpu_seconds();
     BP_ASSIGN(const double ours, open_once(transport, words, i));
     const double ours_cpu = process_cpu_seconds() - cpu;
     wrong += count_wrong(words, players);
     if (i < test.warm_up) continue;
     result.add({ours, ours_cpu, 0});
-    result.add({plain, plain_cpu, 0});
+    for (const RawTiming& timing : plain) {
+      result.add({timing.exchange, timing.exchange_cpu, 0});
+      result.add({timing.exchange + timing.sum, 0, 0});
+    }
   }
   result.rounds = static_cast<double>(wrong);
   return {};
 }
 
+/// Of several ways to do the same, in turn. Seconds of the slowest player, medians.
 struct TlsTiming {
   Timing tls;
-  double raw_seconds = 0;
+  double raw_seconds = 0;        ///< the exchange over plain TCP
+  double raw_sum_seconds = 0;    ///< with the sums
+  double small_seconds = 0;      ///< the exchange, small send buffers
+  double small_sum_seconds = 0;  ///< with the sums
   /// Of a player, mean over the players.
   double cpu_seconds = 0;
   double raw_cpu_seconds = 0;
+  double small_cpu_seconds = 0;
 };
 
 Result<TlsTiming> time_tls(const OpenCase& test, int players) {
-  BP_ASSIGN(const RawTcp raw, RawTcp::make(players));
+  BP_ASSIGN(RawTcp usual, RawTcp::make(players, std::nullopt));
+  BP_ASSIGN(RawTcp small, RawTcp::make(players, static_cast<int>(kSmallestSendBuffer)));
+  const RawSockets raw{std::move(usual), std::move(small)};
   BP_ASSIGN(const std::vector<PlayerResult> results,
             run_processes_blocking(players, [&](Transport& transport, PlayerResult& result) {
               return play(test, players, raw, transport, result);
             }));
   TlsTiming timing;
-  std::vector<double> ours(test.timed, 0), plain(test.timed, 0);
-  std::vector<double> ours_cpu(test.timed, 0), plain_cpu(test.timed, 0);
+  constexpr std::size_t kWays = 5;  // as play() adds them
+  std::vector<double> slowest[kWays], cpu[kWays];
+  for (std::size_t way = 0; way < kWays; ++way) {
+    slowest[way].assign(test.timed, 0);
+    cpu[way].assign(test.timed, 0);
+  }
   for (const PlayerResult& result : results) {
     timing.tls.wrong += static_cast<std::size_t>(result.rounds);
-    for (std::size_t i = 0; i < test.timed; ++i) {
-      ours[i] = std::max(ours[i], result.costs[2 * i].wall_seconds);
-      plain[i] = std::max(plain[i], result.costs[2 * i + 1].wall_seconds);
-      ours_cpu[i] += result.costs[2 * i].cpu_seconds / players;
-      plain_cpu[i] += result.costs[2 * i + 1].cpu_seconds / players;
+    for (std::size_t i = 0; i < test.timed * kWays; ++i) {
+      double& worst = slowest[i % kWays][i / kWays];
+      worst = std::max(worst, result.costs[i].wall_seconds);
+      cpu[i % kWays][i / kWays] += result.costs[i].cpu_seconds / players;
     }
   }
-  timing.tls.seconds = median(ours);
-  timing.raw_seconds = median(plain);
-  timing.cpu_seconds = median(ours_cpu);
-  timing.raw_cpu_seconds = median(plain_cpu);
+  timing.tls.seconds = median(slowest[0]);
+  timing.raw_seconds = median(slowest[1]);
+  timing.raw_sum_seconds = median(slowest[2]);
+  timing.small_seconds = median(slowest[3]);
+  timing.small_sum_seconds = median(slowest[4]);
+  timing.cpu_seconds = median(cpu[0]);
+  timing.raw_cpu_seconds = median(cpu[1]);
+  timing.small_cpu_seconds = median(cpu[3]);
   return timing;
 }
 
@@ -270,8 +319,19 @@ void run_case(BenchReport& report, const BenchOptions& options, const OpenCase& 
       auto more = beside_mpi;
       more.emplace_back("cpu_seconds", timing->cpu_seconds);
       more.emplace_back("plain_tcp_cpu_seconds", timing->raw_cpu_seconds);
-      std::printf("CPU of a player %.2f ms, of plain TCP %.2f ms\n", timing->cpu_seconds * 1e3,
-                  timing->raw_cpu_seconds * 1e3);
+      more.emplace_back("plain_tcp_sum_seconds", timing->raw_sum_seconds);
+      more.emplace_back("plain_tcp_small_buffer_seconds", timing->small_seconds);
+      more.emplace_back("plain_tcp_small_buffer_sum_seconds", timing->small_sum_seconds);
+      more.emplace_back("plain_tcp_small_buffer_cpu_seconds", timing->small_cpu_seconds);
+      std::printf(
+          "CPU of a player %.2f ms, of plain TCP %.2f ms, with small send buffers %.2f ms\n",
+          timing->cpu_seconds * 1e3, timing->raw_cpu_seconds * 1e3,
+          timing->small_cpu_seconds * 1e3);
+      const double ours = timing->tls.seconds;
+      std::printf(
+          "Ratio to plain TCP %.2f, with the sums %.2f; with small send buffers %.2f, %.2f\n",
+          timing->raw_seconds / ours, timing->raw_sum_seconds / ours, timing->small_seconds / ours,
+          timing->small_sum_seconds / ours);
       if (reference_mpi != mpi.end()) {
         more.emplace_back("ratio_to_mpi_allreduce",
                           reference_mpi->second.mpi_seconds / timing->tls.seconds);

@@ -22,7 +22,7 @@ struct OperationCost {
 
 /// What a player's process leaves behind, in memory that its parent shares.
 struct PlayerResult {
-  static constexpr std::size_t kMaxCosts = 64;
+  static constexpr std::size_t kMaxCosts = 128;
 
   void add(const OperationCost& cost) {
     BP_CHECK(count < kMaxCosts, "too many operations for one result");

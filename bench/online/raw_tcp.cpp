@@ -24,10 +24,12 @@ Error io_error(const char* what) {
   return make_error(ErrorCode::kIo, std::string(what) + ": " + std::strerror(errno));
 }
 
-void prepare(int socket) {
+void prepare(int socket, std::optional<int> send_buffer) {
   const int on = 1;
   ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::fcntl(socket, F_SETFL, O_NONBLOCK);
+  if (!send_buffer.has_value()) return;
+  ::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &*send_buffer, sizeof *send_buffer);
 }
 
 struct Progress {
@@ -37,7 +39,7 @@ struct Progress {
 
 }  // namespace
 
-Result<RawTcp> RawTcp::make(int players) {
+Result<RawTcp> RawTcp::make(int players, std::optional<int> send_buffer) {
   const auto count = static_cast<std::size_t>(players);
   RawTcp made;
   made.sockets_.assign(count, std::vector<int>(count, -1));
@@ -62,8 +64,8 @@ Result<RawTcp> RawTcp::make(int players) {
       made.sockets_[i][j] = dialling;
       made.sockets_[j][i] = accepted;
       if (accepted < 0) return io_error("cannot connect on the loopback interface");
-      prepare(dialling);
-      prepare(accepted);
+      prepare(dialling, send_buffer);
+      prepare(accepted, send_buffer);
     }
   }
   return made;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,8 +13,8 @@ namespace beaverpond {
 /// Connected sockets of all pairs, made before the processes are; each closes what is not its own.
 class RawTcp {
  public:
-  /// Errors: kIo.
-  static Result<RawTcp> make(int players);
+  /// With send buffers of so many bytes, or as Linux gives them. Errors: kIo.
+  static Result<RawTcp> make(int players, std::optional<int> send_buffer);
   RawTcp(RawTcp&& other) noexcept : sockets_(std::move(other.sockets_)) {}
   ~RawTcp();
   RawTcp(const RawTcp&) = delete;             // owns sockets

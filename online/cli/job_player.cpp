@@ -84,9 +84,9 @@ Hash256 reveal_hash(const Job& job) {
   return text.hash();
 }
 
-PlanOption option_of(const Program& program, const Plan& plan) {
-  const RunCost cost = run_cost(program, plan, {});
-  return {to_string(plan.profile), plan_hash(plan), cost.rounds.size(), plan.correction_size.value};
+PlanOption option_of(const Program& program, const Plan& plan, std::uint32_t players) {
+  const std::uint64_t steps = message_steps(run_cost(program, plan, {}), static_cast<int>(players));
+  return {to_string(plan.profile), plan_hash(plan), steps, plan.correction_size.value};
 }
 
 /// One name for all that a run may spend.
@@ -108,7 +108,8 @@ Undertaking job_undertaking(const Job& job, const Program& program, const Plan& 
   what.players = job.players;
   what.plan = plan_hash(plan);
   if (wide_plan.has_value()) {
-    what.plans = {option_of(program, plan), option_of(program, *wide_plan)};
+    what.plans = {option_of(program, plan, job.players),
+                  option_of(program, *wide_plan, job.players)};
   }
   const std::string alike = "; give every player the same job";
   what.agreed = {

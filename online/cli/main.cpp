@@ -51,6 +51,12 @@ void add_player(CLI::App& command, LaunchFlags& flags, PlayerOptions& options) {
                    "keep each of these threads on a CPU of its own, which no other player of this "
                    "host gets");
   command
+      .add_option(
+          "--reconnect", options.reconnect_seconds,
+          "seconds for which a connection that broke may come back and go on, instead of the "
+          "job's; with --transport tls")
+      ->check(CLI::Range(0, 3600));
+  command
       .add_option("--transport", options.transport,
                   "tls; or nccl, from GPU to GPU, or mpi, under mpirun: openings travel not "
                   "encrypted, which the roster must allow (trusted_fabric = true)")

@@ -157,7 +157,7 @@ class JobReader {
 
   void read_network() {
     ConfigSection s = section("network", {"connect_timeout_ms", "peer_timeout_ms", "heartbeat_ms",
-                                          "pool_timeout_ms", "round_timeout_ms"});
+                                          "reconnect_ms", "pool_timeout_ms", "round_timeout_ms"});
     NetworkConfig& network = job_.network;
     const auto timeout = [&s](const char* key, std::uint32_t& value) {
       value = u32(s.integer(key, 1, kMaxTimeoutMs, value));
@@ -165,6 +165,7 @@ class JobReader {
     timeout("connect_timeout_ms", network.connect_timeout_ms);
     timeout("peer_timeout_ms", network.peer_timeout_ms);
     timeout("heartbeat_ms", network.heartbeat_ms);
+    network.reconnect_ms = u32(s.integer("reconnect_ms", 0, kMaxTimeoutMs, network.reconnect_ms));
     timeout("pool_timeout_ms", network.pool_timeout_ms);
     timeout("round_timeout_ms", network.round_timeout_ms);
     if (network.heartbeat_ms >= network.peer_timeout_ms) {

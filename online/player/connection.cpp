@@ -46,6 +46,7 @@ Result<TlsOptions> player_tls_options(const Home& home, const Roster& roster, in
   tls.connect_timeout = milliseconds(network.connect_timeout_ms);
   tls.heartbeat_interval = milliseconds(network.heartbeat_ms);
   tls.peer_timeout = milliseconds(network.peer_timeout_ms);
+  tls.reconnect = milliseconds(network.reconnect_ms);
   return tls;
 }
 

@@ -64,6 +64,10 @@ Result<TlsOptions> tls_options(const Undertaking& what, const Home& home, const 
                                int rank, const PlayerOptions& options) {
   BP_ASSIGN(TlsOptions tls, player_tls_options(home, roster, rank, options.peers, what.network));
   tls.listen_descriptor = options.listen_descriptor;
+  if (options.reconnect_seconds.has_value()) {
+    tls.reconnect = std::chrono::seconds(*options.reconnect_seconds);
+  }
+  if (options.transport != "tls") tls.reconnect = milliseconds(0);
   tls.hello =
       make_hello(what.agreed, options.task + " on lane " + std::to_string(options.lane) +
                                   (options.transport == "tls" ? "" : " over " + options.transport));

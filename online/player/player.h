@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,9 @@ struct PlayerOptions {
   /// What carries openings, on all players alike: "tls", or, where the roster trusts the fabric,
   /// "nccl" between GPUs or "mpi" among processes that mpirun started. All else goes over TLS.
   std::string transport = "tls";
+  /// How long a connection that broke may come back, instead of the undertaking's. Of TLS alone:
+  /// what NCCL and MPI have under way is lost with a connection, and so is the player then.
+  std::optional<std::uint32_t> reconnect_seconds;
   /// What this run does, in words, as all players must: "train", "infer for player 1 ..".
   std::string task;
   /// Wraps the TLS transport once it is connected; for tests that watch what is sent.

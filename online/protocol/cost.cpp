@@ -188,4 +188,16 @@ std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int player
   return bytes;
 }
 
+std::uint64_t message_steps(const RunCost& cost, int players) {
+  std::uint64_t steps = 0;
+  for (const RoundCost& round : cost.rounds) {
+    std::uint64_t longest = 1;
+    for (const std::uint64_t words : round.openings) {
+      longest = std::max(longest, all_reduce_steps(players, opening_part_words(words)));
+    }
+    steps += longest;
+  }
+  return steps;
+}
+
 }  // namespace beaverpond

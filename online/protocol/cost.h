@@ -52,6 +52,10 @@ void count_layer_rounds(const Program& program, RunCost& cost);
 /// TransportStats counts them.
 std::uint64_t sent_bytes(const Program& program, const RunCost& cost, int players, int rank);
 
+/// How many messages a run among so many players takes one after the other: one a round, or two
+/// where an opening is scattered. What a run far apart costs, in times that a message travels.
+std::uint64_t message_steps(const RunCost& cost, int players);
+
 /// Multiply-adds of an entry's product; 0 for entries that are none.
 std::uint64_t multiply_adds(const PlanEntry& entry);
 

@@ -32,13 +32,14 @@ int receivers_besides(const Op& op, int players, int rank) {
 
 std::uint64_t payload_bytes(const Op& op, const OpTraffic& traffic, int players, int rank) {
   const auto others = static_cast<std::uint64_t>(players - 1);
-  const std::uint64_t ring_words = players >= 3 ? traffic.large_words : 0;
-  std::uint64_t words = (traffic.opened_words + traffic.opened_plane_words - ring_words) * others;
+  const std::uint64_t scattered_words = players >= 3 ? traffic.large_words : 0;
+  std::uint64_t words =
+      (traffic.opened_words + traffic.opened_plane_words - scattered_words) * others;
   if (traffic.revealed_words != 0) {
     words +=
         traffic.revealed_words * static_cast<std::uint64_t>(receivers_besides(op, players, rank));
   }
-  return words * 8 + ring_words * 16 * others / static_cast<std::uint64_t>(players) +
+  return words * 8 + scattered_words * 16 * others / static_cast<std::uint64_t>(players) +
          traffic.sent_bytes;
 }
 

@@ -19,7 +19,7 @@ namespace beaverpond {
 struct PlanOption {
   std::string name;  ///< for messages: "lan", "wan"
   Hash256 plan{};
-  std::uint64_t rounds = 0;            ///< of one bundle
+  std::uint64_t rounds = 0;            ///< of one bundle; one that takes two steps counts twice
   std::uint64_t correction_bytes = 0;  ///< of one bundle
 };
 

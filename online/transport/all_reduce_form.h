@@ -8,43 +8,39 @@
 
 namespace beaverpond {
 
-/// From so many bytes on a ring is taken: bench/README.md (Openings) has what both ways cost.
-/// Below, its 2 (players - 1) steps one after another are held to cost more than its bytes save.
-constexpr std::uint64_t ring_threshold_bytes(int players) {
-  return players >= 3 ? std::uint64_t{1} << 20 : ~std::uint64_t{0};
+/// From so many bytes on a reduction is scattered: from there on it took no longer on one host and
+/// less CPU, with three players and with five (bench/README.md, Openings). Every piece that the
+/// engine cuts a large opening into is above it.
+constexpr std::uint64_t scatter_threshold_bytes(int players) {
+  return players >= 3 ? std::uint64_t{256} << 10 : ~std::uint64_t{0};
 }
 
-/// Ring: reduce-scatter, then all-gather, 2 (players - 1) / players times the bytes. Direct: one
-/// step, (players - 1) times the bytes. Two players send the same either way.
-constexpr bool reduces_in_ring(int players, std::uint64_t words) {
-  return words * 8 >= ring_threshold_bytes(players);
+/// Scattered: two steps, 2 (players - 1) / players times the bytes. Direct: one step, (players - 1)
+/// times the bytes. Two players send the same either way.
+constexpr bool reduces_scattered(int players, std::uint64_t words) {
+  return words * 8 >= scatter_threshold_bytes(players);
 }
 
-/// Where block `block` of a ring begins. Blocks differ by one word at most.
-constexpr std::uint64_t ring_block_begin(int players, std::uint64_t words, int block) {
-  return words * static_cast<std::uint64_t>(block) / static_cast<std::uint64_t>(players);
+/// How many messages one after the other such a reduction takes.
+constexpr std::uint64_t all_reduce_steps(int players, std::uint64_t words) {
+  return reduces_scattered(players, words) ? 2 : 1;
 }
 
-constexpr int ring_steps(int players) {
-  return 2 * (players - 1);
+/// Where the block begins that `player` sums up. Blocks differ by one word at most.
+constexpr std::uint64_t block_begin(int players, std::uint64_t words, int player) {
+  return words * static_cast<std::uint64_t>(player) / static_cast<std::uint64_t>(players);
 }
 
-/// The block that player `rank` sends in step `step`, from 1, and gets in the step before.
-constexpr int ring_block_sent(int players, int rank, int step) {
-  return (rank + 2 * players + 1 - step) % players;
-}
-
-/// What player `rank` sends in a reduction of so many words, as TransportStats counts it.
+/// What player `rank` sends in a reduction of so many words, as TransportStats counts it; and what
+/// it receives.
 constexpr std::uint64_t all_reduce_sent_bytes(int players, int rank, std::uint64_t words) {
-  if (!reduces_in_ring(players, words)) {
-    return static_cast<std::uint64_t>(players - 1) * wire_bytes(words * 8);
-  }
+  const auto others = static_cast<std::uint64_t>(players - 1);
+  if (!reduces_scattered(players, words)) return others * wire_bytes(words * 8);
   std::uint64_t bytes = 0;
-  for (int step = 1; step <= ring_steps(players); ++step) {
-    const int block = ring_block_sent(players, rank, step);
-    bytes += wire_bytes(
-        (ring_block_begin(players, words, block + 1) - ring_block_begin(players, words, block)) *
-        8);
+  for (int player = 0; player < players; ++player) {
+    const std::uint64_t block =
+        block_begin(players, words, player + 1) - block_begin(players, words, player);
+    bytes += (player == rank ? others : 1) * wire_bytes(block * 8);
   }
   return bytes;
 }

@@ -28,6 +28,10 @@ std::vector<std::uint8_t> encode(const LinkHello& hello) {
   std::vector<std::uint8_t> bytes(kHelloBytes + hello.application.size());
   store_le(bytes.data(), hello.rank);
   std::copy(hello.roster_hash.begin(), hello.roster_hash.end(), bytes.begin() + 4);
+  std::copy(hello.incarnation.begin(), hello.incarnation.end(), bytes.begin() + 36);
+  std::copy(hello.goes_on_with.begin(), hello.goes_on_with.end(), bytes.begin() + 52);
+  store_le(bytes.data() + 68, hello.received);
+  store_le(bytes.data() + 76, hello.reconnect);
   std::copy(hello.application.begin(), hello.application.end(), bytes.begin() + kHelloBytes);
   return bytes;
 }
@@ -40,11 +44,21 @@ std::vector<std::uint8_t> encode(const LostReport& report) {
   return number_and_text(report.player, report.reason);
 }
 
+std::vector<std::uint8_t> encode_received(std::uint64_t frames) {
+  std::vector<std::uint8_t> bytes(sizeof frames);
+  store_le(bytes.data(), frames);
+  return bytes;
+}
+
 Result<LinkHello> decode_link_hello(std::span<const std::uint8_t> bytes) {
   if (bytes.size() < kHelloBytes) return too_short("hello");
   LinkHello hello;
   hello.rank = load_le<std::uint32_t>(bytes.data());
   std::copy_n(bytes.begin() + 4, hello.roster_hash.size(), hello.roster_hash.begin());
+  std::copy_n(bytes.begin() + 36, hello.incarnation.size(), hello.incarnation.begin());
+  std::copy_n(bytes.begin() + 52, hello.goes_on_with.size(), hello.goes_on_with.begin());
+  hello.received = load_le<std::uint64_t>(bytes.data() + 68);
+  hello.reconnect = load_le<std::uint32_t>(bytes.data() + 76);
   hello.application.assign(bytes.begin() + kHelloBytes, bytes.end());
   return hello;
 }
@@ -69,6 +83,13 @@ Result<LostReport> decode_lost_report(std::span<const std::uint8_t> bytes, int p
                                                         ", who is not in the roster");
   }
   return LostReport{player, printable(bytes.subspan(kLostReportBytes))};
+}
+
+Result<std::uint64_t> decode_received(std::span<const std::uint8_t> bytes) {
+  if (bytes.size() != sizeof(std::uint64_t)) {
+    return make_error(ErrorCode::kProtocolMismatch, "bad frame: a count of another length");
+  }
+  return load_le<std::uint64_t>(bytes.data());
 }
 
 std::string printable(std::span<const std::uint8_t> bytes) {

@@ -39,7 +39,7 @@ Result<FrameHeader> decode_frame_header(std::span<const std::uint8_t, kFrameHead
   }
   const auto type = load_le<std::uint16_t>(bytes.data() + kFrameTypeOffset);
   if (type < static_cast<std::uint16_t>(FrameType::kData) ||
-      type > static_cast<std::uint16_t>(FrameType::kMore)) {
+      type > static_cast<std::uint16_t>(FrameType::kResume)) {
     return wrong("unknown type " + std::to_string(type));
   }
   FrameHeader header;

@@ -17,7 +17,7 @@ static_assert(std::endian::native == std::endian::little,
               "words travel as they lie in memory; a big-endian host would have to swap them");
 
 inline constexpr std::uint32_t kFrameMagic = 0x52465042;  // the bytes "BPFR"
-inline constexpr std::uint16_t kFrameVersion = 2;
+inline constexpr std::uint16_t kFrameVersion = 3;
 
 enum class FrameType : std::uint16_t {
   kData = 1,       ///< a Tag, the size of the message, then its first piece
@@ -28,13 +28,16 @@ enum class FrameType : std::uint16_t {
   kGoodbye = 6,    ///< a clean end: nothing follows
   kLost = 7,       ///< the sender lost a third player, so the computation is over
   kMore = 8,       ///< the next piece of the message that its lane has begun
+  kReceived = 9,   ///< how many frames have come whole, so that they need not be kept
+  kPause = 10,     ///< begin no more messages of this lane: nobody asks for them
+  kResume = 11,    ///< go on with this lane
 };
 
 /// The header of every frame, without its magic and version.
 struct FrameHeader {
   FrameType type = FrameType::kData;
   std::uint32_t lane = 0;
-  std::uint64_t sequence = 0;  ///< frames sent before on this connection, in this direction
+  std::uint64_t sequence = 0;  ///< frames sent before in this direction; see README.md
   std::uint64_t length = 0;    ///< bytes that follow, the head of a data frame included
 };
 

@@ -35,12 +35,15 @@ void Outgoing::detach() {
 Inbox::Inbox(int players, std::uint64_t max_early_bytes)
     : max_early_bytes_(max_early_bytes), peers_(static_cast<std::size_t>(players)) {}
 
-Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes) {
+Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes,
+                            std::shared_ptr<Taker> taker, std::size_t number) {
   auto ticket = std::make_shared<Slot>();
   ticket->from = from;
   ticket->tag = tag;
   ticket->size_bytes = size_bytes;
-  const std::scoped_lock lock(mutex_);
+  ticket->taker = std::move(taker);
+  ticket->number = number;
+  std::unique_lock lock(mutex_);
   const ChannelKey key = key_of(from, tag);
   Channel& channel = channels_[key];
   if (channel.early.empty()) {
@@ -49,15 +52,19 @@ Inbox::Ticket Inbox::expect(int from, const Tag& tag, std::optional<std::uint64_
   }
   Message message = std::move(channel.early.front());
   channel.early.pop_front();
-  peers_[static_cast<std::size_t>(from)].early_bytes -= weight(message.payload);
+  Peer& peer = peers_[static_cast<std::size_t>(from)];
+  peer.early_bytes -= weight(message.payload);
+  if (channel.paused && (channel.early.empty() || peer.early_bytes <= kPauseBytes / 2)) {
+    set_paused(key, channel, false);
+  }
   forget_if_spent(key);
-  match(*ticket, message.tag, std::move(message.payload));
+  match(*ticket, message.tag, std::move(message.payload), lock);
   return ticket;
 }
 
 void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   received_bytes_.fetch_add(weight(payload), std::memory_order_relaxed);
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   const ChannelKey key = key_of(from, tag);
   const auto [place, is_new] = channels_.try_emplace(key);
   Channel& channel = place->second;
@@ -65,7 +72,7 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
     const Ticket ticket = std::move(channel.waiting.front());
     channel.waiting.pop_front();
     forget_if_spent(key);
-    match(*ticket, tag, std::move(payload));
+    match(*ticket, tag, std::move(payload), lock);
     if (ticket->awaited) received_.notify_all();
     return;
   }
@@ -84,9 +91,20 @@ void Inbox::deliver(int from, const Tag& tag, MessageBuffer payload) {
   peer.early_bytes += added;
   channel.opened_by_peer = channel.opened_by_peer || is_new;
   channel.early.push_back({tag, std::move(payload)});
+  // Nobody waits for this lane: whoever asks gets what lies here first, and it goes on then. The
+  // second step of a reduction may be waited for while its lane's next is not.
+  if (key.step <= 1 && !channel.paused && peer.early_bytes > kPauseBytes) {
+    set_paused(key, channel, true);
+  }
 }
 
-/// Steps of rings have a channel each, used once.
+void Inbox::set_paused(const ChannelKey& key, Channel& channel, bool paused) {
+  if (!flow_) return;
+  channel.paused = paused;
+  flow_(key.from, key.lane, paused);
+}
+
+/// Second steps have a channel each, used once.
 void Inbox::forget_if_spent(const ChannelKey& key) {
   const Channel& channel = channels_[key];
   if (key.step <= 1 || !channel.waiting.empty() || !channel.early.empty()) return;
@@ -96,7 +114,9 @@ void Inbox::forget_if_spent(const ChannelKey& key) {
   channels_.erase(key);
 }
 
-void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {
+/// Unlocked while a taker takes the message.
+void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload,
+                  std::unique_lock<std::mutex>& lock) {
   const auto mismatch = [&](const std::string& what) {
     Error error = make_error(
         ErrorCode::kProtocolMismatch,
@@ -123,7 +143,13 @@ void Inbox::match(Slot& slot, const Tag& tag, MessageBuffer payload) {
     buffers_.give(std::move(payload));
     return;
   }
-  slot.payload = std::move(payload);
+  if (const std::shared_ptr<Taker> taker = std::move(slot.taker); taker != nullptr) {
+    lock.unlock();
+    taker->take(slot.number, std::move(payload));
+    lock.lock();
+  } else {
+    slot.payload = std::move(payload);
+  }
   slot.filled = true;
 }
 
@@ -137,11 +163,10 @@ Result<MessageBuffer> Inbox::wait(const Ticket& ticket, Deadline deadline) {
     }
     if (received_.wait_until(lock, deadline) == std::cv_status::no_timeout) continue;
     if (ticket->filled || obstacle_locked(ticket->from).has_value()) continue;
-    Error error = make_error(ErrorCode::kTimeout,
-                             "no message from player " + std::to_string(ticket->from) + " for " +
-                                 to_string(ticket->tag) +
-                                 " before the deadline, although it is "
-                                 "alive; raise the deadline or look at what it is doing");
+    Error error =
+        make_error(ErrorCode::kTimeout, "no message from player " + std::to_string(ticket->from) +
+                                            " for " + to_string(ticket->tag) +
+                                            " before the deadline" + late(ticket->from));
     error.player = ticket->from;
     return during(std::move(error), ticket->tag);
   }
@@ -161,7 +186,8 @@ Result<void> Inbox::wait_sent(const Outgoing& message, Deadline deadline) {
     Error error = make_error(ErrorCode::kTimeout,
                              "player " + std::to_string(message.to()) + " did not take the " +
                                  std::to_string(message.size_bytes()) + " bytes of " +
-                                 to_string(message.tag()) + " before the deadline");
+                                 to_string(message.tag()) + " before the deadline" +
+                                 peers_[static_cast<std::size_t>(message.to())].note);
     error.player = message.to();
     return during(std::move(error), message.tag());
   }
@@ -172,6 +198,7 @@ void Inbox::abandon(const Ticket& ticket) {
   const std::scoped_lock lock(mutex_);
   ticket->abandoned = true;
   ticket->payload = MessageBuffer();
+  ticket->taker = nullptr;
 }
 
 std::optional<Error> Inbox::obstacle(int peer) {
@@ -222,6 +249,17 @@ void Inbox::close_peer(int peer, std::string reason) {
   state.closed = true;
   received_.notify_all();
   sent_.notify_all();
+}
+
+std::string Inbox::late(int peer) const {
+  const std::string& note = peers_[static_cast<std::size_t>(peer)].note;
+  if (!note.empty()) return note;
+  return ", although it is alive; raise the deadline or look at what it is doing";
+}
+
+void Inbox::note(int peer, std::string what) {
+  const std::scoped_lock lock(mutex_);
+  peers_[static_cast<std::size_t>(peer)].note = std::move(what);
 }
 
 void Inbox::wake() {

@@ -34,13 +34,16 @@ std::string hash_text(const std::array<std::uint8_t, 32>& hash) {
 
 }  // namespace
 
-Link::Link(const LinkSettings& settings, Owner& owner, Inbox& inbox, int player)
+Link::Link(const LinkSettings& settings, Owner& owner, Inbox& inbox, int player,
+           std::shared_ptr<Stream> goes_on)
     : settings_(settings),
       owner_(owner),
       inbox_(inbox),
       player_(player),
       session_(settings.context, player >= 0 ? TlsRole::kClient : TlsRole::kServer,
-               acceptable(settings, player)) {}
+               acceptable(settings, player)),
+      goes_on_(goes_on != nullptr),
+      stream_(goes_on_ ? std::move(goes_on) : std::make_shared<Stream>()) {}
 
 // ---- Receiving ----
 
@@ -52,17 +55,34 @@ Result<void> Link::on_bytes(std::span<const std::uint8_t> bytes) {
     BP_CHECK(session_.peer_rank().has_value(), "TLS came up without a pinned certificate");
     player_ = *session_.peer_rank();
     state_ = State::kHello;
-    const LinkHello hello{static_cast<std::uint32_t>(settings_.rank), settings_.roster_hash,
-                          settings_.hello};
-    BP_TRY(write_frame(FrameType::kHello, encode(hello)));
+    // What has come is known once the player has proved to be the one that was there before.
+    if (goes_on_ || owner_.stream_of(player_) == nullptr) BP_TRY(say_hello());
   }
   for (;;) {
     const std::span<std::uint8_t> to = missing();
     BP_ASSIGN(const std::size_t size, session_.read(to));
-    if (size == 0) return {};
+    if (size == 0) break;
     received_ += size;
     if (size == to.size()) BP_TRY(next_stage());
   }
+  wake_if_consumed();
+  return {};
+}
+
+Result<void> Link::say_hello() {
+  LinkHello hello;
+  hello.rank = static_cast<std::uint32_t>(settings_.rank);
+  hello.roster_hash = settings_.roster_hash;
+  hello.incarnation = settings_.incarnation;
+  hello.reconnect = static_cast<std::uint32_t>(settings_.reconnect.count());
+  if (goes_on_) {
+    hello.goes_on_with = stream_->incarnation;
+    hello.received = stream_->frames_received;
+  } else {
+    hello.application = settings_.hello;
+  }
+  hello_sent_ = true;
+  return write_first(FrameType::kHello, encode(hello));
 }
 
 std::span<std::uint8_t> Link::missing() {
@@ -91,9 +111,10 @@ Result<void> Link::on_header() {
   Result<FrameHeader> header = decode_frame_header(header_bytes_);
   if (!header.ok()) return mismatch(player_, "a " + header.error().message);
   header_ = *header;
-  if (header_.sequence != frames_received_++) {
+  const std::uint64_t due = state_ == State::kHello ? first_received_ : stream_->frames_received;
+  if (header_.sequence != due) {
     return mismatch(player_, "frame number " + std::to_string(header_.sequence) + " where " +
-                                 std::to_string(frames_received_ - 1) + " was due");
+                                 std::to_string(due) + " was due");
   }
   if (header_.type != FrameType::kData && header_.type != FrameType::kMore) {
     control_ = MessageBuffer(header_.length);
@@ -102,8 +123,9 @@ Result<void> Link::on_header() {
   }
   if (state_ != State::kUp) return mismatch(player_, "data outside the connection's time");
   if (header_.type == FrameType::kMore) {
-    const auto begun = partial_.find(header_.lane);
-    if (begun == partial_.end()) return mismatch(player_, "a piece of a message never begun");
+    const auto begun = stream_->partial.find(header_.lane);
+    if (begun == stream_->partial.end())
+      return mismatch(player_, "a piece of a message never begun");
     current_ = &begun->second;
     return begin_piece(header_.length);
   }
@@ -115,10 +137,10 @@ Result<void> Link::begin_message() {
   const Result<MessageHead> head = decode_message_head(head_bytes_);
   if (!head.ok()) return mismatch(player_, "a " + head.error().message);
   if (head->tag.lane != header_.lane) return mismatch(player_, "a frame with two lanes");
-  const auto [place, is_new] = partial_.try_emplace(header_.lane);
+  const auto [place, is_new] = stream_->partial.try_emplace(header_.lane);
   if (!is_new) return mismatch(player_, "a message within another of its lane");
-  partial_bytes_ += head->size;
-  if (partial_bytes_ > Inbox::kMaxEarlyBytes) {
+  stream_->partial_bytes += head->size;
+  if (stream_->partial_bytes > Inbox::kMaxEarlyBytes) {
     return mismatch(player_, "the beginnings of messages of more than " +
                                  std::to_string(Inbox::kMaxEarlyBytes) + " bytes at once");
   }
@@ -148,10 +170,15 @@ Result<void> Link::begin_piece(std::size_t size) {
 
 Result<void> Link::on_piece() {
   current_->received = current_->piece_end;
+  ++stream_->frames_received;
+  if (stream_->out.keeps()) {
+    stream_->unacknowledged += header_.length + Outbox::kFrameCost;
+    if (stream_->unacknowledged >= Stream::kAcknowledgeBytes) stream_->acknowledge();
+  }
   if (current_->received < current_->payload.size()) return {};
   PartialMessage whole = std::move(*current_);
-  partial_bytes_ -= whole.payload.size();
-  partial_.erase(header_.lane);
+  stream_->partial_bytes -= whole.payload.size();
+  stream_->partial.erase(header_.lane);
   current_ = nullptr;
   inbox_.deliver(player_, whole.tag, std::move(whole.payload));
   return {};
@@ -160,6 +187,7 @@ Result<void> Link::on_piece() {
 Result<void> Link::on_control() {
   const std::span<const std::uint8_t> bytes = control_.bytes();
   const bool agreeing = state_ == State::kHello;
+  ++(agreeing ? first_received_ : stream_->frames_received);
   switch (header_.type) {
     case FrameType::kHello:
       if (agreeing && !hello_accepted_) return on_hello();
@@ -179,8 +207,27 @@ Result<void> Link::on_control() {
     case FrameType::kHeartbeat:
       if (state_ == State::kUp) return {};
       break;
+    case FrameType::kReceived: {
+      if (state_ != State::kUp || !stream_->out.keeps()) break;
+      BP_ASSIGN(const std::uint64_t count, decode_received(bytes));
+      const Result<void> known = stream_->out.acknowledge(count);
+      if (!known.ok()) return mismatch(player_, known.error().message);
+      return {};
+    }
+    case FrameType::kPause: {
+      if (state_ != State::kUp || !bytes.empty()) break;
+      const Result<void> paused = stream_->out.pause(header_.lane);
+      if (!paused.ok()) return mismatch(player_, paused.error().message);
+      return {};
+    }
+    case FrameType::kResume:
+      if (state_ != State::kUp || !bytes.empty()) break;
+      stream_->out.resume(header_.lane);
+      return {};
     case FrameType::kGoodbye:
       if (state_ != State::kUp && !agreeing) break;
+      if (state_ == State::kUp && stream_->out.keeps()) BP_TRY(acknowledge_the_end());
+      stream_->ended = true;
       state_ = State::kEnded;
       owner_.goodbye(player_, printable(bytes));
       return {};
@@ -220,6 +267,10 @@ Result<void> Link::on_hello() {
                                  "; give every player the same "
                                  "roster.toml"));
   }
+  if (goes_on_ || hello->goes_on() || owner_.stream_of(player_) != nullptr) {
+    BP_TRY(check_that_it_goes_on(*hello));
+    return accept_hello(*std::move(hello));
+  }
   if (settings_.check_hello != nullptr) {
     Result<void> checked = settings_.check_hello(player_, hello->application);
     if (!checked.ok()) return refuse(checked.error());
@@ -228,14 +279,48 @@ Result<void> Link::on_hello() {
     not_admitted_ = true;
     return refuse(admitted.error());
   }
-  their_hello_ = std::move(hello->application);
+  return accept_hello(*std::move(hello));
+}
+
+Result<void> Link::accept_hello(LinkHello hello) {
+  their_hello_ = std::move(hello);
   hello_accepted_ = true;
-  BP_TRY(write_frame(FrameType::kAck, {}));
+  BP_TRY(write_first(FrameType::kAck, {}));
   return come_up_if_agreed();
 }
 
+/// Tuples are one-time pads: a process that was started again has no part in what an earlier one
+/// began, whatever its certificate.
+Result<void> Link::check_that_it_goes_on(const LinkHello& hello) {
+  const std::shared_ptr<Stream> known = goes_on_ ? stream_ : owner_.stream_of(player_);
+  not_admitted_ = true;
+  if (known == nullptr || (hello.goes_on() && hello.goes_on_with != settings_.incarnation)) {
+    return refuse(make_error(ErrorCode::kPeerLost,
+                             "this process of player " + std::to_string(settings_.rank) +
+                                 " has no connection to go on with: it was started again, or has "
+                                 "given up that session"));
+  }
+  if (!hello.goes_on() || hello.incarnation != known->incarnation) {
+    // Who dials tries again, until this session is over.
+    Error error = owner_.came_back(player_);
+    return refuse(std::move(error));
+  }
+  if (!goes_on_) {
+    owner_.comes_again(player_);
+    stream_ = known;
+    goes_on_ = true;
+    BP_TRY(say_hello());
+  }
+  const Result<void> fits = stream_->out.go_on_from(hello.received);
+  if (!fits.ok()) {
+    return refuse(make_error(ErrorCode::kProtocolMismatch, "it says " + fits.error().message));
+  }
+  not_admitted_ = false;
+  return {};
+}
+
 Result<void> Link::refuse(Error error) {
-  BP_TRY(write_frame(FrameType::kRefuse, encode(Refusal{error.code, error.message})));
+  BP_TRY(write_first(FrameType::kRefuse, encode(Refusal{error.code, error.message})));
   error.message = "refused player " + std::to_string(player_) + ": " + error.message;
   error.player = player_;
   return error;
@@ -244,12 +329,21 @@ Result<void> Link::refuse(Error error) {
 Result<void> Link::come_up_if_agreed() {
   if (!hello_accepted_ || !ack_received_) return {};
   state_ = State::kUp;
-  Result<void> welcome = owner_.up(player_, std::move(their_hello_));
+  if (goes_on_) {
+    was_up_ = true;
+    owner_.goes_on(player_);
+    return {};
+  }
+  stream_->incarnation = their_hello_.incarnation;
+  stream_->reconnect =
+      std::min(settings_.reconnect, std::chrono::milliseconds(their_hello_.reconnect));
+  if (stream_->reconnect.count() > 0) stream_->out.keep_frames();
+  Result<void> welcome = owner_.up(player_, std::move(their_hello_.application));
   if (!welcome.ok()) {
     state_ = State::kHello;
     not_admitted_ = true;
     const std::string& reason = welcome.error().message;
-    BP_TRY(write_frame(FrameType::kGoodbye,
+    BP_TRY(write_first(FrameType::kGoodbye,
                        {reinterpret_cast<const std::uint8_t*>(reason.data()), reason.size()}));
     return welcome;
   }
@@ -257,29 +351,38 @@ Result<void> Link::come_up_if_agreed() {
   return {};
 }
 
+/// The other side waits for no more than to know that all has come.
+Result<void> Link::acknowledge_the_end() {
+  stream_->acknowledge();
+  return fill_output();
+}
+
+void Link::leave_stream() {
+  // A message of which not even the first piece came whole begins anew.
+  if (stage_ == Stage::kPiece && header_.type == FrameType::kData) {
+    stream_->partial_bytes -= current_->payload.size();
+    stream_->partial.erase(header_.lane);
+  }
+  stage_ = Stage::kHeader;
+  received_ = 0;
+  current_ = nullptr;
+  state_ = State::kEnded;
+  stream_ = std::make_shared<Stream>();
+}
+
 // ---- Sending ----
 
-void Link::post(std::shared_ptr<Outgoing> message) {
-  const std::scoped_lock lock(queue_mutex_);
-  messages_.push(std::move(message));
+void Link::post_sign_of_life() {
+  if (stream_->out.keeps()) {
+    stream_->acknowledge();
+  } else {
+    stream_->out.post_control(FrameType::kHeartbeat, {});
+  }
 }
 
-void Link::post_control(FrameType type, std::vector<std::uint8_t> payload) {
-  const std::scoped_lock lock(queue_mutex_);
-  controls_.emplace_back(type, std::move(payload));
-}
-
-void Link::end(std::string reason) {
-  ending_ = true;
-  end_reason_ = std::move(reason);
-}
-
-FrameHeaderBytes Link::next_header(FrameType type, std::uint32_t lane, std::uint64_t length) {
-  return encode_frame_header({type, lane, frames_sent_++, length});
-}
-
-Result<void> Link::write_frame(FrameType type, std::span<const std::uint8_t> payload) {
-  const FrameHeaderBytes header = next_header(type, 0, payload.size());
+/// A frame of the handshake, or instead of what would follow it.
+Result<void> Link::write_first(FrameType type, std::span<const std::uint8_t> payload) {
+  const FrameHeaderBytes header = encode_frame_header({type, 0, first_sent_++, payload.size()});
   small_.assign(header.begin(), header.end());
   small_.insert(small_.end(), payload.begin(), payload.end());
   return write_small();
@@ -289,66 +392,49 @@ Result<void> Link::fill_output() {
   if (state_ == State::kTls && output().empty() && session_.peer_rank() == std::nullopt) {
     BP_ASSIGN([[maybe_unused]] const bool done, session_.handshake());  // the client's first flight
   }
-  if (state_ != State::kUp && !(ending_ && state_ == State::kHello)) return {};
-  while (output().size() < kBatchBytes) {
-    BP_ASSIGN(const bool more, write_next());
-    if (!more) break;
+  if (state_ == State::kHello && hello_sent_ && !goes_on_ && stream_->out.ending() &&
+      !std::exchange(said_goodbye_, true)) {
+    const std::string& reason = stream_->out.end_reason();
+    return write_first(FrameType::kGoodbye,
+                       {reinterpret_cast<const std::uint8_t*>(reason.data()), reason.size()});
   }
-  if (std::exchange(consumed_, false)) inbox_.wake();
+  if (state_ != State::kUp) return {};
+  while (output().size() < kBatchBytes) {
+    const std::optional<Outbox::Frame> frame = stream_->out.next();
+    if (!frame.has_value()) break;
+    BP_TRY(write_frame(*frame));
+    stream_->out.sent(*frame);
+  }
+  wake_if_consumed();
   return {};
 }
 
-/// The next control frame or piece of the queues, or goodbye after the last. False when there is
-/// none.
-Result<bool> Link::write_next() {
-  if (goodbye_sent_) return false;  // a heartbeat behind it would be a breach of the protocol
-  std::pair<FrameType, std::vector<std::uint8_t>> control;
-  LaneQueue::Piece piece;
-  {
-    const std::scoped_lock lock(queue_mutex_);
-    if (!controls_.empty()) {
-      control = std::move(controls_.front());
-      controls_.pop_front();
-    } else if (!messages_.empty() && state_ == State::kUp) {
-      piece = messages_.next();
-    } else if (ending_) {
-      goodbye_sent_ = true;
-      control = {FrameType::kGoodbye, {end_reason_.begin(), end_reason_.end()}};
-    } else {
-      return false;
-    }
-  }
-  if (piece.message == nullptr) {
-    BP_TRY(write_frame(control.first, control.second));
-  } else {
-    BP_TRY(write_piece(piece));
-  }
-  return true;
+void Link::wake_if_consumed() {
+  if (stream_->out.take_consumed()) inbox_.wake();
 }
 
-Result<void> Link::write_piece(const LaneQueue::Piece& piece) {
-  Outgoing& message = *piece.message;
-  const bool first = piece.offset == 0;
+Result<void> Link::write_frame(const Outbox::Frame& frame) {
   const FrameHeaderBytes header =
-      next_header(first ? FrameType::kData : FrameType::kMore, message.tag().lane,
-                  piece.size + (first ? kMessageHeadBytes : 0));
+      encode_frame_header({frame.type, frame.lane, frame.sequence, frame.length()});
   small_.assign(header.begin(), header.end());
-  if (first) {
+  small_.insert(small_.end(), frame.control.begin(), frame.control.end());
+  if (frame.message == nullptr) return write_small();
+  Outgoing& message = *frame.message;
+  if (frame.type == FrameType::kData) {
     const MessageHeadBytes head = encode_message_head({message.tag(), message.size_bytes()});
     small_.insert(small_.end(), head.begin(), head.end());
   }
   if (message.size_bytes() <= Outgoing::kCopiedBytes) {
     // A small message goes out whole, in one record with its header.
-    message.take(piece.size, [&](std::span<const std::uint8_t> bytes) {
+    message.read(frame.offset, frame.size, [&](std::span<const std::uint8_t> bytes) {
       small_.insert(small_.end(), bytes.begin(), bytes.end());
     });
     return write_small();
   }
   BP_TRY(write_small());
   Result<void> written;
-  const bool all = message.take(
-      piece.size, [&](std::span<const std::uint8_t> bytes) { written = session_.write(bytes); });
-  consumed_ = consumed_ || all;
+  message.read(frame.offset, frame.size,
+               [&](std::span<const std::uint8_t> bytes) { written = session_.write(bytes); });
   return written;
 }
 

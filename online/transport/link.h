@@ -3,14 +3,10 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "beaverpond/result.h"
@@ -18,7 +14,7 @@
 #include "online/transport/control.h"
 #include "online/transport/frame.h"
 #include "online/transport/inbox.h"
-#include "online/transport/lanes.h"
+#include "online/transport/stream.h"
 #include "online/transport/tls_session.h"
 
 namespace beaverpond {
@@ -31,10 +27,14 @@ struct LinkSettings {
   std::vector<std::uint8_t> hello;
   std::function<Result<void>(int player, std::span<const std::uint8_t> hello)> check_hello;
   std::shared_ptr<TlsContext> context;
+  Incarnation incarnation{};
+  /// How long a player waits for a new connection when one breaks; 0: a break is a loss.
+  std::chrono::milliseconds reconnect{0};
 };
 
 /// The life of a connection: TLS handshake, hello both ways, ack or refusal both ways, then frames
-/// until goodbye. Dialled by the higher rank. Used by one thread, but for post().
+/// until goodbye. Dialled by the higher rank. Used by one thread. Its stream is its own, or that of
+/// a connection before it that broke.
 class Link {
  public:
   /// Told of what happens; may not destroy the link from within.
@@ -43,6 +43,15 @@ class Link {
     virtual ~Owner() = default;
     /// May this player come in? An error refuses it.
     virtual Result<void> admit(int player) = 0;
+    /// What a connection with this player would go on with: it was up, and may break. Else null.
+    virtual std::shared_ptr<Stream> stream_of(int /*player*/) { return nullptr; }
+    /// A connection of this player wants to begin anew instead: what to tell it.
+    virtual Error came_back(int player) { return admit(player).error(); }
+    /// The player has proved to be the one of that stream and comes anew: any other connection of
+    /// it is over.
+    virtual void comes_again(int /*player*/) {}
+    /// Both sides go on.
+    virtual void goes_on(int /*player*/) {}
     /// Both sides agreed. An error drops this connection, with a goodbye that says why: two of one
     /// player may both have been admitted before either was up.
     virtual Result<void> up(int player, std::vector<std::uint8_t> hello) = 0;
@@ -53,8 +62,9 @@ class Link {
   /// Plain bytes encrypted for one write to the socket.
   static constexpr std::size_t kBatchBytes = std::size_t{256} << 10;
 
-  /// To dial `player`, or with -1 to accept any higher rank.
-  Link(const LinkSettings& settings, Owner& owner, Inbox& inbox, int player);
+  /// To dial `player`, or with -1 to accept any higher rank. With a stream, to go on with it.
+  Link(const LinkSettings& settings, Owner& owner, Inbox& inbox, int player,
+       std::shared_ptr<Stream> goes_on = nullptr);
 
   /// Errors: kRosterMismatch or the code of the refusal, on either side of one; kProtocolMismatch
   /// for frames that do not fit; kIo when TLS fails. output() may hold a last word all the same.
@@ -63,19 +73,22 @@ class Link {
   Result<void> fill_output();
   OutputBytes& output() { return session_.output(); }
 
-  /// Queues a message. Thread safe.
-  void post(std::shared_ptr<Outgoing> message);
-  /// Queues a control frame, ahead of all pieces of messages.
-  void post_control(FrameType type, std::vector<std::uint8_t> payload);
+  const std::shared_ptr<Stream>& stream() const { return stream_; }
+  /// Leaves it as the last whole frame did, for another connection. Sends and receives no more.
+  void leave_stream();
+  /// A sign of life is due: a heartbeat, or what has come, where the other side keeps that.
+  void post_sign_of_life();
   /// Says goodbye once all messages are out.
-  void end(std::string reason);
+  void end(std::string reason) { stream_->out.end(std::move(reason)); }
 
   /// The player at the other end, known by its certificate; -1 before.
   int player() const { return player_; }
   bool in_tls_handshake() const { return state_ == State::kTls; }
   bool is_up() const { return state_ == State::kUp; }
   bool was_up() const { return was_up_; }
-  bool goodbye_sent() const { return goodbye_sent_; }
+  /// Meant to go on with a connection that broke; then either both sides do, or it is refused.
+  bool goes_on() const { return goes_on_; }
+  bool goodbye_sent() const { return said_goodbye_ || (was_up_ && stream_->out.goodbye_sent()); }
   bool goodbye_received() const { return state_ == State::kEnded; }
   /// Refused by the owner's admit() or up(), not because anything differs.
   bool not_admitted() const { return not_admitted_; }
@@ -93,13 +106,16 @@ class Link {
   Result<void> on_piece();
   Result<void> on_control();
   Result<void> on_hello();
+  Result<void> say_hello();
+  Result<void> check_that_it_goes_on(const LinkHello& hello);
+  Result<void> accept_hello(LinkHello hello);
+  Result<void> acknowledge_the_end();
   Result<void> refuse(Error error);
   Result<void> come_up_if_agreed();
-  Result<void> write_frame(FrameType type, std::span<const std::uint8_t> payload);
-  Result<void> write_piece(const LaneQueue::Piece& piece);
+  Result<void> write_first(FrameType type, std::span<const std::uint8_t> payload);
+  Result<void> write_frame(const Outbox::Frame& frame);
   Result<void> write_small();
-  Result<bool> write_next();
-  FrameHeaderBytes next_header(FrameType type, std::uint32_t lane, std::uint64_t length);
+  void wake_if_consumed();
 
   const LinkSettings& settings_;
   Owner& owner_;
@@ -111,29 +127,24 @@ class Link {
   bool ack_received_ = false;    ///< ours, by them
   bool was_up_ = false;
   bool not_admitted_ = false;
-  std::vector<std::uint8_t> their_hello_;
+  bool hello_sent_ = false;
+  bool goes_on_ = false;
+  bool said_goodbye_ = false;  ///< before it was up
+  LinkHello their_hello_;
+  std::shared_ptr<Stream> stream_;
 
   Stage stage_ = Stage::kHeader;
   std::size_t received_ = 0;  ///< bytes of this stage
-  std::uint64_t frames_received_ = 0;
+  // Frames before it was up.
+  std::uint64_t first_sent_ = 0;
+  std::uint64_t first_received_ = 0;
   FrameHeaderBytes header_bytes_{};
   MessageHeadBytes head_bytes_{};
   FrameHeader header_;
   MessageBuffer control_;
-  /// By lane: at most one message each has begun and not ended.
-  std::map<std::uint32_t, PartialMessage> partial_;
-  std::uint64_t partial_bytes_ = 0;  ///< that these will have
   PartialMessage* current_ = nullptr;
 
-  std::mutex queue_mutex_;
-  LaneQueue messages_;
-  std::deque<std::pair<FrameType, std::vector<std::uint8_t>>> controls_;
   std::vector<std::uint8_t> small_;  ///< what goes out next in one record; wiped then
-  bool consumed_ = false;            ///< a message, since the inbox was last told
-  std::uint64_t frames_sent_ = 0;
-  bool ending_ = false;
-  bool goodbye_sent_ = false;
-  std::string end_reason_;
 };
 
 }  // namespace beaverpond

@@ -33,9 +33,10 @@ class LocalMesh final : public Mesh {
   void post(const std::shared_ptr<Outgoing>& message) override {
     Inbox& to = *hub_->inboxes[static_cast<std::size_t>(message->to())];
     MessageBuffer payload = to.buffers().take(message->size_bytes());
-    message->take(message->size_bytes(), [&](std::span<const std::uint8_t> bytes) {
+    message->read(0, message->size_bytes(), [&](std::span<const std::uint8_t> bytes) {
       std::copy(bytes.begin(), bytes.end(), payload.bytes().begin());
     });
+    message->release(message->size_bytes());
     to.deliver(rank_, message->tag(), std::move(payload));
   }
 

@@ -9,7 +9,7 @@
 #include "online/transport/all_reduce_form.h"
 #include "online/transport/message_set.h"
 #include "online/transport/reduce.h"
-#include "online/transport/ring.h"
+#include "online/transport/scatter.h"
 
 namespace beaverpond {
 
@@ -76,7 +76,9 @@ class MeshTransport::Exchange final : public Operation::Pending {
 
 Operation MeshTransport::start_all_reduce(std::span<std::uint64_t> words, ReduceOp op,
                                           const Tag& tag, StreamRef /*stream*/) {
-  if (reduces_in_ring(size(), words.size())) return start_ring_reduce(*mesh_, words, op, tag);
+  if (reduces_scattered(size(), words.size())) {
+    return start_scattered_reduce(*mesh_, words, op, tag);
+  }
   auto exchange = std::make_unique<Exchange>(
       *mesh_, tag, [words, op](int /*from*/, std::span<const std::uint8_t> payload) {
         reduce_into(words, payload, op);

@@ -1,5 +1,5 @@
 // Collectives over point-to-point messages: every player sends to every other, so that a reduction
-// costs one round; large reductions among three or more go in a ring.
+// costs one round; large reductions among three or more take two, and fewer bytes.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,10 @@ class Mesh {
 };
 
 /// The Transport over a Mesh. start_* posts what is to be sent at once, to all players; wait()
-/// receives and computes. When wait() fails, the buffers of a reduction are as they were and those
-/// of the others unspecified. After any error but kTimeout every later operation fails too. At most
-/// kMaxPayloadBytes (1 GiB) per message. Outlives its Operations.
+/// receives and computes, but for large reductions (scatter.h). When wait() fails, the buffers of a
+/// reduction are as they were and those of the others unspecified. After any error but kTimeout
+/// every later operation fails too. At most kMaxPayloadBytes (1 GiB) per message. Outlives its
+/// Operations.
 class MeshTransport final : public Transport {
  public:
   explicit MeshTransport(std::unique_ptr<Mesh> mesh) : mesh_(std::move(mesh)) {}

@@ -11,9 +11,11 @@ void MessageSet::check(int peer, std::uint64_t size_bytes) const {
   BP_CHECK(size_bytes <= kMaxPayloadBytes, "a message has at most 1 GiB");
 }
 
-void MessageSet::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes) {
+void MessageSet::expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes,
+                        std::shared_ptr<Inbox::Taker> taker) {
   check(from, 0);
-  expected_.push_back(mesh_.inbox().expect(from, tag, size_bytes));
+  expected_.push_back(
+      mesh_.inbox().expect(from, tag, size_bytes, std::move(taker), expected_.size()));
 }
 
 void MessageSet::send(int to, const Tag& tag, std::span<const std::uint8_t> payload) {

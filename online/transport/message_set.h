@@ -20,7 +20,9 @@ class MessageSet {
 
   /// That `peer` is another player, and a message of so many bytes not too large.
   void check(int peer, std::uint64_t size_bytes) const;
-  void expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes);
+  /// A taker gets the message under its number, and receive() gives none.
+  void expect(int from, const Tag& tag, std::optional<std::uint64_t> size_bytes,
+              std::shared_ptr<Inbox::Taker> taker = nullptr);
   /// At most kMaxPayloadBytes, which stay the caller's until they were waited for or let go.
   void send(int to, const Tag& tag, std::span<const std::uint8_t> payload);
 
@@ -28,9 +30,6 @@ class MessageSet {
   int sender(std::size_t number) const { return expected_[number]->from; }
   Result<MessageBuffer> receive(std::size_t number, Deadline deadline) {
     return mesh_.inbox().wait(expected_[number], deadline);
-  }
-  Result<void> wait_sent(std::size_t number, Deadline deadline) {
-    return mesh_.inbox().wait_sent(*sent_[number], deadline);
   }
   Result<void> wait_all_sent(Deadline deadline);
 

@@ -37,4 +37,14 @@ inline void reduce_into(std::span<std::uint8_t> message, std::span<const std::ui
   }
 }
 
+/// sum[i] := sum[i] op message[i], both words that lie in messages.
+inline void reduce_into(std::span<std::uint8_t> sum, std::span<const std::uint8_t> message,
+                        ReduceOp op) {
+  for (std::size_t at = 0; at < sum.size(); at += 8) {
+    const auto mine = load_le<std::uint64_t>(sum.data() + at);
+    const auto other = load_le<std::uint64_t>(message.data() + at);
+    store_le(sum.data() + at, op == ReduceOp::kSum ? mine + other : mine ^ other);
+  }
+}
+
 }  // namespace beaverpond

@@ -60,6 +60,11 @@ std::optional<Error> RollCall::error() const {
   return error_;
 }
 
+bool RollCall::over() const {
+  const std::scoped_lock lock(mutex_);
+  return over_;
+}
+
 bool RollCall::complete() const {
   return std::find(present_.begin(), present_.end(), false) == present_.end();
 }

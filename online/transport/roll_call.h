@@ -38,6 +38,8 @@ class RollCall {
   void note_turned_away(std::string whom);
 
   std::optional<Error> error() const;
+  /// Whether the waiting has ended, well or not.
+  bool over() const;
 
  private:
   bool complete() const;

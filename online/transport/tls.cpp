@@ -27,6 +27,9 @@ Result<void> check_options(const TlsOptions& options) {
       options.peer_timeout < 2 * options.heartbeat_interval) {
     return wrong("the peer timeout must be at least twice the heartbeat interval");
   }
+  if (options.reconnect.count() < 0 || options.reconnect > std::chrono::hours(24)) {
+    return wrong("the time to reconnect must be between 0 and a day");
+  }
   return {};
 }
 

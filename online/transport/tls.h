@@ -40,6 +40,10 @@ struct TlsOptions {
   std::chrono::milliseconds heartbeat_interval{500};
   /// A peer from which nothing at all has come for so long is lost. Below 5 s with its checks.
   std::chrono::milliseconds peer_timeout{3'500};
+  /// How long a player waits for a new connection when one breaks without a goodbye; between two
+  /// players the shorter of theirs counts. The player of the higher rank dials again, and both go
+  /// on where they stopped. 0: a break is a loss, at once.
+  std::chrono::milliseconds reconnect{0};
   /// A dialling connection that has not proved who it is by then is dropped.
   std::chrono::milliseconds handshake_timeout{10'000};
 
@@ -58,7 +62,8 @@ struct TlsConnected {
 
 /// Connects to every other player: listens for higher ranks, dials lower ones, again and again
 /// until the timeout. One I/O thread, which ends with the transport. Destroying the transport sends
-/// what was posted and says goodbye, for at most two seconds. Errors: kConfig (options, key or
+/// what was posted and says goodbye, for at most two seconds; if a connection is broken that may
+/// come back, and messages wait for it, ten seconds at most. Errors: kConfig (options, key or
 /// certificate; names the file), kIo (the port; names it), kRosterMismatch or what a check_hello
 /// gave (names the player, on both sides), kPeerLost, kTimeout (names a player that did not come).
 Result<TlsConnected> connect_tls_blocking(const TlsOptions& options);

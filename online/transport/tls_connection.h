@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "online/transport/link.h"
+#include "online/transport/send_buffer.h"
 
 namespace beaverpond {
 
@@ -18,7 +19,7 @@ using asio::ip::tcp;
 using AsioError = boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 
-/// A socket with its link. All on the I/O thread, but for post().
+/// A socket with its link. All on the I/O thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   class Owner {
@@ -30,10 +31,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
 
   Connection(Owner& owner, tcp::socket socket, const LinkSettings& settings,
-             Link::Owner& link_owner, Inbox& inbox, int dialled)
+             Link::Owner& link_owner, Inbox& inbox, int dialled, std::shared_ptr<Stream> goes_on)
       : owner_(owner),
         socket_(std::move(socket)),
-        link_(settings, link_owner, inbox, dialled),
+        link_(settings, link_owner, inbox, dialled, std::move(goes_on)),
         dialled_(dialled),
         input_(kReadBytes) {}
 
@@ -45,6 +46,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool draining() const { return draining_; }
   Clock::time_point drain_end() const { return drain_end_; }
   void forgive_silence() { last_received_ = Clock::now(); }
+  /// From time to time: the first round trips may have been slow ones.
+  void fit_send_buffer() {
+    send_buffer_ = beaverpond::fit_send_buffer(socket_.native_handle(), send_buffer_);
+  }
 
   void start() {
     AsioError ignored;
@@ -150,6 +155,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const int dialled_;
   std::vector<std::uint8_t> input_;
   OutputBytes output_;
+  std::size_t send_buffer_ = 0;  ///< 0: what Linux gives it
   const Clock::time_point started_ = Clock::now();
   Clock::time_point last_received_ = started_;
   Clock::time_point last_sent_ = started_;

@@ -29,7 +29,7 @@ struct Tag {
   std::uint64_t bundle = 0;
   std::uint32_t lane = 0;
   std::uint32_t operation = 0;
-  std::uint32_t step = 0;  ///< of a ring, from 1 on: set by the transport; 0 in all else
+  std::uint32_t step = 0;  ///< of a reduction in two, 1 or 2: set by the transport; 0 in all else
   friend bool operator==(const Tag&, const Tag&) = default;
 };
 
@@ -64,9 +64,8 @@ struct TransportStats {
 };
 
 /// One player's end of a communicator. Collectives are started in the same order by every player,
-/// from one thread per lane, and those of one lane are waited for in that order: a large reduction
-/// moves on only while somebody waits for it. Views of collectives are memory of memory()'s kind;
-/// those of send and recv are that or host memory; messages are host memory.
+/// from one thread per lane, and waited for in any order. Views of collectives are memory of
+/// memory()'s kind; those of send and recv are that or host memory; messages are host memory.
 class Transport {
  public:
   virtual ~Transport() = default;

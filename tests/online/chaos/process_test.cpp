@@ -95,11 +95,15 @@ class ChaosProcesses : public ::testing::Test {
                 const ChaosProxy& proxy, bool patient) {
     Cluster::Listeners through = listeners;
     through.peers = proxy.peers_of(player);
-    return cluster_.start_player(run, player,
-                                 {RECORDING_PLAYER, job_, "--record", record_path(player),
-                                  "--weights-out", weights_path(player), "--checkpoint-every", "4",
-                                  "--resume", "yes", "--rejoin", patient ? "30" : "3"},
-                                 through);
+    std::vector<std::string> arguments = {RECORDING_PLAYER, job_,
+                                          "--record",       record_path(player),
+                                          "--weights-out",  weights_path(player),
+                                          "--reconnect",    std::to_string(reconnect_)};
+    if (rejoins_) {
+      arguments.insert(arguments.end(), {"--checkpoint-every", "4", "--resume", "yes", "--rejoin",
+                                         patient ? "30" : "3"});
+    }
+    return cluster_.start_player(run, player, arguments, through);
   }
 
   /// Runs one plan to its end; the seconds it took.
@@ -196,6 +200,8 @@ class ChaosProcesses : public ::testing::Test {
   std::optional<Process> factory_;
   std::vector<WeightTensor> twin_;
   std::uint64_t usual_bytes_ = 0;
+  int reconnect_ = 0;  // seconds
+  bool rejoins_ = true;
   OpenedBundles opened_;
 };
 
@@ -219,11 +225,38 @@ TEST_F(ChaosProcesses, EveryPlanEndsInTheRightWeightsOrTheRightError) {
     const std::vector<Strike> plan = make_plan(seed);
     SCOPED_TRACE("BEAVERPOND_CHAOS_SEED=" + std::to_string(seed) +
                  " runs this plan again:" + text_of(plan));
+    reconnect_ = seed % 2 == 0 ? 2 : 0;
     times.push_back(run(plan));
   }
   std::sort(times.begin(), times.end());
   std::printf("%zu plans: median %.1f s, longest %.1f s; undisturbed %.1f s\n", times.size(),
               times[times.size() / 2], times.back(), usual);
+}
+
+TEST_F(ChaosProcesses, WireFaultsWithinTheGraceNeedNoCheckpoint) {
+  (void)run({});
+  ASSERT_FALSE(HasFailure());
+  reconnect_ = 20;
+  rejoins_ = false;  // a loss would end the run
+  std::mt19937_64 random(9);
+  for (int turn = 0; turn < campaign_size(3, 40) && !HasFailure(); ++turn) {
+    for (int player = 0; player < kPlayers; ++player) std::filesystem::remove(record_path(player));
+    std::vector<Strike> plan(8);
+    for (Strike& one : plan) {
+      const int kinds[] = {static_cast<int>(WireFault::kReset), static_cast<int>(WireFault::kReset),
+                           static_cast<int>(WireFault::kCorrupt),
+                           static_cast<int>(WireFault::kLose), static_cast<int>(WireFault::kStall)};
+      one.what = kinds[random() % 5];
+      one.at_byte = random() % (usual_bytes_ * 8 / 10);
+      one.player = static_cast<int>(random() % kPlayers);
+      one.other = random() % 2 == 0 ? -1 : (one.player + 1) % kPlayers;
+      one.time = milliseconds(random() % 1'200);
+    }
+    std::sort(plan.begin(), plan.end(),
+              [](const Strike& a, const Strike& b) { return a.at_byte < b.at_byte; });
+    SCOPED_TRACE(text_of(plan));
+    std::printf("8 faults: %.1f s\n", run(plan));
+  }
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // `beaverpond train` for tests: the same command, with a transport that records what is sent.
 // recording_player JOB --record FILE [--home DIR --listen-fd N --peers A,B --weights-out FILE
-//   --resume yes --checkpoint-every STEPS --rejoin SECONDS]
+//   --resume yes --checkpoint-every STEPS --rejoin SECONDS --reconnect SECONDS]
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -32,6 +32,9 @@ int main(int argc, char** argv) {
     train.checkpoint_every = std::stoull(flags["--checkpoint-every"]);
   }
   if (flags.count("--rejoin") != 0) train.rejoin_seconds = std::stoull(flags["--rejoin"]);
+  if (flags.count("--reconnect") != 0) {
+    train.player.reconnect_seconds = static_cast<std::uint32_t>(std::stoul(flags["--reconnect"]));
+  }
   std::istringstream peers(flags["--peers"]);
   for (std::string peer; std::getline(peers, peer, ',');) train.player.peers.push_back(peer);
   train.player.decorate = [&log](std::unique_ptr<Transport> inner) -> std::unique_ptr<Transport> {

@@ -87,6 +87,7 @@ profile = "auto"
 connect_timeout_ms = 1000
 peer_timeout_ms = 2000
 heartbeat_ms = 500
+reconnect_ms = 7000
 pool_timeout_ms = 3000
 )";
 
@@ -170,6 +171,7 @@ TEST(Job, DefaultsRevealNothingButPredictions) {
   EXPECT_THAT(job->reveal.predictions, ElementsAre(0));
   EXPECT_FALSE(job->reveal.verify);
   EXPECT_GT(job->network.peer_timeout_ms, job->network.heartbeat_ms);
+  EXPECT_EQ(job->network.reconnect_ms, 0u);  // a break is a loss unless the job says otherwise
 }
 
 struct Mistake {

@@ -10,7 +10,7 @@ namespace {
 TEST(Frame, HeaderLiesOnTheWireAsDocumented) {
   const FrameHeaderBytes bytes =
       encode_frame_header({FrameType::kData, 0x01020304, 0x1112131415161718, 0x28});
-  const FrameHeaderBytes expected = {'B',  'P', 'F',  'R',  2,    0,    1,    0,    4,    3,
+  const FrameHeaderBytes expected = {'B',  'P', 'F',  'R',  3,    0,    1,    0,    4,    3,
                                      2,    1,   0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
                                      0x28, 0,   0,    0,    0,    0,    0,    0};
   EXPECT_EQ(bytes, expected);
@@ -54,11 +54,11 @@ TEST(Frame, ForeignOrImpossibleHeadersAreRefused) {
   bytes[0] = 'X';
   refused(bytes, "magic");
   bytes = good;
-  bytes[kFrameVersionOffset] = 1;
-  refused(bytes, "version 1");
+  bytes[kFrameVersionOffset] = 2;
+  refused(bytes, "version 2");
   bytes = good;
-  bytes[kFrameTypeOffset] = 9;
-  refused(bytes, "unknown type 9");
+  bytes[kFrameTypeOffset] = 12;
+  refused(bytes, "unknown type 12");
   bytes[kFrameTypeOffset] = 0;
   refused(bytes, "unknown type 0");
   refused(encode_frame_header({FrameType::kData, 0, 0, kMessageHeadBytes - 1}), "without a tag");
@@ -71,13 +71,26 @@ TEST(Frame, ForeignOrImpossibleHeadersAreRefused) {
 }
 
 TEST(Control, PayloadsComeBack) {
-  LinkHello hello{2, {}, {9, 8, 7}};
+  LinkHello hello;
+  hello.rank = 2;
   hello.roster_hash.fill(5);
+  hello.incarnation.fill(6);
+  hello.goes_on_with.fill(7);
+  hello.received = 1234;
+  hello.reconnect = 5000;
+  hello.application = {9, 8, 7};
   const Result<LinkHello> back = decode_link_hello(encode(hello));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->rank, 2u);
   EXPECT_EQ(back->roster_hash, hello.roster_hash);
   EXPECT_EQ(back->application, hello.application);
+  EXPECT_EQ(back->incarnation, hello.incarnation);
+  EXPECT_EQ(back->goes_on_with, hello.goes_on_with);
+  EXPECT_TRUE(back->goes_on());
+  EXPECT_EQ(back->received, 1234u);
+  EXPECT_EQ(back->reconnect, 5000u);
+  EXPECT_EQ(*decode_received(encode_received(77)), 77u);
+  EXPECT_FALSE(decode_received(std::vector<std::uint8_t>(7)).ok());
 
   const Result<Refusal> refusal = decode_refusal(encode(Refusal{ErrorCode::kConfig, "no"}));
   ASSERT_TRUE(refusal.ok());

@@ -324,7 +324,14 @@ class ManualPlayer {
       if (*done) break;
       ASSERT_TRUE(receive());
     }
-    say(FrameType::kHello, encode(LinkHello{1, options_.roster_hash, options_.hello}));
+    say(FrameType::kHello, encode(hello()));
+  }
+  LinkHello hello() const {
+    LinkHello hello;
+    hello.rank = 1;
+    hello.roster_hash = options_.roster_hash;
+    hello.application = options_.hello;
+    return hello;
   }
   /// The payload of the next frame of this type; those before it are dropped.
   std::optional<std::string> next(FrameType type) {
