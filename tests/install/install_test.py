@@ -21,6 +21,12 @@ def run(*command):
 def main():
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         prefix, build = Path(folder) / "prefix", Path(folder) / "consumer"
+        # What a host of players gets, and an image (online/examples/hosts/Containerfile).
+        alone = Path(folder) / "alone"
+        run("cmake", "--install", BUILD, "--prefix", alone, "--component", "programs")
+        assert "Usage" in run(alone / "bin/beaverpond", "--help")
+        assert {p.name for p in alone.iterdir()} <= {"bin", "lib", "share"}, list(alone.iterdir())
+        assert not [*alone.rglob("*.a"), *alone.rglob("*.h"), *alone.rglob("*.cmake")]
         run("cmake", "--install", BUILD, "--prefix", prefix)
         for program in ("beaverpond", "triple-factory"):
             assert "Usage" in run(prefix / "bin" / program, "--help")

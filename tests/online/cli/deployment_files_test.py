@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What online/examples/hosts and the deploy folders name exists: packages, paths, targets, flags.
 
-Usage: deploy_test.py SOURCE_FOLDER BEAVERPOND TRIPLE_FACTORY. Without dpkg or systemd
+Usage: deployment_files_test.py SOURCE_FOLDER BEAVERPOND TRIPLE_FACTORY. Without dpkg or systemd
 the checks that ask them are left out, which is printed.
 """
 
