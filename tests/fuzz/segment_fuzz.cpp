@@ -12,6 +12,7 @@
 #include "offline/pool/import.h"
 #include "offline/pool/ledger.h"
 #include "offline/pool/segment.h"
+#include "offline/pool/write_behind.h"
 #include "tests/offline/pool/memory_disk.h"
 
 namespace beaverpond::testing {
@@ -65,8 +66,9 @@ struct Site {
     header.range = kRange;
     header.correction_size.value = 40000;
     const std::vector<Seed> seeds(kRange.count);
-    SegmentWriter writer =
-        must(SegmentWriter::create(disk, kSegment, header, seeds, {&dealer, key[0].public_key()}));
+    WriteBehind behind(kChunkSizeBytes, 1);
+    SegmentWriter writer = must(SegmentWriter::create(disk, kSegment, header, seeds,
+                                                      {&dealer, key[0].public_key()}, behind));
     const std::vector<std::uint8_t> correction(40000, 5);
     for (std::uint64_t i = 0; i < header.corrections(); ++i) {
       require(writer.append_correction_blocking(correction).ok());

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "offline/pool/segment.h"
+#include "offline/pool/write_behind.h"
 #include "tests/offline/pool/memory_disk.h"
 #include "tests/offline/pool/pool_fixture.h"
 
@@ -31,7 +32,8 @@ void write_segment(Storage& storage, const std::string& path, const SegmentHeade
   for (std::uint64_t i = 0; i < header.range.count; ++i) {
     seeds.push_back(test_seed(1, header.pool.player, header.range.first + i));
   }
-  auto writer = SegmentWriter::create(storage, path, header, seeds, {&dealer, recipient});
+  WriteBehind behind(kChunkSizeBytes, 1);
+  auto writer = SegmentWriter::create(storage, path, header, seeds, {&dealer, recipient}, behind);
   ASSERT_TRUE(writer.ok()) << writer.error().message;
   const std::vector<std::uint8_t> correction(header.correction_size.value, 9);
   for (std::uint64_t i = 0; i < header.corrections(); ++i) {
