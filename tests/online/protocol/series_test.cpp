@@ -294,7 +294,8 @@ TEST(SeriesFailure, KeysAreForgottenWithTheirBundle) {
   expect_ok(group.run(nullptr, {data.images[1], data.weights}, 2));
   EXPECT_EQ(backend->times(), 1) << "spent";
   // Player 0 goes on alone.
-  const RunInputs alone = group.inputs_of(0, {data.images[0], data.weights}, 3);
+  const std::vector<WordVector> words = {data.images[0], data.weights};
+  const RunInputs alone = group.inputs_of(0, words, 3);
   EXPECT_FALSE(group.engine(0).run(std::move(dealer.deal(2)[0]), alone).ok());
   EXPECT_EQ(backend->times(), 2) << "burned";
 }
