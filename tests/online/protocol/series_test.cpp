@@ -259,7 +259,8 @@ TEST(SeriesFailure, AMemberThatFailedIsTheLast) {
   expect_ok(group.run(&bundles, {data.images[0], data.weights}, 1));
   const WordVector before = group.state(1);
   // Player 0 goes on alone.
-  const RunInputs alone = group.inputs_of(0, {data.images[1], data.weights}, 2);
+  const std::vector<WordVector> words = {data.images[1], data.weights};
+  const RunInputs alone = group.inputs_of(0, words, 2);
   const Result<void> failed = group.engine(0).run_next(alone);
   ASSERT_FALSE(failed.ok());
   EXPECT_EQ(failed.error().code, ErrorCode::kTimeout);
