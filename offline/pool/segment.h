@@ -66,8 +66,8 @@ struct SegmentSealing {
 class SegmentWriter {
  public:
   /// Creates the file and writes `seeds`, one per bundle. Of `header`, salt, commitment, root and
-  /// signature are ignored. `behind` may serve the files of one set, outlives every call of this
-  /// and ends before this does. Errors: kConfig (a recipient that is no key), kIo, kNoSpace.
+  /// signature are ignored. `behind` may serve the files of one set and outlives every call of
+  /// this. Errors: kConfig (a recipient that is no key), kIo, kNoSpace.
   static Result<SegmentWriter> create(Storage& storage, const std::string& path,
                                       const SegmentHeader& header, std::span<const Seed> seeds,
                                       const SegmentSealing& sealing, WriteBehind& behind);
@@ -93,7 +93,7 @@ class SegmentWriter {
   Result<void> flush_piece();
   std::uint64_t position() const { return piece_start_ + filled_; }
 
-  std::unique_ptr<StorageFile> file_;
+  std::shared_ptr<StorageFile> file_;  // also of what is written behind
   SegmentHeader header_;
   Block key_block_;
   const DealerKey* dealer_;

@@ -52,7 +52,7 @@ class SegmentSetWriter {
   PoolSet* pools_;
   SegmentSetSpec spec_;
   std::vector<SegmentWriter> writers_;
-  std::unique_ptr<WriteBehind> behind_;  // after the writers: it writes to their files
+  std::unique_ptr<WriteBehind> behind_;
   std::uint64_t appended_ = 0;
   int created_ = 0;  // temporary files that may exist
 };

@@ -110,7 +110,7 @@ void SegmentWriter::finish_chunk() {
 Result<void> SegmentWriter::flush_piece() {
   const std::uint64_t at = header_.payload_offset() + piece_start_;
   piece_start_ += filled_;
-  return behind_->write_blocking(*file_, at, std::exchange(piece_, {}), std::exchange(filled_, 0));
+  return behind_->write_blocking(file_, at, std::exchange(piece_, {}), std::exchange(filled_, 0));
 }
 
 }  // namespace beaverpond

@@ -13,7 +13,7 @@ namespace beaverpond {
 
 struct WriteBehind::State {
   struct Order {
-    StorageFile* file = nullptr;
+    std::shared_ptr<StorageFile> file;
     std::uint64_t offset = 0;
     BufferCache::Buffer piece;
     std::size_t size = 0;
@@ -52,7 +52,9 @@ struct WriteBehind::State {
       changed.notify_all();
       Result<void> written =
           order.file->write_at(order.offset, order.piece.bytes.first(order.size));
-      order.piece = {};
+      // What went through the page cache, for it has no other way on this disk.
+      if (written.ok()) order.file->start_writeback(order.offset, order.size);
+      order = {};
       lock.lock();
       writing = false;
       if (!written.ok()) {
@@ -79,7 +81,7 @@ WriteBehind::WriteBehind(std::size_t piece_bytes, std::size_t keep)
 
 WriteBehind::~WriteBehind() = default;
 
-Result<void> WriteBehind::write_blocking(StorageFile& file, std::uint64_t offset,
+Result<void> WriteBehind::write_blocking(std::shared_ptr<StorageFile> file, std::uint64_t offset,
                                          BufferCache::Buffer piece, std::size_t size) {
   BP_CHECK(size <= piece.bytes.size(), "a piece holds what is written of it");
   State& state = *state_;
@@ -88,7 +90,7 @@ Result<void> WriteBehind::write_blocking(StorageFile& file, std::uint64_t offset
   state.changed.wait(lock,
                      [&] { return !state.outcome.ok() || state.orders.size() < kMostWaiting; });
   if (!state.outcome.ok()) return state.outcome;
-  state.orders.push_back({&file, offset, std::move(piece), size});
+  state.orders.push_back({std::move(file), offset, std::move(piece), size});
   lock.unlock();
   state.changed.notify_all();
   return {};

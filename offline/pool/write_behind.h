@@ -28,10 +28,10 @@ class WriteBehind {
   Result<BufferCache::Buffer> take() { return memory_.take(piece_bytes_); }
 
   /// Orders the first `size` bytes of `piece` to be written; waits while kMostWaiting others do.
-  /// `file` outlives this. Errors: of an earlier write; kIo (no thread). After an error nothing
-  /// more is written, and every call gives that error.
-  Result<void> write_blocking(StorageFile& file, std::uint64_t offset, BufferCache::Buffer piece,
-                              std::size_t size);
+  /// The file stays open until then. Errors: of an earlier write; kIo (no thread). After an error
+  /// nothing more is written, and every call gives that error.
+  Result<void> write_blocking(std::shared_ptr<StorageFile> file, std::uint64_t offset,
+                              BufferCache::Buffer piece, std::size_t size);
   /// Waits until all that was ordered is written. Errors: the first of any write.
   Result<void> drain_blocking();
 

@@ -89,7 +89,10 @@ class MemoryDisk final : public Storage {
   enum class Mutant { kNone, kSkipSync, kLateSync };
   void plant(Mutant mutant) { mutant_ = mutant; }
 
-  void set_free_bytes(std::uint64_t bytes) { free_bytes_ = bytes; }
+  void set_free_bytes(std::uint64_t bytes) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    free_bytes_ = bytes;
+  }
   void set_mode(std::uint32_t mode) { mode_ = mode; }
   void set_file_mode(std::uint32_t mode) { file_mode_ = mode; }
   /// Direct access for tests that damage a file.

@@ -21,7 +21,7 @@ BufferCache::Buffer piece_of(WriteBehind& behind, std::uint8_t value) {
   return *piece;
 }
 
-std::unique_ptr<StorageFile> create(MemoryDisk& disk, const std::string& path) {
+std::shared_ptr<StorageFile> create(MemoryDisk& disk, const std::string& path) {
   (void)disk.make_directory("/f");
   return disk.open(path, Storage::Mode::kCreateNew).value();
 }
@@ -34,8 +34,8 @@ TEST(WriteBehind, WritesInOrder) {
   EXPECT_TRUE(behind.drain_blocking().ok());
   for (int i = 0; i < 40; ++i) {
     const auto value = static_cast<std::uint8_t>(i);
-    ASSERT_TRUE(behind.write_blocking(*a, 100, piece_of(behind, value), kPiece - 1).ok());
-    ASSERT_TRUE(behind.write_blocking(*b, 10u * value, piece_of(behind, value), 10).ok());
+    ASSERT_TRUE(behind.write_blocking(a, 100, piece_of(behind, value), kPiece - 1).ok());
+    ASSERT_TRUE(behind.write_blocking(b, 10u * value, piece_of(behind, value), 10).ok());
   }
   ASSERT_TRUE(behind.drain_blocking().ok());
   std::vector<std::uint8_t> expected(100 + kPiece - 1, 39);
@@ -52,11 +52,11 @@ TEST(WriteBehind, NothingIsWrittenAfterAnError) {
   disk.refuse_write("/f", 1);
   Result<void> outcome;
   for (std::uint64_t i = 0; i < 20 && outcome.ok(); ++i) {
-    outcome = behind.write_blocking(*file, i * kPiece, piece_of(behind, 1), kPiece);
+    outcome = behind.write_blocking(file, i * kPiece, piece_of(behind, 1), kPiece);
   }
   EXPECT_EQ(behind.drain_blocking().error().code, ErrorCode::kNoSpace);
   EXPECT_EQ(behind.drain_blocking().error().code, ErrorCode::kNoSpace);  // said again
-  EXPECT_EQ(behind.write_blocking(*file, 0, piece_of(behind, 2), kPiece).error().code,
+  EXPECT_EQ(behind.write_blocking(file, 0, piece_of(behind, 2), kPiece).error().code,
             ErrorCode::kNoSpace);
   EXPECT_EQ(disk.content("/f/a"), std::vector<std::uint8_t>(kPiece, 1));
 }
@@ -74,6 +74,10 @@ class SlowFile final : public StorageFile {
     changed_.wait_for(lock, std::chrono::seconds(60), [this] { return open_; });
     return {};
   }
+  void start_writeback(std::uint64_t offset, std::uint64_t size) override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    written_back_.emplace_back(offset, size);
+  }
   Result<void> sync() override { return {}; }
   Result<std::uint64_t> size() override { return std::uint64_t{0}; }
 
@@ -90,16 +94,21 @@ class SlowFile final : public StorageFile {
     const std::lock_guard<std::mutex> guard(mutex_);
     return begun_;
   }
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> written_back() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return written_back_;
+  }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   bool open_ = false;
   int begun_ = 0;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> written_back_;
 };
 
 TEST(WriteBehind, TheCallerRunsAheadOfASlowDiskButNotFar) {
-  SlowFile file;
+  const auto file = std::make_shared<SlowFile>();
   WriteBehind behind(kPiece, 2);
   std::atomic<int> ordered = 0;
   constexpr int kMost = 1 + static_cast<int>(WriteBehind::kMostWaiting);
@@ -109,15 +118,39 @@ TEST(WriteBehind, TheCallerRunsAheadOfASlowDiskButNotFar) {
       ++ordered;
     }
   });
-  ASSERT_TRUE(file.begins());
+  ASSERT_TRUE(file->begins());
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (ordered < kMost && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   EXPECT_EQ(ordered, kMost);
-  EXPECT_EQ(file.begun(), 1);
-  file.let_through();
+  EXPECT_EQ(file->begun(), 1);
+  file->let_through();
   caller.join();
   EXPECT_TRUE(behind.drain_blocking().ok());
-  EXPECT_EQ(file.begun(), kMost + 1);
+  EXPECT_EQ(file->begun(), kMost + 1);
+}
+
+TEST(WriteBehind, AFileStaysOpenUntilItIsWrittenWhoeverLetsGoOfIt) {
+  auto file = std::make_shared<SlowFile>();
+  const std::weak_ptr<SlowFile> seen = file;
+  WriteBehind behind(kPiece, 2);
+  ASSERT_TRUE(behind.write_blocking(file, 0, piece_of(behind, 1), kPiece).ok());
+  ASSERT_TRUE(file->begins());
+  ASSERT_TRUE(behind.write_blocking(std::move(file), kPiece, piece_of(behind, 2), 7).ok());
+  ASSERT_FALSE(seen.expired());
+  seen.lock()->let_through();
+  EXPECT_TRUE(behind.drain_blocking().ok());
+  EXPECT_TRUE(seen.expired()) << "nor any longer";
+}
+
+TEST(WriteBehind, TheDiskIsToldToBeginWithWhatItWasGiven) {
+  const auto file = std::make_shared<SlowFile>();
+  file->let_through();
+  WriteBehind behind(kPiece, 2);
+  ASSERT_TRUE(behind.write_blocking(file, 0, piece_of(behind, 1), kPiece).ok());
+  ASSERT_TRUE(behind.write_blocking(file, 2 * kPiece, piece_of(behind, 1), 7).ok());
+  ASSERT_TRUE(behind.drain_blocking().ok());
+  const std::vector<std::pair<std::uint64_t, std::uint64_t>> all{{0, kPiece}, {2 * kPiece, 7}};
+  EXPECT_EQ(file->written_back(), all);
 }
 
 }  // namespace
