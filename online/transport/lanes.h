@@ -15,8 +15,8 @@ namespace beaverpond {
 
 /// Messages that wait for one connection. The lanes take turns, a piece each, so that a small
 /// message waits for one piece of every other lane at most. A paused lane ends the message that it
-/// has begun, and then sends only later steps of rings, which may overtake what it holds back: they
-/// are asked for apart. Not thread safe.
+/// has begun, and then sends only second steps of reductions, which may overtake what it holds
+/// back: they are asked for apart. Not thread safe.
 class LaneQueue {
  public:
   struct Piece {
@@ -69,10 +69,15 @@ class LaneQueue {
     return paused_ <= kMostPaused;
   }
   void resume(std::uint32_t number) {
-    Lane& lane = lanes_[number];
-    if (std::exchange(lane.paused, false)) --paused_;
-    take_turns(number, lane);
+    const auto at = lanes_.find(number);
+    if (at == lanes_.end() || !std::exchange(at->second.paused, false)) return;
+    --paused_;
+    take_turns(number, at->second);
+    // A peer may name any lane, and none is kept for it.
+    if (!at->second.in_turns) lanes_.erase(at);
   }
+  /// Those that something is kept for.
+  std::size_t lanes() const { return lanes_.size(); }
   void resume_all() {
     for (auto& [number, lane] : lanes_) {
       lane.paused = false;

@@ -188,6 +188,7 @@ Result<void> Link::on_control() {
   const std::span<const std::uint8_t> bytes = control_.bytes();
   const bool agreeing = state_ == State::kHello;
   ++(agreeing ? first_received_ : stream_->frames_received);
+  if (state_ == State::kUp) stream_->control_came(header_.length);
   switch (header_.type) {
     case FrameType::kHello:
       if (agreeing && !hello_accepted_) return on_hello();
@@ -226,6 +227,8 @@ Result<void> Link::on_control() {
       return {};
     case FrameType::kGoodbye:
       if (state_ != State::kUp && !agreeing) break;
+      // The right certificate alone cannot end what another process of that player is part of.
+      if (agreeing && !owner_.admit(player_).ok()) break;
       if (state_ == State::kUp && stream_->out.keeps()) BP_TRY(acknowledge_the_end());
       stream_->ended = true;
       state_ = State::kEnded;
@@ -332,6 +335,8 @@ Result<void> Link::come_up_if_agreed() {
   if (goes_on_) {
     was_up_ = true;
     owner_.goes_on(player_);
+    // It had said goodbye, and comes for the count of what has come: the hello told it.
+    if (stream_->ended) state_ = State::kEnded;
     return {};
   }
   stream_->incarnation = their_hello_.incarnation;

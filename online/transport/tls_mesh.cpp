@@ -168,6 +168,7 @@ void TlsMesh::look_after(const std::shared_ptr<Connection>& connection, Clock::t
     if (connection->dialled() < 0 && age > options_.handshake_timeout) connection->close();
     if (connection->dialled() >= 0 && connection->link().goes_on() && age > options_.peer_timeout) {
       connection->close();
+      if (!peer(connection->dialled()).broken.has_value()) return;  // given up
       dialler_.retry(connection->dialled(), "it accepts connections and says nothing",
                      kRedialLimit);
     }
@@ -236,7 +237,11 @@ void TlsMesh::look_after_breaks(Clock::time_point now, Clock::duration stood_sti
   bool mending = false;
   for (int player = 0; player < size(); ++player) {
     Peer& lost = peer(player);
-    if (!lost.broken.has_value()) continue;
+    if (!lost.broken.has_value()) {
+      // What waited for it is on its way now, and has the same time to arrive.
+      mending = mending || (lost.mended_at_the_end && mends(player));
+      continue;
+    }
     *lost.broken += stood_still;
     const std::chrono::milliseconds grace = lost.stream->reconnect;
     const bool wanted = mends(player);
@@ -299,10 +304,13 @@ void TlsMesh::comes_again(int player) {
 void TlsMesh::goes_on(int player) {
   Peer& mended = peer(player);
   for (const auto& connection : connections_) {
-    if (connection->link().stream() == mended.stream) mended.connection = connection;
+    // An attempt that failed and still drains has this stream too.
+    const Link& link = connection->link();
+    if (link.is_up() && link.stream() == mended.stream) mended.connection = connection;
   }
   mended.up_since = Clock::now();
   mended.broken.reset();
+  mended.mended_at_the_end = closing_;
   dialler_.stop(player);
   inbox_.note(player, {});
 }

@@ -38,6 +38,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
     Clock::time_point up_since;
     std::optional<Clock::time_point> broken;  ///< since when a new connection is awaited
     std::string why;                          ///< it broke
+    bool mended_at_the_end = false;           ///< while this transport ends
     std::string last_attempt;
   };
 

@@ -17,7 +17,10 @@ inline constexpr Tag kTag{.session = 1, .bundle = 2, .lane = 3, .operation = 4};
 
 class RecordingOwner : public Link::Owner {
  public:
-  Result<void> admit(int /*player*/) override { return {}; }
+  Result<void> admit(int player) override {
+    if (known_players_come_in) return {};
+    return make_error(ErrorCode::kRosterMismatch, "connected: " + std::to_string(player));
+  }
   Result<void> up(int player, std::vector<std::uint8_t> hello) override {
     if (come_too_late) return make_error(ErrorCode::kRosterMismatch, "connected already");
     up_player = player;
@@ -34,6 +37,7 @@ class RecordingOwner : public Link::Owner {
   void goes_on(int /*player*/) override { went_on = true; }
 
   std::shared_ptr<Stream> known;  ///< of a connection that broke
+  bool known_players_come_in = true;
   bool displaced = false;
   bool went_on = false;
 

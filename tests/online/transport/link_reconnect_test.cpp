@@ -152,6 +152,55 @@ TEST_F(GoesOn, CountsThatCannotBeAreRefused) {
   expect_error(ErrorCode::kProtocolMismatch, "after it was acknowledged");
 }
 
+TEST_F(GoesOn, WhoSaidGoodbyeAndComesForTheCountHasSaidIt) {
+  come_up();
+  say(FrameType::kGoodbye, {});
+  ASSERT_TRUE(exchange().ok());
+  EXPECT_EQ(owner_.goodbye_reason, "");
+  break_off();  // before the count of what has come did
+  say(FrameType::kHello, encode(again(2)));
+  say(FrameType::kAck, {});
+  ASSERT_TRUE(exchange().ok());
+  EXPECT_TRUE(owner_.went_on);
+  EXPECT_TRUE(link_->goodbye_received());  // its end of file is no break
+  const auto hello = decode_link_hello(std::span(heard_).subspan(kFrameHeaderBytes, kHelloBytes));
+  ASSERT_TRUE(hello.ok());
+  EXPECT_EQ(hello->received, 3u);
+}
+
+TEST_F(GoesOn, ACertificateAloneEndsNothing) {
+  come_up();
+  break_off();
+  owner_.known_players_come_in = false;
+  say(FrameType::kGoodbye, {});
+  expect_error(ErrorCode::kProtocolMismatch, "type 6 at a time when none may come");
+  EXPECT_FALSE(owner_.goodbye_reason.has_value());
+  EXPECT_FALSE(stream_->ended);
+}
+
+TEST_F(GoesOn, ControlFramesAreAcknowledgedToo) {
+  come_up();
+  heard_.clear();
+  const std::uint64_t each = Outbox::kFrameCost + sizeof(std::uint64_t);
+  for (std::uint64_t i = 0; i <= Stream::kAcknowledgeBytes / each; ++i) {
+    say(FrameType::kReceived, encode_received(2));
+  }
+  ASSERT_TRUE(exchange().ok());
+  const std::vector<FrameHeader> heard = frames_of(heard_);
+  ASSERT_EQ(heard.size(), 1u);  // and not one for each
+  EXPECT_EQ(heard[0].type, FrameType::kReceived);
+}
+
+TEST(LaneQueue, NothingIsKeptForLanesThatAPeerMerelyNames) {
+  LaneQueue queue;
+  for (std::uint32_t lane = 0; lane < 3 * LaneQueue::kMostPaused; ++lane) {
+    queue.resume(lane);
+    EXPECT_TRUE(queue.pause(lane));
+    queue.resume(lane);
+  }
+  EXPECT_EQ(queue.lanes(), 0u);
+}
+
 TEST_F(LinkTest, NothingIsKeptForAPeerThatDoesNotReconnect) {
   come_up();
   const std::vector<std::uint8_t> small(100, 8);

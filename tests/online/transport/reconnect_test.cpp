@@ -9,6 +9,7 @@
 #include <random>
 
 #include "bench/relay/relay.h"
+#include "online/transport/inbox.h"
 #include "tests/online/transport/players.h"
 
 namespace beaverpond {
@@ -23,7 +24,8 @@ using testing::TlsPlayers;
 /// Players each of whose connections goes through a relay that cuts it.
 class Cutting {
  public:
-  Cutting(int players, milliseconds reconnect, milliseconds peer_timeout = milliseconds(3'500))
+  Cutting(int players, milliseconds reconnect, milliseconds peer_timeout = milliseconds(3'500),
+          milliseconds delay = milliseconds(0))
       : setup_(players), random_(static_cast<std::uint64_t>(players)) {
     std::vector<TlsOptions> options;
     for (int rank = 0; rank < players; ++rank) {
@@ -41,6 +43,7 @@ class Cutting {
     }
     routes_ = targets.size();
     RelayOptions relay;
+    relay.delay = delay;
     relay.most_bytes = std::size_t{4} << 20;
     relay.reset = [this](std::size_t route) { return cut_[route].exchange(false); };
     relay.hold = [this](std::size_t) { return held_.load(); };
@@ -290,6 +293,28 @@ TEST(Reconnect, WhatWasPostedArrivesAfterItsSenderLeft) {
   EXPECT_TRUE(got == sent);
   leaves.join();
   net.stop_cutting();
+}
+
+TEST(Reconnect, WhatIsOnItsWayWhenItsSenderLeavesHasTime) {
+  // Several round trips' worth, for a connection that is back shortly before two seconds are over.
+  Cutting net(2, milliseconds(20'000), milliseconds(3'500), milliseconds(120));
+  constexpr std::uint32_t kMany = 4'000;
+  std::vector<std::uint8_t> bytes(Outgoing::kCopiedBytes, 4);
+  net.hold(true);
+  net.cut_all();
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    const Tag tag{.operation = i};
+    ASSERT_TRUE(net.player(0).send_blocking(1, bytes, tag, in_ms(20'000)).ok());
+  }
+  std::jthread leaves([&] { net.leave(0); });
+  const Deadline end = in_ms(1'000);
+  while (in_ms(0) < end) std::this_thread::yield();
+  net.hold(false);
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    const Result<void> result =
+        net.player(1).recv_blocking(0, bytes, {.operation = i}, in_ms(20'000));
+    ASSERT_TRUE(result.ok()) << i << ": " << result.error().message;
+  }
 }
 
 }  // namespace
