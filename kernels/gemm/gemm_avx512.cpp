@@ -197,12 +197,9 @@ class TileAvx512 : public WordTile {
   std::size_t unit() const { return winograd_ ? 8 : 4; }
   std::size_t most_columns() const { return winograd_ ? 16 : 24; }
 
-  [[gnu::noinline]] static void pack_transposed(const Segment& segment, std::size_t j,
-                                                std::size_t used, std::size_t width,
-                                                std::uint64_t* out) {
-    const std::size_t step = segment.term->b_column_stride;
-    transpose({segment.term->b + segment.k0 + j * step, step, used, segment.depth}, width, width,
-              out);
+  static void pack_transposed(const Segment& segment, std::size_t j, std::size_t used,
+                              std::size_t width, std::uint64_t* out) {
+    pack_columns(segment, j, used, width, out);
   }
 
   void after_packing_b(const DepthBlock& block, const std::uint64_t* packed, std::size_t j,

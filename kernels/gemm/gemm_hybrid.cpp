@@ -102,12 +102,9 @@ class TileHybrid {
   static std::size_t unit() { return 16; }
   static std::size_t most_columns() { return 16; }
 
-  [[gnu::noinline]] static void pack_transposed(const Segment& segment, std::size_t j,
-                                                std::size_t used, std::size_t width,
-                                                std::uint64_t* out) {
-    const std::size_t step = segment.term->b_column_stride;
-    transpose({segment.term->b + segment.k0 + j * step, step, used, segment.depth}, width, width,
-              out);
+  static void pack_transposed(const Segment& segment, std::size_t j, std::size_t used,
+                              std::size_t width, std::uint64_t* out) {
+    pack_columns(segment, j, used, width, out);
   }
 
   /// Pairs of B lie in the order of its packed words.

@@ -73,5 +73,14 @@ inline void transpose(const Columns& columns, std::size_t width, std::size_t pit
   }
 }
 
+/// A panel of a transposed B, for tiles' pack_transposed (gemm_driver.h).
+template <class Segment>
+[[gnu::noinline]] void pack_columns(const Segment& segment, std::size_t j, std::size_t used,
+                                    std::size_t width, std::uint64_t* out) {
+  const std::size_t step = segment.term->b_column_stride;
+  transpose({segment.term->b + segment.k0 + j * step, step, used, segment.depth}, width, width,
+            out);
+}
+
 }  // namespace
 }  // namespace beaverpond::internal

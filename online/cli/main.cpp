@@ -266,8 +266,9 @@ bool is_command(const CLI::App& app, const std::string& word) {
 /// In a signal handler: nothing but calls that are safe there.
 extern "C" void end_on_request(int /*signal*/) {
   static constexpr char kText[] =
-      "beaverpond: cancelled: stopped on request; bundles that were leased are burned, and `train "
-      "--resume` goes on from the last checkpoint that all players hold\n";
+      "beaverpond: cancelled: stopped on request; what a player had leased is burned, and a "
+      "training "
+      "goes on with `train --resume` from the last checkpoint that all players hold\n";
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
   ::_exit(static_cast<int>(ErrorCode::kCancelled));
 }

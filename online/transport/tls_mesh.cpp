@@ -45,8 +45,6 @@ TlsMesh::TlsMesh(TlsOptions options, std::shared_ptr<TlsContext> context)
   settings_.check_hello = options_.check_hello;
   settings_.context = std::move(context);
   settings_.reconnect = options_.reconnect;
-  BP_CHECK(::getentropy(settings_.incarnation.data(), settings_.incarnation.size()) == 0,
-           "the kernel has random bytes");
   peers_.resize(options_.players.size());
   inbox_.on_flow([this](int from, std::uint32_t lane, bool pause) {
     peer(from).stream->out.post_control(pause ? FrameType::kPause : FrameType::kResume, {}, lane);
@@ -59,6 +57,9 @@ TlsMesh::TlsMesh(TlsOptions options, std::shared_ptr<TlsContext> context)
 Result<RollCall::Hellos> TlsMesh::connect_blocking(int descriptor) {
   const Clock::time_point deadline = Clock::now() + options_.connect_timeout;
   if (descriptor >= 0) BP_TRY(door_.open(descriptor));
+  if (::getentropy(settings_.incarnation.data(), settings_.incarnation.size()) != 0) {
+    return make_error(ErrorCode::kIo, "the system has no random bytes; getrandom(2) is required");
+  }
   for (int player = 0; player < rank(); ++player) dialler_.start(player);
   on_tick();
   thread_ = std::thread([this] { run(); });
@@ -303,12 +304,7 @@ void TlsMesh::comes_again(int player) {
 
 void TlsMesh::goes_on(int player) {
   Peer& mended = peer(player);
-  for (const auto& connection : connections_) {
-    // An attempt that failed and still drains has this stream too.
-    const Link& link = connection->link();
-    if (link.is_up() && link.stream() == mended.stream) mended.connection = connection;
-  }
-  mended.up_since = Clock::now();
+  begin_using(player);
   mended.broken.reset();
   mended.mended_at_the_end = closing_;
   dialler_.stop(player);
@@ -364,18 +360,23 @@ Result<void> TlsMesh::admit(int player) {
   return connected_already(player);
 }
 
+/// The connection of this player that is up: attempts that failed may still drain.
+void TlsMesh::begin_using(int player) {
+  Peer& known = peer(player);
+  for (const auto& connection : connections_) {
+    if (connection->link().player() != player || !connection->link().is_up()) continue;
+    known.connection = connection;
+    known.stream = connection->link().stream();
+    known.up_since = Clock::now();
+    connection->fit_send_buffer();
+  }
+}
+
 Result<void> TlsMesh::up(int player, std::vector<std::uint8_t> hello) {
   // Another connection of this player may have come up since this one was admitted.
   Peer& known = peer(player);
   if (known.stream != nullptr) return connected_already(player);
-  for (const auto& connection : connections_) {
-    if (connection->link().player() == player && connection->link().is_up()) {
-      known.connection = connection;
-      known.stream = connection->link().stream();
-      known.up_since = Clock::now();
-      connection->fit_send_buffer();
-    }
-  }
+  begin_using(player);
   // Open, where one may have to come again.
   if (roll_call_.present(player, std::move(hello)) && options_.reconnect.count() == 0) {
     door_.close();

@@ -47,6 +47,7 @@ class TlsMesh final : public ConnectableMesh, public Connection::Owner, public L
   void pump(int player);
   void note_attempt(int player, const std::string& why);
   void limit_strangers();
+  void begin_using(int player);
   void on_tick();
   void look_after(const std::shared_ptr<Connection>& connection, Clock::time_point now);
   bool mends(int player) const;
